@@ -1,0 +1,231 @@
+//! A decision in the making: what is held, and on top of it what this command has changed so far.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Halt;
+use super::changes::{Change, Changes, Closure};
+use super::snapshot::{Footprint, KeyBinding, KeyRef, PeriodRef, Snapshot};
+use crate::access::Access;
+use crate::command::Request;
+use crate::counter::{Counter, CounterKey, Missing};
+use crate::entry::{Entry, EntryId};
+use crate::journal::{Chain, Event, EventKind};
+use crate::name::{SeriesName, Tenant};
+use crate::period::Period;
+use crate::refusal::{Code, Refusal};
+use crate::series::Series;
+use crate::time::Timestamp;
+
+pub(super) struct Draft<'a> {
+    held: &'a Snapshot,
+    request: &'a Request,
+    pub(super) now: Timestamp,
+    changes: Changes,
+    keys: BTreeMap<KeyRef, KeyBinding>,
+    entries: BTreeMap<EntryId, Arc<Entry>>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(held: &'a Snapshot, request: &'a Request, now: Timestamp) -> Self {
+        Self {
+            held,
+            request,
+            now,
+            changes: Changes::default(),
+            keys: BTreeMap::new(),
+            entries: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn into_changes(self) -> Changes {
+        self.changes
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.request.access
+    }
+
+    // What is held.
+
+    /// The series of that name, if there is one.
+    pub(super) fn series_if_any(&self, name: &SeriesName) -> Result<Option<Arc<Series>>, Halt> {
+        let held = self.held.series.get(name).cloned();
+        held.ok_or_else(|| unloaded(|need| need.series.insert(name.clone())))
+    }
+
+    pub(super) fn series(&self, name: &SeriesName) -> Result<Arc<Series>, Halt> {
+        self.series_if_any(name)?.ok_or_else(|| {
+            let message = format!("there is no series {name}; define it first (`seriatim series create {name} …`)");
+            Refusal::new(Code::UnknownSeries, message).at("/series").into()
+        })
+    }
+
+    pub(super) fn counter(&self, key: &Arc<CounterKey>) -> Result<Option<Arc<Counter>>, Halt> {
+        if let Some(counter) = self.changes.counters.get(key) {
+            return Ok(Some(counter.clone()));
+        }
+        let held = self.held.counters.get(key).cloned();
+        held.ok_or_else(|| unloaded(|need| need.counters.insert(key.clone())))
+    }
+
+    pub(super) fn binding(&self, key: &KeyRef) -> Result<Option<KeyBinding>, Halt> {
+        if let Some(binding) = self.keys.get(key) {
+            return Ok(Some(binding.clone()));
+        }
+        let held = self.held.keys.get(key).cloned();
+        held.ok_or_else(|| unloaded(|need| need.keys.insert(key.clone())))
+    }
+
+    pub(super) fn entry_if_any(&self, id: EntryId) -> Result<Option<Arc<Entry>>, Halt> {
+        if let Some(entry) = self.entries.get(&id) {
+            return Ok(Some(entry.clone()));
+        }
+        let held = self.held.entries.get(&id).cloned();
+        held.ok_or_else(|| unloaded(|need| need.entries.insert(id)))
+    }
+
+    /// The run of missing seqs that holds this seq, if one does.
+    pub(super) fn missing_at(&self, id: EntryId) -> Result<Option<Missing>, Halt> {
+        if !self.held.missing_asked.contains(&id) {
+            return Err(unloaded(|need| need.missing.insert(id)));
+        }
+        let before = self.held.missing.range(..=(id.counter, id.seq)).next_back();
+        Ok(before
+            .filter(|((counter, _), run)| *counter == id.counter && run.last >= id.seq)
+            .map(|(_, run)| run.clone()))
+    }
+
+    pub(super) fn closure(&self, at: &PeriodRef) -> Result<Option<Arc<Closure>>, Halt> {
+        let held = self.held.closures.get(at).cloned();
+        held.ok_or_else(|| unloaded(|need| need.closures.insert(at.clone())))
+    }
+
+    pub(super) fn counters_of(&self, at: &PeriodRef) -> Result<Vec<Arc<Counter>>, Halt> {
+        let keys = self.held.period_counters.get(at);
+        let keys = keys.ok_or_else(|| unloaded(|need| need.period_counters.insert(at.clone())))?;
+        let counters = keys.iter().map(|key| self.counter(key));
+        counters.filter_map(Result::transpose).collect()
+    }
+
+    pub(super) fn height(&self, series: &SeriesName) -> Result<Option<u64>, Halt> {
+        let held = self.held.heights.get(series).copied();
+        held.ok_or_else(|| unloaded(|need| need.heights.insert(series.clone())))
+    }
+
+    pub(super) fn api_key(&self, id: &str) -> Result<Option<crate::access::ApiKey>, Halt> {
+        let held = self.held.api_keys.get(id).cloned();
+        held.ok_or_else(|| unloaded(|need| need.api_keys.insert(id.to_string())))
+    }
+
+    /// The entry with its series, if the caller may see it: another tenant's id does not exist for him.
+    pub(super) fn entry(&self, id: EntryId) -> Result<(Arc<Entry>, Arc<Series>), Halt> {
+        let unknown = || Halt::from(Refusal::new(Code::UnknownEntry, format!("there is no entry {id}")).at("/id"));
+        let entry = self.entry_if_any(id)?.ok_or_else(unknown)?;
+        let series = self.series(&entry.counter.series)?;
+        if self.access().sees(&series, &entry.counter.tenant) {
+            Ok((entry, series))
+        } else {
+            Err(unknown())
+        }
+    }
+
+    /// Refuses to touch a period that is closed; `field` is what chose the period.
+    pub(super) fn require_open(
+        &self,
+        series: &SeriesName,
+        tenant: &Tenant,
+        period: &Period,
+        field: &str,
+    ) -> Result<(), Halt> {
+        let at = PeriodRef {
+            series: series.clone(),
+            tenant: tenant.clone(),
+            period: period.clone(),
+        };
+        match self.closure(&at)? {
+            Some(closure) if closure.closed => {
+                let message = format!(
+                    "period {period} of series {series} is closed ({}); reopen it or give a date in an open period",
+                    closure.reason
+                );
+                Err(Refusal::new(Code::PeriodClosed, message).at(field).into())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    // What changes.
+
+    /// An event of this request.
+    pub(super) fn event(&self, kind: EventKind) -> Event {
+        let mut event = Event::new(kind, self.request.actor.clone(), self.now);
+        event.on_behalf_of = self.request.on_behalf_of.clone();
+        event
+    }
+
+    /// Puts an event at the end of a counter's chain.
+    pub(super) fn append(&mut self, counter: &mut Counter, mut event: Event) -> Arc<Event> {
+        event.append_to(&mut counter.chain);
+        let event = Arc::new(event);
+        self.changes
+            .list
+            .push(Change::Event(Chain::Counter(counter.id), event.clone()));
+        event
+    }
+
+    /// Puts an event at the end of the definitions chain.
+    pub(super) fn append_definition(&mut self, mut event: Event) -> Result<(), Halt> {
+        let head = self.changes.definitions.or(self.held.definitions);
+        let mut head = head.ok_or_else(|| {
+            unloaded(|need| {
+                need.definitions = true;
+                true
+            })
+        })?;
+        event.append_to(&mut head);
+        self.changes.definitions = Some(head);
+        self.changes
+            .list
+            .push(Change::Event(Chain::Definitions, Arc::new(event)));
+        Ok(())
+    }
+
+    pub(super) fn put_counter(&mut self, counter: Arc<Counter>) {
+        self.changes.counters.insert(counter.key.clone(), counter);
+    }
+
+    pub(super) fn put_new_entry(&mut self, entry: Arc<Entry>) {
+        self.entries.insert(entry.id, entry.clone());
+        self.changes.list.push(Change::NewEntry(entry));
+    }
+
+    pub(super) fn put_entry(&mut self, entry: Arc<Entry>) {
+        self.entries.insert(entry.id, entry.clone());
+        self.changes.list.push(Change::ChangedEntry(entry));
+    }
+
+    pub(super) fn bind_key(&mut self, key: KeyRef, binding: KeyBinding) {
+        self.keys.insert(key.clone(), binding.clone());
+        self.changes.list.push(Change::NewKey(key, binding));
+    }
+
+    pub(super) fn move_key(&mut self, key: KeyRef, binding: KeyBinding) {
+        self.keys.insert(key.clone(), binding.clone());
+        self.changes.list.push(Change::MovedKey(key, binding));
+    }
+
+    pub(super) fn put(&mut self, change: Change) {
+        self.changes.list.push(change);
+    }
+}
+
+fn unloaded(add: impl FnOnce(&mut Footprint) -> bool) -> Halt {
+    let mut footprint = Footprint::default();
+    add(&mut footprint);
+    Halt::Unloaded(Box::new(footprint))
+}

@@ -1,0 +1,319 @@
+//! What is held while a decision is made, and what must be held.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::changes::{Change, Changes, Closure};
+use crate::access::ApiKey;
+use crate::command::{Command, Request};
+use crate::counter::{Counter, CounterId, CounterKey, Missing};
+use crate::entry::{Entry, EntryId};
+use crate::journal::ChainHead;
+use crate::name::{Key, SeriesName, Tenant};
+use crate::period::Period;
+use crate::series::Series;
+
+/// A key within its (tenant, series).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyRef {
+    /// The key.
+    pub key: Key,
+    /// The series.
+    pub series: SeriesName,
+    /// Whose key.
+    pub tenant: Tenant,
+}
+
+/// The numbers that a key stands for: a run of one counter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyBinding {
+    /// The first of them.
+    pub first: EntryId,
+    /// How many.
+    pub count: u32,
+}
+
+impl KeyBinding {
+    /// The entries, in order.
+    pub fn entries(&self) -> impl Iterator<Item = EntryId> + use<> {
+        let first = self.first;
+        (0..u64::from(self.count)).map(move |i| EntryId {
+            seq: first.seq + i,
+            ..first
+        })
+    }
+}
+
+/// A period of a tenant in a series.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeriodRef {
+    /// The series.
+    pub series: SeriesName,
+    /// Whose.
+    pub tenant: Tenant,
+    /// Which.
+    pub period: Period,
+}
+
+/// What a decision must see: a store locks it in one order and loads it in one round trip.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Footprint {
+    /// Series by name.
+    pub series: BTreeSet<SeriesName>,
+    /// Of these series, the highest seq of any counter.
+    pub heights: BTreeSet<SeriesName>,
+    /// Counters.
+    pub counters: BTreeSet<Arc<CounterKey>>,
+    /// Keys, with the entries that they stand for.
+    pub keys: BTreeSet<KeyRef>,
+    /// Entries.
+    pub entries: BTreeSet<EntryId>,
+    /// Runs of missing seqs that hold these seqs.
+    pub missing: BTreeSet<EntryId>,
+    /// Whether these periods are closed.
+    pub closures: BTreeSet<PeriodRef>,
+    /// Every counter of these periods.
+    pub period_counters: BTreeSet<PeriodRef>,
+    /// The end of the definitions chain.
+    pub definitions: bool,
+    /// API keys by id.
+    pub api_keys: BTreeSet<String>,
+}
+
+impl Footprint {
+    /// What these requests are sure to need, told from the requests alone and from definitions known so far.
+    ///
+    /// A guess that misses costs a round trip, never a wrong decision.
+    pub fn of<'a>(
+        requests: impl IntoIterator<Item = &'a Request>,
+        known: &dyn Fn(&SeriesName) -> Option<Arc<Series>>,
+        now: crate::time::Timestamp,
+    ) -> Self {
+        let mut footprint = Self::default();
+        for request in requests {
+            footprint.add(&request.command, known, now);
+        }
+        footprint
+    }
+
+    fn add(
+        &mut self,
+        command: &Command,
+        known: &dyn Fn(&SeriesName) -> Option<Arc<Series>>,
+        now: crate::time::Timestamp,
+    ) {
+        match command {
+            Command::Issue { series, take }
+            | Command::IssueCount { series, take, .. }
+            | Command::Preview { series, take, .. }
+            | Command::Reserve { series, take, .. } => self.add_take(series, take, known, now),
+            Command::IssueItems { series, items } => {
+                items.iter().for_each(|take| self.add_take(series, take, known, now));
+            }
+            Command::Adopt { series, .. } | Command::Advance { series, .. } | Command::Wipe { series } => {
+                self.series.insert(series.clone());
+            }
+            Command::Confirm { entry, .. }
+            | Command::Release { entry, .. }
+            | Command::Expire { entry }
+            | Command::Redact { entry, .. } => {
+                self.entries.insert(*entry);
+            }
+            Command::Void(void) => {
+                self.entries.insert(void.entry);
+            }
+            Command::Define { series, .. } => {
+                self.series.insert(series.name.clone());
+                self.definitions = true;
+            }
+            Command::Close { series, .. } | Command::Reopen { series, .. } => {
+                self.series.insert(series.clone());
+                self.definitions = true;
+            }
+            Command::CreateApiKey(key) => {
+                self.api_keys.insert(key.id.clone());
+                self.definitions = true;
+            }
+            Command::RevokeApiKey { id } => {
+                self.api_keys.insert(id.clone());
+                self.definitions = true;
+            }
+        }
+    }
+
+    fn add_take(
+        &mut self,
+        name: &SeriesName,
+        take: &crate::command::Take,
+        known: &dyn Fn(&SeriesName) -> Option<Arc<Series>>,
+        now: crate::time::Timestamp,
+    ) {
+        if !self.series.contains(name) {
+            self.series.insert(name.clone());
+        }
+        if let Some(key) = &take.key {
+            self.keys.insert(KeyRef {
+                key: key.clone(),
+                series: name.clone(),
+                tenant: take.tenant.clone(),
+            });
+        }
+        let Some(series) = known(name) else { return };
+        let Ok(params) = crate::scope::Params::canonical(&series.params, &take.params) else {
+            return;
+        };
+        let period = series.reset.period_of(take.date.unwrap_or_else(|| series.today(now)));
+        let counter = CounterKey {
+            series: name.clone(),
+            tenant: take.tenant.clone(),
+            partition: params.only(&series.partition_by),
+            period: period.clone(),
+        };
+        if !self.counters.contains(&counter) {
+            self.counters.insert(Arc::new(counter));
+            self.closures.insert(PeriodRef {
+                series: name.clone(),
+                tenant: take.tenant.clone(),
+                period,
+            });
+        }
+    }
+
+    /// Whether nothing is needed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds another footprint.
+    pub fn merge(&mut self, other: Self) {
+        self.series.extend(other.series);
+        self.heights.extend(other.heights);
+        self.counters.extend(other.counters);
+        self.keys.extend(other.keys);
+        self.entries.extend(other.entries);
+        self.missing.extend(other.missing);
+        self.closures.extend(other.closures);
+        self.period_counters.extend(other.period_counters);
+        self.definitions |= other.definitions;
+        self.api_keys.extend(other.api_keys);
+    }
+}
+
+/// What is held while a decision is made. `None` means: looked for, not there.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Snapshot {
+    /// Series by name.
+    pub series: BTreeMap<SeriesName, Option<Arc<Series>>>,
+    /// The highest seq of any counter of a series; `None` if it has no counter.
+    pub heights: BTreeMap<SeriesName, Option<u64>>,
+    /// Counters.
+    pub counters: BTreeMap<Arc<CounterKey>, Option<Arc<Counter>>>,
+    /// What keys stand for.
+    pub keys: BTreeMap<KeyRef, Option<KeyBinding>>,
+    /// Entries.
+    pub entries: BTreeMap<EntryId, Option<Arc<Entry>>>,
+    /// The run of missing seqs that holds a seq; looked up by any seq, kept by its first.
+    pub missing: BTreeMap<(CounterId, u64), Missing>,
+    /// The seqs whose run was looked for.
+    pub missing_asked: BTreeSet<EntryId>,
+    /// Closures of periods.
+    pub closures: BTreeMap<PeriodRef, Option<Arc<Closure>>>,
+    /// Every counter of a period.
+    pub period_counters: BTreeMap<PeriodRef, Vec<Arc<CounterKey>>>,
+    /// The end of the definitions chain.
+    pub definitions: Option<ChainHead>,
+    /// API keys by id.
+    pub api_keys: BTreeMap<String, Option<ApiKey>>,
+}
+
+impl Snapshot {
+    /// What is held after these changes.
+    pub fn apply(&mut self, changes: &Changes) {
+        for (key, counter) in &changes.counters {
+            self.apply_counter(key, counter);
+        }
+        if let Some(head) = changes.definitions {
+            self.definitions = Some(head);
+        }
+        for change in &changes.list {
+            match change {
+                Change::NewEntry(entry) | Change::ChangedEntry(entry) => {
+                    self.entries.insert(entry.id, Some(entry.clone()));
+                }
+                Change::NewKey(key, binding) | Change::MovedKey(key, binding) => {
+                    self.keys.insert(key.clone(), Some(binding.clone()));
+                }
+                Change::Event(..) => {}
+                Change::NewMissing(id, missing) => {
+                    self.missing.insert((*id, missing.first), missing.clone());
+                }
+                Change::RemovedMissing(id, missing) => {
+                    self.missing.remove(&(*id, missing.first));
+                }
+                Change::Series(series) => {
+                    self.series.insert(series.name.clone(), Some(series.clone()));
+                }
+                Change::Closure(closure) => {
+                    self.closures.insert(closure.at.clone(), Some(closure.clone()));
+                }
+                Change::ApiKey(key) => {
+                    self.api_keys.insert(key.id.clone(), Some(key.clone()));
+                }
+                Change::Wipe(series) => self.wipe(series),
+            }
+        }
+    }
+
+    fn apply_counter(&mut self, key: &Arc<CounterKey>, counter: &Arc<Counter>) {
+        self.counters.insert(key.clone(), Some(counter.clone()));
+        if let Some(height) = self.heights.get_mut(&key.series) {
+            *height = (*height).max(Some(counter.last_seq));
+        }
+        if self.period_counters.is_empty() {
+            return;
+        }
+        let period = PeriodRef {
+            series: key.series.clone(),
+            tenant: key.tenant.clone(),
+            period: key.period.clone(),
+        };
+        if let Some(known) = self.period_counters.get_mut(&period)
+            && !known.contains(key)
+        {
+            known.push(key.clone());
+        }
+    }
+
+    fn wipe(&mut self, series: &SeriesName) {
+        let emptied: Vec<CounterId> = self
+            .counters
+            .iter_mut()
+            .filter(|(key, _)| key.series == *series)
+            .filter_map(|(_, counter)| counter.take().map(|counter| counter.id))
+            .collect();
+        for (_, entry) in &mut self.entries {
+            if entry.as_ref().is_some_and(|entry| entry.counter.series == *series) {
+                *entry = None;
+            }
+        }
+        self.missing.retain(|(id, _), _| !emptied.contains(id));
+        self.keys
+            .iter_mut()
+            .filter(|(key, _)| key.series == *series)
+            .for_each(|(_, held)| *held = None);
+        self.closures
+            .iter_mut()
+            .filter(|(at, _)| at.series == *series)
+            .for_each(|(_, held)| *held = None);
+        self.period_counters
+            .iter_mut()
+            .filter(|(at, _)| at.series == *series)
+            .for_each(|(_, held)| held.clear());
+        if let Some(height) = self.heights.get_mut(series) {
+            *height = None;
+        }
+    }
+}
