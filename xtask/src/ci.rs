@@ -49,6 +49,7 @@ impl Ci {
             step::cargo(&["test", "--workspace", "--all-targets"])
         };
         tests
+            .env("SERIATIM_TAMPER", "rows")
             .env("SERIATIM_KILLS", self.kills.to_string())
             .env("SERIATIM_SIMULATIONS", self.simulations.to_string())
             .run()

@@ -134,7 +134,7 @@ pub struct Counter {
     pub first_seq: u64,
     /// The seq taken last; one less than `first_seq` before the first.
     pub last_seq: u64,
-    /// The date of the number taken last, or the latest before it.
+    /// The latest date of its numbers.
     pub last_date: Option<Date>,
     /// How many seqs are in which state.
     pub counts: Counts,

@@ -213,15 +213,14 @@ impl Params {
         Ok(Self(params))
     }
 
-    /// Params as they were stored: `name=value,name=value`.
+    /// Params as they were stored: `name=value,name=value`. What is damaged stays different from what was stored.
     #[must_use]
     pub fn stored(text: &str) -> Self {
-        Self(
-            text.split(',')
-                .filter_map(|pair| pair.split_once('='))
-                .map(|(name, value)| (name.to_string(), value.to_string()))
-                .collect(),
-        )
+        let pairs = text.split(',').filter(|pair| !pair.is_empty());
+        Self::from_pairs(pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (name.to_string(), value.to_string())
+        }))
     }
 
     pub(crate) fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {

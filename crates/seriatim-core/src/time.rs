@@ -23,9 +23,10 @@ impl Timestamp {
     /// The instant that many microseconds after 1970 (before, if negative), held within the years -9999 to 9999.
     #[must_use]
     pub fn from_micros(micros: i64) -> Self {
+        // Whole seconds: the library's own last microsecond is outside of what it reads as microseconds.
         Self(micros.clamp(
-            jiff::Timestamp::MIN.as_microsecond(),
-            jiff::Timestamp::MAX.as_microsecond(),
+            jiff::Timestamp::MIN.as_second() * 1_000_000,
+            jiff::Timestamp::MAX.as_second() * 1_000_000,
         ))
     }
 
@@ -57,7 +58,7 @@ impl core::str::FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, Refusal> {
         text.parse::<jiff::Timestamp>()
-            .map(|at| Self(at.as_microsecond()))
+            .map(|at| Self::from_micros(at.as_microsecond()))
             .map_err(|_| {
                 Refusal::new(
                     Code::InvalidTime,
@@ -91,6 +92,10 @@ impl Date {
             .flatten()
     }
 
+    fn within_calendar(date: civil::Date) -> Self {
+        Self(date.max(civil::date(1, 1, 1)))
+    }
+
     /// The year, 1 to 9999.
     #[must_use]
     pub fn year(self) -> i16 {
@@ -112,7 +117,7 @@ impl Date {
     /// The day so many days later (earlier, if negative), held within the calendar.
     #[must_use]
     pub fn plus_days(self, days: i32) -> Self {
-        Self(self.0.saturating_add(jiff::Span::new().days(days)))
+        Self::within_calendar(self.0.saturating_add(jiff::Span::new().days(days)))
     }
 }
 
@@ -192,7 +197,7 @@ impl Zone {
     /// Which day it is in this zone at that instant.
     #[must_use]
     pub fn date_at(&self, at: Timestamp) -> Date {
-        Date(self.rules.to_datetime(at.civil()).date())
+        Date::within_calendar(self.rules.to_datetime(at.civil()).date())
     }
 }
 

@@ -267,7 +267,8 @@ impl Draft<'_> {
         for (field, text) in [("/id", &key.id), ("/label", &key.label)] {
             // What is kept of a key is one setting a line: a line break in a label could add a scope.
             if text.chars().any(is_unprintable) {
-                let message = "must not contain control characters, line breaks or direction marks";
+                let name = &field[1..];
+                let message = format!("{name}: must not contain control characters, line breaks or direction marks");
                 return Err(Refusal::new(Code::InvalidText, message).at(field).into());
             }
         }
@@ -325,13 +326,10 @@ fn check_version(current: &Series, if_version: Option<u64>) -> Result<(), Refusa
 
 /// The params that split the count; those that do not may be left out.
 fn partition_of(series: &Series, given: &BTreeMap<String, String>) -> Result<Params, Refusal> {
-    let kinds = series
-        .params
-        .iter()
-        .filter(|(name, _)| series.partition_by.contains(name))
-        .map(|(name, kind)| (name.clone(), kind.clone()))
-        .collect();
-    Params::canonical(&kinds, given)
+    let needed = |name: &String| series.partition_by.contains(name) || given.contains_key(name);
+    let kinds = series.params.iter().filter(|(name, _)| needed(name));
+    let kinds = kinds.map(|(name, kind)| (name.clone(), kind.clone())).collect();
+    Ok(Params::canonical(&kinds, given)?.only(&series.partition_by))
 }
 
 fn closure_counter(counter: &Counter) -> ClosureCounter {

@@ -94,10 +94,10 @@ impl Draft<'_> {
             let reason = reason(&format!("not issued before {} was adopted", adopt.number));
             self.pass_over(place, seq - 1, reason);
             place.last_seq = seq;
-            place.last_date = place.last_date.max(Some(adopt.date));
         } else {
             self.fill_missing(series, place, seq, adopt)?;
         }
+        place.last_date = place.last_date.max(Some(adopt.date));
         let entry = self.enter(place, adopt.number.clone(), seq, adopt.date, material);
         self.put_counter(counter);
         Ok(entry)

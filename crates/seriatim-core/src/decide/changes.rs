@@ -1,6 +1,6 @@
 //! What must become durable, all or none.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -39,7 +39,7 @@ pub enum Change {
     Closure(Arc<Closure>),
     /// An API key, new or revoked.
     ApiKey(ApiKey),
-    /// Everything of a test series but its definition.
+    /// Everything of a test series but its definition goes; nothing in the list before it is of that series' numbers.
     Wipe(SeriesName),
 }
 
@@ -65,12 +65,29 @@ impl Changes {
     pub fn merge(&mut self, later: Self) {
         for change in &later.list {
             if let Change::Wipe(series) = change {
-                self.counters.retain(|key, _| key.series != *series);
+                self.forget(series);
             }
         }
         self.counters.extend(later.counters);
         self.definitions = later.definitions.or(self.definitions);
         self.list.extend(later.list);
+    }
+
+    /// Drops what would be wiped again. A counter that is opened and wiped in one batch is never written, so a store
+    /// could not tell which entries and events were its own.
+    fn forget(&mut self, series: &SeriesName) {
+        let emptied = self.counters.values().filter(|counter| counter.key.series == *series);
+        let emptied: BTreeSet<CounterId> = emptied.map(|counter| counter.id).collect();
+        self.counters.retain(|key, _| key.series != *series);
+        self.list.retain(|change| match change {
+            Change::NewEntry(entry) | Change::ChangedEntry(entry) => entry.counter.series != *series,
+            Change::NewKey(key, _) | Change::MovedKey(key, _) => key.series != *series,
+            Change::Event(Chain::Counter(id), _) | Change::NewMissing(id, _) | Change::RemovedMissing(id, _) => {
+                !emptied.contains(id)
+            }
+            Change::Closure(closure) => closure.at.series != *series,
+            Change::Event(Chain::Definitions, _) | Change::Series(_) | Change::ApiKey(_) | Change::Wipe(_) => true,
+        });
     }
 }
 

@@ -149,8 +149,12 @@ impl<'a> Draft<'a> {
         };
         match self.closure(&at)? {
             Some(closure) if closure.closed => {
+                let way_out = match field {
+                    "/date" => "reopen it or give a date in an open period",
+                    _ => "reopen it first",
+                };
                 let message = format!(
-                    "period {period} of series {series} is closed ({}); reopen it or give a date in an open period",
+                    "period {period} of series {series} is closed ({}); {way_out}",
                     closure.reason
                 );
                 Err(Refusal::new(Code::PeriodClosed, message).at(field).into())

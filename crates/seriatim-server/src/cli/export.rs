@@ -1,0 +1,101 @@
+//! Everything that is stored about numbers, one JSON object a line, for whoever wants to check it without us.
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::Context;
+use super::entry::PAGE_MAX;
+use super::failed::Failed;
+use super::output::{list, text};
+use super::session::{Answer, Session};
+use crate::transport::{Call, path, query};
+
+/// Write every entry and event with its hash, one JSON object a line
+#[derive(Args)]
+pub struct Export {
+    /// Only of this series
+    series: Option<String>,
+}
+
+impl Export {
+    pub async fn run(self, context: &Context) -> Result<(), Failed> {
+        let session = context.session("export").await?;
+        let mut chains = Vec::new();
+        if self.series.is_none() {
+            chains.push("definitions".to_string());
+        }
+        for series in self.series(session).await? {
+            chains.extend(counters(session, &series).await?);
+        }
+        for chain in &chains {
+            let wrap = |event: &str| format!("{{\"chain\":\"{chain}\",\"event\":{event}}}");
+            let wanted = [("chain", Some(chain.as_str()))];
+            print_pages(session, "/v1/audit/events", &wanted, wrap).await?;
+        }
+        let wanted = [("series", self.series.as_deref())];
+        print_pages(session, "/v1/entries", &wanted, |entry| format!("{{\"entry\":{entry}}}")).await
+    }
+
+    async fn series(&self, session: &Session) -> Result<Vec<String>, Failed> {
+        if let Some(series) = &self.series {
+            return Ok(vec![series.clone()]);
+        }
+        let all = session.answer(Call::get("/v1/series")).await?;
+        Ok(list(&all.json, "data").iter().map(|series| text(series, "name")).collect())
+    }
+}
+
+async fn counters(session: &Session, series: &str) -> Result<Vec<String>, Failed> {
+    let mut ids = Vec::new();
+    let at = path(&["v1", "series", series, "counters"]);
+    each_page(session, &at, &[], |page| {
+        ids.extend(list(&page.json, "data").iter().map(|counter| text(counter, "id")));
+        Ok(())
+    })
+    .await?;
+    Ok(ids)
+}
+
+/// Rows as they came: a document must not be written anew.
+#[derive(Deserialize)]
+struct Rows<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+}
+
+async fn print_pages(
+    session: &Session,
+    at: &str,
+    wanted: &[(&str, Option<&str>)],
+    wrap: impl Fn(&str) -> String,
+) -> Result<(), Failed> {
+    each_page(session, at, wanted, |page| {
+        let rows: Rows<'_> = serde_json::from_slice(&page.body)?;
+        let lines: Vec<String> = rows.data.iter().map(|row| wrap(row.get()) + "\n").collect();
+        session.output.bytes(lines.concat().as_bytes());
+        Ok(())
+    })
+    .await
+}
+
+/// Every page of a list, in its order.
+async fn each_page(
+    session: &Session,
+    at: &str,
+    wanted: &[(&str, Option<&str>)],
+    mut take: impl FnMut(&Answer) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let limit = PAGE_MAX.to_string();
+    let mut cursor: Option<String> = None;
+    loop {
+        let paging = [("limit", Some(limit.as_str())), ("cursor", cursor.as_deref())];
+        let page = session.answer(Call::get(format!("{at}{}", query(&[wanted, &paging].concat())))).await?;
+        take(&page)?;
+        cursor = page.json.get("next_cursor").and_then(Value::as_str).map(str::to_string);
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
+}

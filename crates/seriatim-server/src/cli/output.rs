@@ -1,0 +1,126 @@
+//! Where a verb's words go: data on stdout, everything else on stderr. Nothing else in the package prints.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::Value;
+
+/// How data is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For people: a table on a terminal, columns between tabs elsewhere.
+    Plain,
+    /// For programs: what the service answered.
+    Json,
+}
+
+/// The two streams.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// How data is written.
+    pub form: Form,
+    /// Whether remarks are left out.
+    pub quiet: bool,
+}
+
+impl Output {
+    /// One line of data.
+    pub fn line(&self, text: impl AsRef<str>) {
+        self.bytes(format!("{}\n", text.as_ref()).as_bytes());
+    }
+
+    /// Data as it is.
+    pub fn bytes(&self, bytes: &[u8]) {
+        let mut stdout = io::stdout().lock();
+        // Whoever closed the pipe has read enough; that is no failure of ours.
+        let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    }
+
+    /// A remark: not data, and left out with `--quiet`.
+    pub fn note(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            self.stderr(text.as_ref());
+        }
+    }
+
+    /// What must be said even with `--quiet`.
+    pub fn warn(&self, text: impl AsRef<str>) {
+        self.stderr(text.as_ref());
+    }
+
+    fn stderr(self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// Rows under a head. As JSON each row is an object.
+    pub fn table(&self, head: &[&str], rows: Vec<Vec<String>>) {
+        if rows.is_empty() {
+            return;
+        }
+        if self.form == Form::Json {
+            rows.into_iter().for_each(|row| self.line(object(head, row).to_string()));
+        } else if io::stdout().is_terminal() {
+            self.line(drawn(head, rows));
+        } else {
+            // No head: what reads this is a program, and every line is a row.
+            let lines: Vec<String> = rows.iter().map(|row| row.join("\t") + "\n").collect();
+            self.bytes(lines.concat().as_bytes());
+        }
+    }
+
+    /// Names and values of one thing.
+    pub fn card(&self, pairs: Vec<(&str, String)>) {
+        let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+        self.table(
+            &["", ""],
+            given.map(|(name, value)| vec![name.to_string(), value]).collect(),
+        );
+    }
+}
+
+fn object(head: &[&str], row: Vec<String>) -> Value {
+    let fields = head.iter().map(|name| (*name).to_string()).zip(row.into_iter().map(Value::String));
+    Value::Object(fields.collect())
+}
+
+fn drawn(head: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    if head.iter().any(|name| !name.is_empty()) {
+        table.set_header(head.iter().copied());
+    }
+    table.add_rows(rows);
+    table.trim_fmt()
+}
+
+/// A field as a person reads it: nothing for what is absent.
+#[must_use]
+pub fn text(value: &Value, field: &str) -> String {
+    match value.get(field) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// Some fields of a row, in this order.
+#[must_use]
+pub fn row(value: &Value, fields: &[&str]) -> Vec<String> {
+    fields.iter().map(|field| text(value, field)).collect()
+}
+
+/// The elements of a list, wherever the service put them.
+#[must_use]
+pub fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// `name=value` of an object, with commas between.
+#[must_use]
+pub fn pairs(value: &Value, field: &str) -> String {
+    let object = value.get(field).and_then(Value::as_object);
+    let written = object.into_iter().flatten().map(|(name, value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+        format!("{name}={value}")
+    });
+    written.collect::<Vec<_>>().join(",")
+}

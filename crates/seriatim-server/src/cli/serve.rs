@@ -1,0 +1,214 @@
+//! The server: opens the store, says where it is, and hands it to the HTTP surface.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use seriatim::{Access, Command, Reads, Request};
+
+use super::Context;
+use super::failed::Failed;
+use super::session::{Where, is_production, issuing};
+use crate::app::{App, AppOptions};
+use crate::auth::{Token, draw_key};
+use crate::config::{Config, Flags};
+use crate::open::{self, Holder, Opened, Place, PlaceError, local_actor};
+use crate::serve::{self, ServeOptions};
+use crate::telemetry;
+
+/// Run the server
+#[derive(Args)]
+pub struct Serve {
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8080, or PORT]
+    #[arg(long, value_name = "ADDRESS")]
+    http_addr: Option<String>,
+    /// development or production [default: development]
+    #[arg(long, value_name = "ENV")]
+    env: Option<String>,
+    /// Within this every caller gets an answer [default: 3s]
+    #[arg(long, value_name = "DURATION")]
+    deadline: Option<String>,
+    /// How many commands may wait before more are turned away [default: 10000]
+    #[arg(long, value_name = "N")]
+    queue_max: Option<String>,
+    /// How many commands one commit may hold [default: 2000]
+    #[arg(long, value_name = "N")]
+    batch_max: Option<String>,
+    /// How long it says that it is going before it stops listening [default: 0s; in production 5s]
+    #[arg(long, value_name = "DURATION")]
+    shutdown_delay: Option<String>,
+    /// How long it then waits for requests to end [default: 20s]
+    #[arg(long, value_name = "DURATION")]
+    drain: Option<String>,
+    /// What is logged, e.g. info or seriatim=debug [default: info, or RUST_LOG]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// How it is logged: text or json [default: text on a terminal]
+    #[arg(long, value_name = "FORM")]
+    log_format: Option<String>,
+}
+
+impl Serve {
+    /// The settings that were given.
+    pub fn flags(&self) -> Flags {
+        let given = [
+            ("http_addr", &self.http_addr),
+            ("env", &self.env),
+            ("deadline", &self.deadline),
+            ("queue_max", &self.queue_max),
+            ("batch_max", &self.batch_max),
+            ("shutdown_delay", &self.shutdown_delay),
+            ("drain", &self.drain),
+            ("log", &self.log),
+            ("log_format", &self.log_format),
+        ];
+        given.into_iter().filter_map(|(name, text)| Some((name, text.clone()?))).collect()
+    }
+
+    pub async fn run(self, context: &Context) -> Result<(), Failed> {
+        let config = &context.config;
+        let place = place(config)?;
+        let production = is_production(config)?;
+        let options = serve_options(config, &place, production)?;
+        // Before the issuer is opened: what it counts has to go somewhere.
+        let metrics = telemetry::install()?;
+        let mut opened = open_store(config, &place, production).await?;
+        let key = admin_key(config, &opened, production).await;
+        let app = opened.app(AppOptions {
+            production,
+            metrics: Some(metrics),
+            ..AppOptions::default()
+        })?;
+        let ended = match key {
+            Ok(key) => listen(context, app, options, &place, &mut opened, key.as_deref()).await,
+            Err(failed) => Err(failed),
+        };
+        opened.close().await;
+        ended
+    }
+}
+
+fn place(config: &Config) -> Result<Place, Failed> {
+    match Where::of(config)? {
+        Where::Here(place) => Ok(place),
+        Where::Server(url) => Err(Failed::Usage(format!("serve is a server itself; leave out --server {url}"))),
+    }
+}
+
+fn serve_options(config: &Config, place: &Place, production: bool) -> Result<ServeOptions, Failed> {
+    let usual_delay = Duration::from_secs(if production { 5 } else { 0 });
+    let shutdown_delay = match config.get("shutdown_delay") {
+        Some(_) => config.duration("shutdown_delay")?,
+        None => usual_delay,
+    };
+    Ok(ServeOptions {
+        http_addr: config.parse::<SocketAddr>("http_addr")?,
+        socket: Some(place.socket()),
+        shutdown_delay,
+        drain: config.duration("drain")?,
+    })
+}
+
+async fn open_store(config: &Config, place: &Place, production: bool) -> Result<Opened, Failed> {
+    if production && !place.exists() {
+        // A container without its volume must not start again at 1.
+        let database = place.database.display();
+        return Err(Failed::from(PlaceError::Absent(format!(
+            "there is no store {database}, and in production none is made by itself: if this is the first start, run \
+             `seriatim init`; otherwise the volume is not mounted here"
+        ))));
+    }
+    place.make_directory()?;
+    let lock = open::claim(place, "serve").await?;
+    Ok(Opened::open(place, lock, issuing(config)?).await?)
+}
+
+/// The key of who runs the server: the one he gives, or a new one at the first start in development, to be shown.
+async fn admin_key(config: &Config, opened: &Opened, production: bool) -> Result<Option<String>, Failed> {
+    let store = opened.store();
+    let known = store.api_keys().await.map_err(|error| Failed::Unreachable(error.to_string()))?;
+    if let Some(text) = config.text("admin_key") {
+        let token = Token::parse(text)
+            .ok_or_else(|| Failed::Usage("admin_key is not an API key; it looks like srt_<id>_<secret>".to_string()))?;
+        return match known.iter().find(|key| key.id == token.id) {
+            None => register(opened, text).await.map(|()| None),
+            Some(key) if key.secret_sha256 == seriatim::Hash::of(token.secret.as_bytes()) => Ok(None),
+            Some(_) => Err(Failed::Usage(format!(
+                "admin_key has the id {} of a key with another secret; draw one with another id",
+                token.id
+            ))),
+        };
+    }
+    if !known.is_empty() {
+        return Ok(None);
+    }
+    if production {
+        tracing::warn!("there is no API key; make one with `seriatim key create`, or set SERIATIM_ADMIN_KEY_FILE");
+        return Ok(None);
+    }
+    let text = draw_key(false)?;
+    register(opened, &text).await?;
+    Ok(Some(text))
+}
+
+async fn register(opened: &Opened, text: &str) -> Result<(), Failed> {
+    let issuer = opened.issuer();
+    let Some(token) = Token::parse(text) else {
+        return Err(Failed::Other("a drawn key does not read".to_string()));
+    };
+    let key = token.api_key("admin", Access::full(), issuer.clock().now());
+    let request = Request {
+        actor: local_actor()?,
+        on_behalf_of: None,
+        access: Access::full(),
+        rehearsal: false,
+        command: Command::CreateApiKey(Box::new(key)),
+    };
+    let created = issuer.execute(request).await;
+    created.map_err(|failure| Failed::Other(format!("cannot register the admin key: {failure}")))?;
+    Ok(())
+}
+
+async fn listen(
+    context: &Context,
+    app: App,
+    options: ServeOptions,
+    place: &Place,
+    opened: &mut Opened,
+    key: Option<&str>,
+) -> Result<(), Failed> {
+    let created = opened.created();
+    let socket = options.socket.clone();
+    let ready = |address: SocketAddr| {
+        let url = format!("http://{address}");
+        let holder = Holder {
+            address: Some(url.clone()),
+            socket,
+            ..Holder::this("serve")
+        };
+        if let Err(error) = opened.lock_mut().say(&holder) {
+            tracing::warn!(%error, "cannot write down where we listen; verbs of the command line will not find us");
+        }
+        say_hello(context, place, &url, created, key);
+    };
+    Ok(serve::run(app, options, ready).await?)
+}
+
+/// For a person who looks at the terminal. A log collector gets one line of the log instead, and never the key.
+fn say_hello(context: &Context, place: &Place, url: &str, created: bool, key: Option<&str>) {
+    let store = place.database.display();
+    let how = if created { " (created)" } else { "" };
+    let version = env!("CARGO_PKG_VERSION");
+    context.output.warn(format!("seriatim {version}  store sqlite {store}{how}"));
+    context.output.warn(format!("  Listening  {url}"));
+    context.output.warn(format!("  API        {url}/openapi.json"));
+    context.output.warn(format!("  Health     {url}/livez  {url}/readyz  {url}/metrics"));
+    if let Some(key) = key {
+        context.output.warn(format!("  Admin key  {key}"));
+        context.output.warn("             shown once; `seriatim key create` makes more");
+    }
+    if !std::io::stderr().is_terminal() {
+        tracing::info!(store = %store, address = %url, "listening");
+    }
+}

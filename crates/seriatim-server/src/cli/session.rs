@@ -1,0 +1,220 @@
+//! One verb's way to the service, found once: a server by its URL, the server of the data directory, or this process.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::failed::{Failed, Problem};
+use super::output::Output;
+use crate::app::AppOptions;
+use crate::config::Config;
+use crate::open::{self, Opened, Place, PlaceError, Reach};
+use crate::routes;
+use crate::transport::{Call, Reply, Transport};
+
+/// Where the store is.
+pub enum Where {
+    /// Behind a server.
+    Server(String),
+    /// In a database on this machine.
+    Here(Place),
+}
+
+impl Where {
+    /// What the configuration says: the strongest of server, store and data directory.
+    pub fn of(config: &Config) -> Result<Self, Failed> {
+        match config.strongest(&["server", "store", "data_dir"]) {
+            Some("server") => Ok(Self::Server(config.text("server").unwrap_or_default().to_string())),
+            Some("store") => store_of(config.text("store").unwrap_or_default()).map(Self::Here),
+            _ => Ok(Self::Here(Place::in_directory(&config.parse::<PathBuf>("data_dir")?))),
+        }
+    }
+
+    /// The place on this machine, for verbs that work on files.
+    pub fn here(config: &Config) -> Result<Place, Failed> {
+        match Self::of(config)? {
+            Self::Here(place) => Ok(place),
+            Self::Server(url) => Err(Failed::Usage(format!(
+                "this works on the files of a store; run it where they are, without --server {url}"
+            ))),
+        }
+    }
+}
+
+fn store_of(text: &str) -> Result<Place, Failed> {
+    match text.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(Place {
+            database: Path::new(path).to_path_buf(),
+        }),
+        Some((kind @ ("postgres" | "postgresql" | "mongodb" | "mongodb+srv"), _)) => {
+            Err(Failed::Usage(format!("store {kind} comes in a later version; this one has sqlite:PATH")))
+        }
+        // Whatever else it is, it may hold a password: it is not repeated.
+        _ => Err(Failed::Usage("a store is written like sqlite:./seriatim-data/seriatim.db".to_string())),
+    }
+}
+
+/// A way to the service, and what must be closed behind it.
+pub struct Session {
+    /// Where words go.
+    pub output: Output,
+    transport: Transport,
+    opened: Mutex<Option<Opened>>,
+}
+
+impl Session {
+    /// Finds the way, and says which store it is.
+    pub async fn open(config: &Config, output: Output, command: &str, may_create: bool) -> Result<Self, Failed> {
+        match Where::of(config)? {
+            Where::Server(url) => {
+                output.note(format!("store {url}"));
+                let key = config.text("api_key").map(str::to_string);
+                Ok(Self::new(output, Transport::network(&url, key)?, None))
+            }
+            Where::Here(place) => Self::open_here(config, output, command, &place, may_create).await,
+        }
+    }
+
+    fn new(output: Output, transport: Transport, opened: Option<Opened>) -> Self {
+        Self {
+            output,
+            transport,
+            opened: Mutex::new(opened),
+        }
+    }
+
+    async fn open_here(
+        config: &Config,
+        output: Output,
+        command: &str,
+        place: &Place,
+        may_create: bool,
+    ) -> Result<Self, Failed> {
+        check_there(config, place, may_create)?;
+        place.make_directory()?;
+        let database = place.database.display();
+        match open::reach(place, command).await? {
+            Reach::Served(socket) => {
+                output.note(format!("store sqlite {database} (through its server)"));
+                Ok(Self::new(output, Transport::socket(socket), None))
+            }
+            Reach::Ours(lock) => {
+                let opened = Opened::open(place, lock, issuing(config)?).await?;
+                let how = if opened.created() { "created" } else { "in process" };
+                output.note(format!("store sqlite {database} ({how})"));
+                let transport = Transport::InProcess(routes::router(opened.app(AppOptions::default())?));
+                Ok(Self::new(output, transport, Some(opened)))
+            }
+        }
+    }
+
+    /// The same way for one more caller; only the first one closes it.
+    pub fn another(&self) -> Self {
+        Self::new(self.output, self.transport.another(), None)
+    }
+
+    /// One request; a problem is an error.
+    pub async fn answer(&self, call: Call) -> Result<Answer, Failed> {
+        let reply = self.reply(call).await?;
+        if reply.status.is_success() {
+            return Answer::of(reply);
+        }
+        Err(Failed::Problem(Box::new(Problem::of(&reply))))
+    }
+
+    /// One request, whatever the status.
+    pub async fn reply(&self, call: Call) -> Result<Reply, Failed> {
+        Ok(self.transport.send(call).await?)
+    }
+
+    /// Ends what this session began. What was acknowledged is safe without it; it leaves a tidy directory.
+    pub async fn close(&self) {
+        if let Some(opened) = self.opened.lock().await.take() {
+            opened.close().await;
+        }
+    }
+}
+
+/// Only some verbs may begin a store: a typing error in --data-dir must not start again at 1. In production none of
+/// them may, for there the directory may be a volume that was not mounted.
+fn check_there(config: &Config, place: &Place, may_create: bool) -> Result<(), Failed> {
+    if place.exists() || (may_create && !is_production(config)?) {
+        return Ok(());
+    }
+    let database = place.database.display();
+    Err(Failed::from(PlaceError::Absent(format!(
+        "there is no store {database}; make one with `seriatim init`, or say where it is with --data-dir"
+    ))))
+}
+
+/// How the issuer behaves.
+pub fn issuing(config: &Config) -> Result<seriatim::Options, Failed> {
+    Ok(seriatim::Options {
+        deadline: config.duration("deadline")?,
+        queue_max: config.parse("queue_max")?,
+        batch_max: config.parse("batch_max")?,
+        ..seriatim::Options::default()
+    })
+}
+
+/// Whether `SERIATIM_ENV` says production.
+pub fn is_production(config: &Config) -> Result<bool, Failed> {
+    Ok(config.choice("env", &["development", "production"])? == "production")
+}
+
+/// What the service answered.
+pub struct Answer {
+    /// The body, as it came.
+    pub body: bytes::Bytes,
+    /// The body, read; null if there was none.
+    pub json: Value,
+    /// Whether it was given before.
+    pub replayed: bool,
+    /// The status.
+    pub status: u16,
+}
+
+impl Answer {
+    fn of(reply: Reply) -> Result<Self, Failed> {
+        let header = |name: &str| reply.headers.get(name)?.to_str().ok().map(str::to_string);
+        let json = if reply.body.is_empty() { Value::Null } else { serde_json::from_slice(&reply.body)? };
+        Ok(Self {
+            json,
+            replayed: header("idempotent-replayed").as_deref() == Some("true"),
+            status: reply.status.as_u16(),
+            body: reply.body,
+        })
+    }
+
+    /// Prints the body as it came: a document in it must not be written anew.
+    pub fn print(&self, output: Output) {
+        output.bytes(&self.body);
+        if !self.body.ends_with(b"\n") && !self.body.is_empty() {
+            output.bytes(b"\n");
+        }
+    }
+}
+
+/// Where log lines go and how they look. A server tells what it does; a verb only what goes wrong.
+pub fn start_logging(config: &Config, is_server: bool) -> Result<(), Failed> {
+    let usual = if is_server { "info" } else { "error" };
+    let filter = match config.text("log") {
+        Some(filter) => filter.to_string(),
+        None => std::env::var("RUST_LOG").unwrap_or_else(|_| usual.to_string()),
+    };
+    let filter = tracing_subscriber::EnvFilter::try_new(&filter)
+        .map_err(|error| Failed::Usage(format!("log = `{filter}`: {error}")))?;
+    let readable = match config.get("log_format") {
+        Some(_) => config.choice("log_format", &["text", "json"])? == "text",
+        None => std::io::stderr().is_terminal() || !is_server,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if readable {
+        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
+    started.map_err(|error| Failed::Other(format!("cannot start the log: {error}")))
+}

@@ -1,0 +1,276 @@
+//! The verbs on a store as a whole.
+
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use seriatim::Reads;
+
+use super::Context;
+use super::failed::Failed;
+use super::session::{Session, Where, issuing};
+use crate::config::Config;
+use crate::open::{self, Lock, Opened, Place, PlaceError};
+use crate::transport::Call;
+
+/// Make an empty store
+#[derive(Args)]
+pub struct Init {}
+
+impl Init {
+    pub async fn run(self, context: &Context) -> Result<(), Failed> {
+        let place = Where::here(&context.config)?;
+        if place.exists() {
+            context.output.note(format!("there is a store already: {}", place.database.display()));
+            return Ok(());
+        }
+        place.make_directory()?;
+        let lock = open::claim(&place, "init").await?;
+        let opened = Opened::open(&place, lock, issuing(&context.config)?).await?;
+        open::checkpoint_key(&place)?;
+        opened.close().await;
+        context.output.note(format!("store sqlite {} (created)", place.database.display()));
+        Ok(())
+    }
+}
+
+/// Copy the store to a new file while it goes on
+#[derive(Args)]
+pub struct Backup {
+    /// The file to write; it must not be there yet
+    to: PathBuf,
+}
+
+impl Backup {
+    pub async fn run(self, context: &Context) -> Result<(), Failed> {
+        let place = Where::here(&context.config)?;
+        if !place.exists() {
+            return Err(absent(&place));
+        }
+        if self.to.exists() {
+            return Err(Failed::Usage(format!("{} is there already; name a new file", self.to.display())));
+        }
+        // A second process may read beside a server; the lock is held only if nobody has it.
+        let held = Lock::take(&place, &open::Holder::this("backup"))?;
+        let how = if held.is_some() { "in process" } else { "beside its server" };
+        context.output.note(format!("store sqlite {} ({how})", place.database.display()));
+        let store = open::store(&place).await?;
+        let copied = store.backup(&self.to).await;
+        store.close().await;
+        copied.map_err(|error| Failed::Other(format!("cannot back up to {}: {error}", self.to.display())))?;
+        context.output.line(self.to.display().to_string());
+        context.output.note(
+            "the key that signs checkpoints (checkpoint.key) is not in it; numbers that are taken from now on are not \
+             in it either",
+        );
+        Ok(())
+    }
+}
+
+fn absent(place: &Place) -> Failed {
+    let database = place.database.display();
+    Failed::from(PlaceError::Absent(format!("there is no store {database}; say where it is with --data-dir")))
+}
+
+/// Put a backup into an empty place
+#[derive(Args)]
+pub struct Restore {
+    /// The file that `backup` wrote
+    from: PathBuf,
+}
+
+impl Restore {
+    pub async fn run(self, context: &Context) -> Result<(), Failed> {
+        let place = Where::here(&context.config)?;
+        if !self.from.is_file() {
+            return Err(Failed::Usage(format!("there is no file {}", self.from.display())));
+        }
+        place.make_directory()?;
+        let lock = open::claim(&place, "restore").await?;
+        refuse_existing(&place)?;
+        refuse_unfinished(&self.from)?;
+        let opened = match begin(&self.from, &place, lock, &context.config).await {
+            Ok(opened) => opened,
+            Err(failed) => {
+                // What was begun here is ours to clear away: the place was empty.
+                let _ = std::fs::remove_file(&place.database);
+                return Err(failed);
+            }
+        };
+        context.output.note(format!("store sqlite {} (restored)", place.database.display()));
+        let said = say_where_it_stands(context, &opened).await;
+        opened.close().await;
+        said
+    }
+}
+
+async fn begin(from: &Path, place: &Place, lock: Lock, config: &Config) -> Result<Opened, Failed> {
+    copy(from, place).map_err(|error| {
+        let place = place.database.display();
+        Failed::Other(format!("cannot copy {} to {place}: {error}", from.display()))
+    })?;
+    Ok(Opened::open(place, lock, issuing(config)?).await?)
+}
+
+/// The backup itself is only read: it may be on a medium that cannot be written, and it may be needed again.
+fn copy(from: &Path, place: &Place) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let mut to = options.create_new(true).write(true).mode(0o600).open(&place.database)?;
+    std::io::copy(&mut std::fs::File::open(from)?, &mut to)?;
+    to.sync_all()
+}
+
+fn refuse_existing(place: &Place) -> Result<(), Failed> {
+    if !place.exists() {
+        return Ok(());
+    }
+    Err(Failed::Usage(format!(
+        "{} is there already and is not overwritten; give an empty --data-dir, or move the old one away",
+        place.database.display()
+    )))
+}
+
+/// A file with a log beside it was copied by hand while it was in use: its last numbers are in the log.
+fn refuse_unfinished(from: &Path) -> Result<(), Failed> {
+    let mut log = from.as_os_str().to_owned();
+    log.push("-wal");
+    if std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        let from = from.display();
+        return Err(Failed::Usage(format!(
+            "{from} is no backup but a store in use, or was copied by hand: {from}-wal belongs to it; make a backup of \
+             it with `seriatim backup --store sqlite:{from} FILE`"
+        )));
+    }
+    Ok(())
+}
+
+/// A restored store knows nothing of the numbers that were handed out after the backup.
+async fn say_where_it_stands(context: &Context, opened: &Opened) -> Result<(), Failed> {
+    let heads = opened.issuer().reads().heads().await.map_err(|error| Failed::Other(error.to_string()))?;
+    let rows = heads.counters.iter().map(|counter| vec![counter.key.to_string(), counter.last_seq.to_string()]);
+    context.output.table(&["counter", "last"], rows.collect());
+    context.output.warn(
+        "numbers handed out after this backup are not in it. Before anything is issued, take each counter above the \
+         last number that is on a document:\n  seriatim advance SERIES --to SEQ --reason 'restored from backup'",
+    );
+    Ok(())
+}
+
+/// Check the store's settings, lock, disk and permissions
+#[derive(Args)]
+pub struct Doctor {}
+
+/// What one check found.
+struct Check {
+    name: String,
+    found: String,
+    holds: bool,
+}
+
+impl Check {
+    fn new(name: &str, found: impl Into<String>, holds: bool) -> Self {
+        Self {
+            name: name.to_string(),
+            found: found.into(),
+            holds,
+        }
+    }
+}
+
+impl Doctor {
+    pub async fn run(self, context: &Context) -> Result<(), Failed> {
+        let mut checks = Vec::new();
+        if let Where::Here(place) = Where::of(&context.config)? {
+            if !place.exists() {
+                return Err(absent(&place));
+            }
+            checks.extend(check_files(&place));
+            checks.push(check_lock(&place));
+            checks.push(check_disk(&place));
+            checks.extend(check_settings(&place).await?);
+        }
+        let session = context.session("doctor").await?;
+        checks.extend(check_service(session).await?);
+        print_checks(context, &checks);
+        match checks.iter().filter(|check| !check.holds).count() {
+            0 => Ok(()),
+            wrong => Err(Failed::Found(format!("{wrong} of {} checks do not hold", checks.len()))),
+        }
+    }
+}
+
+fn print_checks(context: &Context, checks: &[Check]) {
+    let said = |holds: bool| if holds { "ok" } else { "NOT OK" };
+    let rows = checks.iter().map(|check| vec![said(check.holds).to_string(), check.name.clone(), check.found.clone()]);
+    context.output.table(&["result", "check", "found"], rows.collect());
+}
+
+/// Documents and keys are in these files: nobody else has business with them.
+fn check_files(place: &Place) -> Vec<Check> {
+    let files = [place.directory().to_path_buf(), place.database.clone(), place.checkpoint_key()];
+    let check = |path: &PathBuf| {
+        let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+        let name = format!("permissions of {}", path.display());
+        Some(Check::new(&name, format!("{mode:o}"), mode & 0o077 == 0))
+    };
+    files.iter().filter_map(check).collect()
+}
+
+fn check_lock(place: &Place) -> Check {
+    match Lock::take(place, &open::Holder::this("doctor")) {
+        Ok(Some(_)) => Check::new("lock", "free", true),
+        Ok(None) => {
+            let holder = open::holder(place);
+            Check::new("lock", holder.map_or_else(|| "held".to_string(), |holder| holder.describe()), true)
+        }
+        Err(error) => Check::new("lock", error.to_string(), false),
+    }
+}
+
+/// Whether a megabyte can be written and synced where the store is, and how long a sync takes.
+fn check_disk(place: &Place) -> Check {
+    let probe = place.directory().join(format!("doctor-{}.tmp", std::process::id()));
+    let started = Instant::now();
+    let write = || {
+        let mut file = std::fs::File::create_new(&probe)?;
+        std::io::Write::write_all(&mut file, &vec![0; 1 << 20])?;
+        file.sync_all()
+    };
+    let written = write();
+    let took = started.elapsed();
+    // It may not have been made.
+    let _ = std::fs::remove_file(&probe);
+    match written {
+        Ok(()) => Check::new("disk", format!("1 MiB written and synced in {took:.1?}"), true),
+        Err(error) => Check::new("disk", format!("cannot write to {}: {error}", place.directory().display()), false),
+    }
+}
+
+/// The settings that the promises rest on, as a connection to this file gets them.
+async fn check_settings(place: &Place) -> Result<Vec<Check>, Failed> {
+    let store = open::store(place).await?;
+    let settings = store.settings().await;
+    store.close().await;
+    let settings = settings.map_err(|error| Failed::Unreachable(error.to_string()))?;
+    Ok(settings.into_iter().map(|setting| Check::new(setting.name, setting.found, setting.holds)).collect())
+}
+
+/// What the service says of itself, line by line.
+async fn check_service(session: &Session) -> Result<Vec<Check>, Failed> {
+    let reply = session.reply(Call::get("/readyz?verbose")).await?;
+    let body = String::from_utf8_lossy(&reply.body).into_owned();
+    let lines = body.lines().filter_map(|line| {
+        let (mark, rest) = line.split_at_checked(3)?;
+        let holds = match mark {
+            "[+]" => true,
+            "[-]" | "[!]" => false,
+            _ => return None,
+        };
+        let (name, found) = rest.split_once(' ').unwrap_or((rest, ""));
+        Some(Check::new(name, found, holds))
+    });
+    let mut checks: Vec<Check> = lines.collect();
+    checks.push(Check::new("ready", reply.status.to_string(), reply.status.is_success()));
+    Ok(checks)
+}

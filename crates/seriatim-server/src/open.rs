@@ -1,0 +1,481 @@
+//! The place of a store on this machine: its directory, its lock and its files.
+//!
+//! One process at a time holds the lock: a `serve` for as long as it runs, a verb of the command line for the moment
+//! it needs. Who finds it held reads in it whom to ask instead. This module must never know what is asked.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::TryRng;
+use seriatim::store::sqlite::{OpenError, Sqlite, SqliteOptions};
+use seriatim::{Actor, Issuer, Options};
+use serde::{Deserialize, Serialize};
+
+use crate::app::{App, AppOptions};
+
+/// Why the place of a store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// The configuration names a place that cannot hold a store.
+    #[error("{0}")]
+    Unusable(String),
+    /// There is nothing there, and nothing may be made there now.
+    #[error("{0}")]
+    Absent(String),
+    /// Another process holds the lock and does not let go.
+    #[error("{0}")]
+    Held(String),
+    /// The store cannot be reached now.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The store is there and must not be used.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The files of one store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The SQLite database.
+    pub database: PathBuf,
+}
+
+impl Place {
+    /// The usual file in a data directory.
+    #[must_use]
+    pub fn in_directory(directory: &Path) -> Self {
+        Self {
+            database: directory.join("seriatim.db"),
+        }
+    }
+
+    /// The directory that holds everything.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        match self.database.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+            None => Path::new("."),
+        }
+    }
+
+    /// The file that is locked. It belongs to the database, not to the directory: two names for one database must
+    /// not give two locks.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.database.with_extension("lock")
+    }
+
+    /// Where a running server listens for verbs of the command line.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        let beside = self.database.with_extension("sock");
+        if beside.as_os_str().len() <= SOCKET_PATH_MAX {
+            return beside;
+        }
+        // The kernel takes no longer paths. The lock says where the socket is, so it can be anywhere private.
+        let name = format!("seriatim-{}.sock", std::process::id());
+        std::env::temp_dir().join(name)
+    }
+
+    /// The key that signs checkpoints.
+    #[must_use]
+    pub fn checkpoint_key(&self) -> PathBuf {
+        self.directory().join("checkpoint.key")
+    }
+
+    /// Whether there is a store.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.database.exists()
+    }
+
+    /// Makes the directory, for its owner alone.
+    ///
+    /// # Errors
+    /// It cannot be made, or is no directory.
+    pub fn make_directory(&self) -> Result<(), PlaceError> {
+        let directory = self.directory();
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(|error| unusable("make the data directory", directory, &error))
+    }
+}
+
+/// `sockaddr_un` holds 108 bytes with the zero at the end.
+const SOCKET_PATH_MAX: usize = 107;
+
+fn unusable(what: &str, path: &Path, error: &std::io::Error) -> PlaceError {
+    PlaceError::Unusable(format!(
+        "cannot {what} {}: {error}; give a directory that {} may write with --data-dir",
+        path.display(),
+        os_user()
+    ))
+}
+
+/// What the holder of a lock says about itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The verb it runs.
+    pub command: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Where it answers HTTP, once it does.
+    pub address: Option<String>,
+    /// Where it answers verbs of the command line, once it does.
+    pub socket: Option<PathBuf>,
+}
+
+impl Holder {
+    /// This process.
+    #[must_use]
+    pub fn this(command: &str) -> Self {
+        Self {
+            command: command.to_string(),
+            pid: std::process::id(),
+            address: None,
+            socket: None,
+        }
+    }
+
+    /// Who it is, for a person.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let address = self.address.as_ref().map(|address| format!(", {address}"));
+        format!("`seriatim {}` (pid {}{})", self.command, self.pid, address.unwrap_or_default())
+    }
+}
+
+/// A lock that is held until it is dropped, or the process is gone, however it goes.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Lock {
+    /// Takes the lock unless another process has it.
+    ///
+    /// # Errors
+    /// The lock file cannot be made.
+    pub fn take(place: &Place, holder: &Holder) -> Result<Option<Self>, PlaceError> {
+        let path = place.lock();
+        let opened = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path);
+        let file = opened.map_err(|error| unusable("write the lock", &path, &error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(unusable("lock", &path, &error)),
+        }
+        let mut lock = Self { file };
+        lock.say(holder).map_err(|error| unusable("write the lock", &path, &error))?;
+        Ok(Some(lock))
+    }
+
+    /// Writes down who holds it, for those who find it held.
+    ///
+    /// # Errors
+    /// The disk is full, or gone.
+    pub fn say(&mut self, holder: &Holder) -> std::io::Result<()> {
+        let text = serde_json::to_string(holder).map_err(std::io::Error::other)?;
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Only a courtesy: whoever takes the lock next overwrites it.
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// Who holds the lock now, if it says so.
+#[must_use]
+pub fn holder(place: &Place) -> Option<Holder> {
+    let mut text = String::new();
+    File::open(place.lock()).ok()?.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// How the store can be reached.
+#[derive(Debug)]
+pub enum Reach {
+    /// We hold the lock and may open it.
+    Ours(Lock),
+    /// A server holds the lock and listens here.
+    Served(PathBuf),
+}
+
+/// How long a verb waits for another verb to let go of the lock.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Takes the lock, or finds the server that holds it; waits a little for another verb to finish.
+///
+/// # Errors
+/// The lock cannot be made, or is not let go.
+pub async fn reach(place: &Place, command: &str) -> Result<Reach, PlaceError> {
+    let started = Instant::now();
+    loop {
+        if let Some(lock) = Lock::take(place, &Holder::this(command))? {
+            return Ok(Reach::Ours(lock));
+        }
+        let holder = holder(place);
+        if let Some(socket) = holder.as_ref().and_then(|holder| holder.socket.clone())
+            // The socket's name may be left from a server that was killed: only a connection proves it.
+            && tokio::net::UnixStream::connect(&socket).await.is_ok()
+        {
+            return Ok(Reach::Served(socket));
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(held(place, holder.as_ref()));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Takes the lock for a process that keeps it; a server that has it already is named at once.
+///
+/// # Errors
+/// The lock cannot be made, or another process holds it.
+pub async fn claim(place: &Place, command: &str) -> Result<Lock, PlaceError> {
+    let started = Instant::now();
+    loop {
+        if let Some(lock) = Lock::take(place, &Holder::this(command))? {
+            return Ok(lock);
+        }
+        let holder = holder(place);
+        let is_server = holder.as_ref().is_some_and(|holder| holder.command == "serve");
+        if is_server || started.elapsed() > PATIENCE {
+            return Err(held(place, holder.as_ref()));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn held(place: &Place, holder: Option<&Holder>) -> PlaceError {
+    let who = holder.map_or_else(|| "another process".to_string(), Holder::describe);
+    PlaceError::Held(format!(
+        "{} is in use by {who}; stop it, or give another --data-dir",
+        place.directory().display()
+    ))
+}
+
+/// The seed of the key that signs checkpoints; drawn on first use.
+///
+/// # Errors
+/// The file cannot be read or written, or holds something else.
+pub fn checkpoint_key(place: &Place) -> Result<[u8; 32], PlaceError> {
+    let path = place.checkpoint_key();
+    match std::fs::read(&path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| {
+            let message = "is not a checkpoint key (32 bytes); restore it from a backup or remove it to draw a new one";
+            PlaceError::Unusable(format!("{} {message}", path.display()))
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => draw_checkpoint_key(&path),
+        Err(error) => Err(unusable("read", &path, &error)),
+    }
+}
+
+fn draw_checkpoint_key(path: &Path) -> Result<[u8; 32], PlaceError> {
+    let mut seed = [0; 32];
+    rand::rngs::SysRng
+        .try_fill_bytes(&mut seed)
+        .map_err(|error| PlaceError::Unusable(format!("this machine gives no randomness: {error}")))?;
+    let write = || {
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+        file.write_all(&seed)?;
+        file.sync_all()
+    };
+    write().map_err(|error| unusable("write", path, &error))?;
+    Ok(seed)
+}
+
+/// The operating-system user who runs this process, as an actor names him.
+#[must_use]
+pub fn os_user() -> String {
+    let Some(uid) = uid() else {
+        return format!("os:{}", std::env::var("USER").unwrap_or_else(|_| "unknown".to_string()));
+    };
+    os_user_of(uid)
+}
+
+/// The operating-system user of this id, as an actor names him.
+#[must_use]
+pub fn os_user_of(uid: u32) -> String {
+    let name = std::fs::read_to_string("/etc/passwd").ok().and_then(|users| name_of(&users, uid));
+    format!("os:{}", name.unwrap_or_else(|| uid.to_string()))
+}
+
+/// The user id, by the owner of our own entry in the process table; the standard library does not ask for it.
+fn uid() -> Option<u32> {
+    Some(std::fs::metadata("/proc/self").ok()?.uid())
+}
+
+fn name_of(users: &str, uid: u32) -> Option<String> {
+    let uid = uid.to_string();
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_string())
+    })
+}
+
+/// An open store with the issuer over it. It holds the lock.
+pub struct Opened {
+    place: Place,
+    lock: Lock,
+    store: Sqlite,
+    issuer: Issuer,
+}
+
+impl Opened {
+    /// Opens the store of this place, and makes it if there is none.
+    ///
+    /// # Errors
+    /// It is not ours, cannot be written, or cannot be read.
+    pub async fn open(place: &Place, lock: Lock, issuing: Options) -> Result<Self, PlaceError> {
+        let store = store(place).await?;
+        let options = Options {
+            actor: Some(local_actor()?),
+            ..issuing
+        };
+        let issuer = Issuer::with(Arc::new(store.clone()), options).await;
+        let issuer = issuer.map_err(|error| PlaceError::Unavailable(error.to_string()))?;
+        Ok(Self {
+            place: place.clone(),
+            lock,
+            store,
+            issuer,
+        })
+    }
+
+    /// Whether there was nothing before.
+    #[must_use]
+    pub fn created(&self) -> bool {
+        self.store.was_created()
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Sqlite {
+        &self.store
+    }
+
+    /// Who issues from it.
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// The lock, to say more in it.
+    pub fn lock_mut(&mut self) -> &mut Lock {
+        &mut self.lock
+    }
+
+    /// The service over this store.
+    ///
+    /// # Errors
+    /// There is no key for checkpoints and none can be made.
+    pub fn app(&self, options: AppOptions) -> Result<App, PlaceError> {
+        let checkpoint_key = Some(checkpoint_key(&self.place)?);
+        Ok(App::new(
+            self.issuer.clone(),
+            AppOptions {
+                checkpoint_key,
+                ..options
+            },
+        ))
+    }
+
+    /// Finishes what waits, and closes the files before the lock is let go.
+    pub async fn close(self) {
+        self.issuer.close().await;
+        self.store.close().await;
+        drop(self.lock);
+    }
+}
+
+/// The store of this place, without its issuer.
+///
+/// # Errors
+/// It is not ours, cannot be written, or cannot be read.
+pub async fn store(place: &Place) -> Result<Sqlite, PlaceError> {
+    Ok(Sqlite::open(&place.database, SqliteOptions::default()).await?)
+}
+
+/// Who acts when nobody but this machine's user is there.
+///
+/// # Errors
+/// The user's name is none that an actor can have.
+pub fn local_actor() -> Result<Actor, PlaceError> {
+    Actor::parse(&os_user()).map_err(|refusal| PlaceError::Unusable(refusal.message))
+}
+
+impl From<OpenError> for PlaceError {
+    fn from(error: OpenError) -> Self {
+        let message = error.to_string();
+        match error {
+            OpenError::NotOurs { .. } | OpenError::NotWritable { .. } => Self::Unusable(message),
+            OpenError::Newer { .. } | OpenError::TooOld { .. } | OpenError::Setting { .. } => Self::Refused(message),
+            OpenError::Store(_) => Self::Unavailable(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_once_and_says_by_whom() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::in_directory(directory.path());
+        let mut lock = Lock::take(&place, &Holder::this("serve")).unwrap().unwrap();
+        assert!(Lock::take(&place, &Holder::this("issue")).unwrap().is_none());
+        let address = Some("http://127.0.0.1:1".to_string());
+        lock.say(&Holder { address, ..Holder::this("serve") }).unwrap();
+        let found = holder(&place).unwrap();
+        assert_eq!(found.command, "serve");
+        assert_eq!(found.address.as_deref(), Some("http://127.0.0.1:1"));
+        drop(lock);
+        assert!(Lock::take(&place, &Holder::this("issue")).unwrap().is_some());
+    }
+
+    #[test]
+    fn two_names_of_one_database_have_one_lock() {
+        let place = Place { database: PathBuf::from("orders.db") };
+        assert_eq!(place.lock(), PathBuf::from("orders.lock"));
+        assert_eq!(place.directory(), Path::new("."));
+    }
+
+    #[test]
+    fn a_checkpoint_key_is_drawn_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::in_directory(directory.path());
+        let first = checkpoint_key(&place).unwrap();
+        assert_eq!(checkpoint_key(&place).unwrap(), first);
+        std::fs::write(place.checkpoint_key(), "short").unwrap();
+        assert!(checkpoint_key(&place).is_err());
+    }
+
+    #[test]
+    fn a_user_is_named_by_the_password_file() {
+        assert_eq!(name_of("root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/:", 1000).as_deref(), Some("ann"));
+        assert_eq!(name_of("root:x:0:0:root:/root:/bin/sh", 7), None);
+    }
+
+    #[test]
+    fn this_user_has_a_name() {
+        assert!(os_user().starts_with("os:"));
+    }
+}

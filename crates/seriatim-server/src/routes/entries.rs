@@ -1,0 +1,259 @@
+//! Entries: search, show, and what becomes of a number after it was taken.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use seriatim::store::EntryFilter;
+use seriatim::{ApiScope, Code, Command, Date, Entry, EntryId, Key, KeyRef, Reason, Refusal, State as EntryState, Void, VoidReason};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::view::{View, Wish};
+use super::{entries_of, json, one, page};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::extract::{InPath, InQuery, Patience, Payload};
+use crate::problem::{Problem, Refused};
+use crate::wire;
+
+/// Which entries.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct EntriesQuery {
+    /// Only of this series.
+    series: Option<String>,
+    /// Only of this tenant; with `key` the default one if not given.
+    tenant: Option<String>,
+    /// Only this number.
+    number: Option<String>,
+    /// Only those that this key stands for; needs `series`.
+    key: Option<String>,
+    /// Only `reserved`, `issued` or `voided`.
+    state: Option<String>,
+    /// Only of this period.
+    period: Option<String>,
+    /// Only dated this day or later.
+    date_from: Option<String>,
+    /// Only dated this day or earlier.
+    date_to: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// How many rows, 1 to 500; 50 if not given.
+    limit: Option<String>,
+}
+
+/// Search entries
+#[utoipa::path(
+    get, path = "/v1/entries", tag = "entries", operation_id = "list_entries",
+    security(("api_key" = ["read"])),
+    params(EntriesQuery),
+    responses(
+        (status = 200, description = "Entries, newest first", body = wire::List<wire::Entry>),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    InQuery(query): InQuery<EntriesQuery>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    caller.access.require(ApiScope::Read)?;
+    let view = View::of(&app, caller.access).await?;
+    let (rows, next) = find(&app, &view, query).await?;
+    let now = app.now();
+    let list = wire::List {
+        data: rows.iter().map(|entry| wire::Entry::of(entry, now, view.is_test(&entry.counter.series))).collect(),
+        next_cursor: wire::next_cursor('e', next),
+    };
+    page(&uri, &list)
+}
+
+async fn find(app: &App, view: &View, query: EntriesQuery) -> Result<(Vec<Arc<Entry>>, Option<u64>), Problem> {
+    let limit = wire::limit_of(query.limit.as_deref())?;
+    let key = query.key.as_deref().map(Key::parse).transpose()?;
+    let wish = Wish::read(query.series.as_deref(), query.tenant.as_deref(), query.period)?;
+    let mut filter = EntryFilter {
+        number: query.number,
+        state: query.state.as_deref().map(state).transpose()?,
+        date_from: date("/date_from", query.date_from.as_deref())?,
+        date_to: date("/date_to", query.date_to.as_deref())?,
+        cursor: wire::cursor_of('e', query.cursor.as_deref())?,
+        ..EntryFilter::default()
+    };
+    let Some(narrowed) = view.narrow(&wish)? else {
+        return Ok((Vec::new(), None));
+    };
+    filter.series = narrowed.series;
+    filter.tenants = narrowed.tenants;
+    filter.period = narrowed.period;
+    if let Some(key) = key {
+        return Ok((of_key(app, view, key, wish, &filter).await?, None));
+    }
+    let found = app.issuer().reads().entries(&filter, limit).await?;
+    Ok((found.rows, found.next))
+}
+
+/// The entries that a key stands for, as far as the other filters let them through.
+async fn of_key(app: &App, view: &View, key: Key, wish: Wish, filter: &EntryFilter) -> Result<Vec<Arc<Entry>>, Problem> {
+    let Some(series) = wish.series else {
+        let detail = "a key belongs to a series and a tenant; give the series too";
+        return Err(Problem::malformed("missing_parameter", detail).at("/series"));
+    };
+    let tenant = wish.tenant.unwrap_or_default();
+    if !view.sees(&series, &tenant) {
+        return Ok(Vec::new());
+    }
+    let mut entries = app.issuer().reads().entries_of_key(&KeyRef { key, series, tenant }).await?;
+    entries.retain(|entry| passes(filter, entry));
+    Ok(entries)
+}
+
+fn passes(filter: &EntryFilter, entry: &Entry) -> bool {
+    filter.number.as_deref().is_none_or(|number| *number == *entry.number)
+        && filter.state.is_none_or(|state| state == entry.state)
+        && filter.period.as_ref().is_none_or(|period| *period == entry.counter.period)
+        && filter.date_from.is_none_or(|from| entry.date >= from)
+        && filter.date_to.is_none_or(|to| entry.date <= to)
+}
+
+fn state(text: &str) -> Result<EntryState, Problem> {
+    EntryState::parse(text).ok_or_else(|| {
+        Problem::malformed("invalid_query", "a state is reserved, issued or voided").at("/state")
+    })
+}
+
+/// A date of a query.
+pub fn date(pointer: &str, text: Option<&str>) -> Result<Option<Date>, Problem> {
+    let date = text.map(|text| text.parse::<Date>().map_err(|refusal| refusal.at(pointer)));
+    Ok(date.transpose()?)
+}
+
+/// Show an entry with its events
+#[utoipa::path(
+    get, path = "/v1/entries/{id}", tag = "entries", operation_id = "show_entry",
+    security(("api_key" = ["read"])),
+    params(("id" = String, Path, description = "The entry")),
+    responses(
+        (status = 200, description = "The entry", body = wire::EntryWithEvents),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn show(State(app): State<App>, caller: Caller, InPath(id): InPath<EntryId>) -> Result<Response, Problem> {
+    caller.access.require(ApiScope::Read)?;
+    let view = View::of(&app, caller.access).await?;
+    let entry = app.issuer().reads().entry(id).await?;
+    let entry = entry.filter(|entry| view.sees(&entry.counter.series, &entry.counter.tenant));
+    let Some(entry) = entry else {
+        return Err(Refusal::new(Code::UnknownEntry, format!("there is no entry {id}")).at("/id").into());
+    };
+    let events = app.issuer().reads().events_of(id).await?;
+    let body = wire::EntryWithEvents {
+        entry: wire::Entry::of(&entry, app.now(), view.is_test(&entry.counter.series)),
+        events: events.iter().map(wire::Event::of).collect(),
+    };
+    json(StatusCode::OK, &body)
+}
+
+/// Confirm a reserved number: it is on a document now
+#[utoipa::path(
+    post, path = "/v1/entries/{id}/confirm", tag = "entries", operation_id = "confirm",
+    security(("api_key" = ["issue"])),
+    params(("id" = String, Path, description = "The entry")),
+    request_body = Option<wire::ConfirmAsk>,
+    responses(
+        (status = 200, description = "The entry", body = wire::Entry),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn confirm(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(entry): InPath<EntryId>,
+    patience: Patience,
+    payload: Payload,
+) -> Result<Response, Problem> {
+    let document = payload.parse_or_default::<wire::ConfirmAsk>()?.document()?;
+    change(&app, caller, &patience, Command::Confirm { entry, document }).await
+}
+
+/// Release a reserved number: it was never used
+#[utoipa::path(
+    post, path = "/v1/entries/{id}/release", tag = "entries", operation_id = "release",
+    security(("api_key" = ["issue"])),
+    params(("id" = String, Path, description = "The entry")),
+    request_body = wire::ReasonAsk,
+    responses(
+        (status = 200, description = "The entry", body = wire::Entry),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn release(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(entry): InPath<EntryId>,
+    patience: Patience,
+    payload: Payload,
+) -> Result<Response, Problem> {
+    let reason = payload.parse::<wire::ReasonAsk>()?.reason()?;
+    change(&app, caller, &patience, Command::Release { entry, reason }).await
+}
+
+/// Void a number: it is spent; with `reissue` its replacement comes in the same commit
+#[utoipa::path(
+    post, path = "/v1/entries/{id}/void", tag = "entries", operation_id = "void",
+    security(("api_key" = ["void"])),
+    params(("id" = String, Path, description = "The entry")),
+    request_body = wire::VoidAsk,
+    responses(
+        (status = 200, description = "The number that is spent, and its replacement", body = wire::Voided),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn void(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(entry): InPath<EntryId>,
+    patience: Patience,
+    payload: Payload,
+) -> Result<Response, Problem> {
+    let ask = payload.parse::<wire::VoidAsk>()?;
+    let void = Void {
+        entry,
+        reason_code: VoidReason::parse(&ask.reason_code)?,
+        reason: Reason::parse(&ask.reason)?,
+        reissue: ask.reissue,
+    };
+    let answer = entries_of(&app, caller.asks(Command::Void(void)), &patience).await?;
+    json(StatusCode::OK, &wire::Voided::of(&answer, app.now()))
+}
+
+/// Empty a document; its hash stays
+#[utoipa::path(
+    post, path = "/v1/entries/{id}/redact", tag = "entries", operation_id = "redact",
+    security(("api_key" = ["void"])),
+    params(("id" = String, Path, description = "The entry")),
+    request_body = wire::ReasonAsk,
+    responses(
+        (status = 200, description = "The entry", body = wire::Entry),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn redact(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(entry): InPath<EntryId>,
+    patience: Patience,
+    payload: Payload,
+) -> Result<Response, Problem> {
+    let reason = payload.parse::<wire::ReasonAsk>()?.reason()?;
+    change(&app, caller, &patience, Command::Redact { entry, reason }).await
+}
+
+async fn change(app: &App, caller: Caller, patience: &Patience, command: Command) -> Result<Response, Problem> {
+    let answer = entries_of(app, caller.asks(command), patience).await?;
+    one(app, &answer, StatusCode::OK)
+}

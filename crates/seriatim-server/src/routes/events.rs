@@ -1,0 +1,66 @@
+//! Events: one chain, fact by fact, for whoever wants to check its hashes without us.
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+use seriatim::{ApiScope, Chain, CounterId};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::page;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::extract::InQuery;
+use crate::problem::Problem;
+use crate::wire;
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// `definitions`, or the id of a counter.
+    chain: String,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// How many rows, 1 to 500; 50 if not given.
+    limit: Option<String>,
+}
+
+/// List the events of a chain
+#[utoipa::path(
+    get, path = "/v1/audit/events", tag = "audit", operation_id = "list_events",
+    security(("api_key" = ["audit"])),
+    params(EventsQuery),
+    responses(
+        (status = 200, description = "Its events, oldest first", body = wire::List<wire::Event>),
+        (status = "default", response = ref("#/components/responses/Problem")),
+    ),
+)]
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    InQuery(query): InQuery<EventsQuery>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    caller.access.require_unbound(ApiScope::Audit)?;
+    let chain = chain_of(&query.chain)?;
+    let limit = wire::limit_of(query.limit.as_deref())?;
+    let after = wire::cursor_of('v', query.cursor.as_deref())?.unwrap_or(0);
+    let events = app.issuer().reads().events(chain, after, limit).await?;
+    // A full page may be the last one; the next is then empty.
+    let next = events.last().filter(|_| events.len() == limit).map(|event| event.position);
+    let list = wire::List {
+        data: events.iter().map(wire::Event::of).collect(),
+        next_cursor: wire::next_cursor('v', next),
+    };
+    page(&uri, &list)
+}
+
+fn chain_of(text: &str) -> Result<Chain, Problem> {
+    if text == "definitions" {
+        return Ok(Chain::Definitions);
+    }
+    let id: Result<CounterId, _> = text.parse();
+    Ok(Chain::Counter(id.map_err(|refusal| refusal.at("/chain"))?))
+}

@@ -1,0 +1,200 @@
+//! The routes: parse, ask the issuer, translate. A route must never hold a rule about numbers, and never touch a
+//! store but to read.
+
+mod audit;
+mod entries;
+mod events;
+mod keys;
+mod numbers;
+mod periods;
+pub(crate) mod probes;
+mod series;
+pub(crate) mod verifications;
+mod view;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, ETAG, LINK, LOCATION};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::get;
+use axum::{Extension, Router};
+use bytes::Bytes;
+use seriatim::{Answer, EntriesAnswer, Request};
+use serde::Serialize;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::extract::Patience;
+use crate::frame::frame;
+use crate::problem::{Problem, Refused, method_not_allowed, unknown_route};
+use crate::wire;
+
+/// Every route of the service.
+pub fn router(app: App) -> Router {
+    let (router, openapi) = documented().split_for_parts();
+    let openapi = Bytes::from(openapi_json(openapi, app.options().version));
+    router
+        .route("/healthz", get(probes::readyz))
+        .route("/metrics", get(probes::metrics))
+        .route("/openapi.json", get(show_openapi))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(Extension(Description(openapi)))
+        .layer(from_fn_with_state(app.clone(), frame))
+        .with_state(app)
+}
+
+/// The description of the HTTP interface, as `/openapi.json` shows it.
+#[must_use]
+pub fn openapi() -> String {
+    let (_, openapi) = documented().split_for_parts();
+    openapi_json(openapi, env!("CARGO_PKG_VERSION"))
+}
+
+fn documented() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(OpenApi::default())
+        .routes(routes!(series::put, series::show))
+        .routes(routes!(series::list))
+        .routes(routes!(series::counters))
+        .routes(routes!(series::wipe))
+        .routes(routes!(series::advance))
+        .routes(routes!(numbers::preview))
+        .routes(routes!(numbers::issue))
+        .routes(routes!(numbers::issue_batch))
+        .routes(routes!(numbers::reserve))
+        .routes(routes!(numbers::adopt))
+        .routes(routes!(entries::list))
+        .routes(routes!(entries::show))
+        .routes(routes!(entries::confirm))
+        .routes(routes!(entries::release))
+        .routes(routes!(entries::void))
+        .routes(routes!(entries::redact))
+        .routes(routes!(periods::close))
+        .routes(routes!(periods::reopen))
+        .routes(routes!(periods::list))
+        .routes(routes!(audit::gaps))
+        .routes(routes!(audit::summary))
+        .routes(routes!(audit::checkpoint))
+        .routes(routes!(events::list))
+        .routes(routes!(verifications::start))
+        .routes(routes!(verifications::show))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(probes::livez))
+        .routes(routes!(probes::readyz))
+}
+
+fn openapi_json(mut api: OpenApi, version: &str) -> String {
+    let mut parts = ComponentsBuilder::new().response_from::<Refused>();
+    parts = parts.schema_from::<crate::problem::Body>().schema_from::<crate::problem::Place>();
+    parts = parts.schema_from::<crate::problem::FieldError>();
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("srt_<id>_<secret>")
+        .description(Some("An API key; the scopes of an operation are those that the key must have"))
+        .build();
+    parts = parts.security_scheme("api_key", SecurityScheme::Http(scheme));
+    let info = InfoBuilder::new()
+        .title("Seriatim")
+        .version(version)
+        .description(Some("Unique, gap-free, ordered and explainable numbers for documents."))
+        .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").build()));
+    let mut described = OpenApiBuilder::new().info(info.build()).components(Some(parts.build())).build();
+    described.merge(std::mem::take(&mut api));
+    described.to_pretty_json().unwrap_or_default()
+}
+
+#[derive(Clone)]
+struct Description(Bytes);
+
+async fn show_openapi(Extension(description): Extension<Description>) -> Response {
+    with_type(StatusCode::OK, "application/json", Body::from(description.0))
+}
+
+/// An answer as JSON.
+fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
+    let mut bytes = Vec::with_capacity(512);
+    serde_json::to_writer(&mut bytes, body)
+        .map_err(|error| Problem::internal(format!("an answer cannot be written: {error}")))?;
+    Ok(with_type(status, "application/json", Body::from(bytes)))
+}
+
+fn with_type(status: StatusCode, kind: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn set(response: &mut Response, name: HeaderName, value: &str) {
+    // Ids, versions and URIs of ours are printable.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// Asks the issuer; the command goes on when nobody waits any more.
+async fn execute(app: &App, request: Request, patience: &Patience) -> Result<Answer, Problem> {
+    let answer = match patience.0 {
+        None => app.issuer().execute(request).await,
+        Some(wait) => app.issuer().execute_within(request, wait).await,
+    };
+    Ok(answer?)
+}
+
+/// Asks the issuer for something that is answered with entries.
+async fn entries_of(app: &App, request: Request, patience: &Patience) -> Result<EntriesAnswer, Problem> {
+    match execute(app, request, patience).await? {
+        Answer::Entries(answer) | Answer::Preview(answer) => Ok(answer),
+        other => Err(wire::unexpected(&other)),
+    }
+}
+
+/// The answer about one entry that was taken or changed.
+fn one(app: &App, answer: &EntriesAnswer, status: StatusCode) -> Result<Response, Problem> {
+    let Some(taken) = answer.taken.first() else {
+        return Err(Problem::internal("an answer without an entry"));
+    };
+    let entry = wire::Entry {
+        warnings: wire::Note::all(&answer.warnings),
+        ..wire::Entry::taken(taken, answer, app.now())
+    };
+    let mut response = json(status, &entry)?;
+    if status == StatusCode::CREATED {
+        set(&mut response, LOCATION, &format!("/v1/entries/{}", taken.entry.id));
+    }
+    if taken.replayed {
+        mark_replayed(&mut response);
+    }
+    Ok(response)
+}
+
+fn mark_replayed(response: &mut Response) {
+    response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+}
+
+/// A page, with the way to the next one.
+fn page<T: Serialize>(uri: &Uri, list: &wire::List<T>) -> Result<Response, Problem> {
+    let mut response = json(StatusCode::OK, list)?;
+    if let Some(cursor) = &list.next_cursor {
+        let query = uri.query().unwrap_or_default().split('&');
+        let kept: Vec<&str> = query.filter(|pair| !pair.is_empty() && !pair.starts_with("cursor=")).collect();
+        let and = if kept.is_empty() { "" } else { "&" };
+        let link = format!("<{}?{}{and}cursor={cursor}>; rel=\"next\"", uri.path(), kept.join("&"));
+        set(&mut response, LINK, &link);
+    }
+    Ok(response)
+}
+
+fn versioned(mut response: Response, version: u64) -> Response {
+    set(&mut response, ETAG, &format!("\"{version}\""));
+    response
+}
+
+type Held = Arc<seriatim::Series>;

@@ -1,0 +1,164 @@
+//! Taking numbers: issue, reserve, adopt, and a look ahead.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use seriatim::{Command, SeriesName};
+
+use super::{entries_of, json, mark_replayed, one};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::extract::{BatchPayload, InPath, Patience, Payload};
+use crate::problem::{Problem, Refused};
+use crate::wire;
+
+/// Issue a number
+///
+/// A retry with the same key gets the same number, for ever.
+#[utoipa::path(
+    post, path = "/v1/series/{series}/entries", tag = "numbers", operation_id = "issue",
+    security(("api_key" = ["issue"])),
+    params(
+        ("series" = String, Path, description = "The series"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The key, instead of in the body; quoted or bare"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait at most"),
+        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+    ),
+    request_body = wire::IssueAsk,
+    responses(
+        (status = 201, description = "The entry; `Idempotent-Replayed: true` if the key had it already", body = wire::Entry),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn issue(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(series): InPath<SeriesName>,
+    patience: Patience,
+    headers: HeaderMap,
+    payload: Payload,
+) -> Result<Response, Problem> {
+    let take = payload.parse::<wire::IssueAsk>()?.take(&headers)?;
+    let request = caller.asks(Command::Issue { series, take });
+    let answer = entries_of(&app, request, &patience).await?;
+    one(&app, &answer, StatusCode::CREATED)
+}
+
+/// Issue several numbers in one commit, all or none
+#[utoipa::path(
+    post, path = "/v1/series/{series}/entries/batch", tag = "numbers", operation_id = "issue_batch",
+    security(("api_key" = ["issue"])),
+    params(
+        ("series" = String, Path, description = "The series"),
+        ("Idempotency-Key" = Option<String>, Header, description = "With `count`: the key, instead of in the body"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait at most"),
+        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+    ),
+    request_body = wire::BatchAsk,
+    responses(
+        (status = 201, description = "The entries, in the order of the request", body = wire::Issued),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn issue_batch(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(series): InPath<SeriesName>,
+    patience: Patience,
+    headers: HeaderMap,
+    BatchPayload(payload): BatchPayload,
+) -> Result<Response, Problem> {
+    let command = match payload.parse::<wire::BatchAsk>()?.batch(&headers)? {
+        wire::Batch::Items(items) => Command::IssueItems { series, items },
+        wire::Batch::Count(take, count) => Command::IssueCount { series, take, count },
+    };
+    let answer = entries_of(&app, caller.asks(command), &patience).await?;
+    let mut response = json(StatusCode::CREATED, &wire::Issued::of(&answer, app.now()))?;
+    if answer.taken.iter().all(|taken| taken.replayed) {
+        mark_replayed(&mut response);
+    }
+    Ok(response)
+}
+
+/// Reserve a number, to confirm or release it later
+#[utoipa::path(
+    post, path = "/v1/series/{series}/reservations", tag = "numbers", operation_id = "reserve",
+    security(("api_key" = ["issue"])),
+    params(
+        ("series" = String, Path, description = "The series"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The key, instead of in the body"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait at most"),
+        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+    ),
+    request_body = wire::ReserveAsk,
+    responses(
+        (status = 201, description = "The entry", body = wire::Entry),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn reserve(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(series): InPath<SeriesName>,
+    patience: Patience,
+    headers: HeaderMap,
+    payload: Payload,
+) -> Result<Response, Problem> {
+    let (take, ttl) = payload.parse::<wire::ReserveAsk>()?.take(&headers)?;
+    let request = caller.asks(Command::Reserve { series, take, ttl });
+    let answer = entries_of(&app, request, &patience).await?;
+    one(&app, &answer, StatusCode::CREATED)
+}
+
+/// Record a number that was issued elsewhere
+#[utoipa::path(
+    post, path = "/v1/series/{series}/adopt", tag = "numbers", operation_id = "adopt",
+    security(("api_key" = ["issue"])),
+    params(
+        ("series" = String, Path, description = "The series"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The key, instead of in the body"),
+        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+    ),
+    request_body = wire::AdoptAsk,
+    responses(
+        (status = 201, description = "The entry", body = wire::Entry),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn adopt(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(series): InPath<SeriesName>,
+    patience: Patience,
+    headers: HeaderMap,
+    payload: Payload,
+) -> Result<Response, Problem> {
+    let adopt = payload.parse::<wire::AdoptAsk>()?.adopt(&headers)?;
+    let request = caller.asks(Command::Adopt { series, adopt });
+    let answer = entries_of(&app, request, &patience).await?;
+    one(&app, &answer, StatusCode::CREATED)
+}
+
+/// Show what the next numbers would be; consumes nothing
+#[utoipa::path(
+    post, path = "/v1/series/{series}/preview", tag = "numbers", operation_id = "preview",
+    security(("api_key" = ["read"])),
+    params(("series" = String, Path, description = "The series")),
+    request_body = wire::PreviewAsk,
+    responses(
+        (status = 200, description = "The numbers", body = wire::Preview),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn preview(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(series): InPath<SeriesName>,
+    patience: Patience,
+    payload: Payload,
+) -> Result<Response, Problem> {
+    let (take, count) = payload.parse_or_default::<wire::PreviewAsk>()?.take()?;
+    let request = caller.asks(Command::Preview { series, take, count });
+    let answer = entries_of(&app, request, &patience).await?;
+    json(StatusCode::OK, &wire::Preview::of(&answer))
+}

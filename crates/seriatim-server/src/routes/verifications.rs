@@ -1,0 +1,174 @@
+//! Verifications: long walks over every chain, started by one call and looked at by others.
+//!
+//! They live in this process only; one that a restart cut off is started again where it stopped, with `resume`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::Response;
+use seriatim::checkpoint::{Checkpoint, CheckpointError};
+use seriatim::verify::{self, Options, Progress};
+use seriatim::{ApiScope, CounterId, Finding, Timestamp};
+
+use super::{json, set};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::extract::{InPath, Payload};
+use crate::problem::{Problem, Refused};
+use crate::wire;
+
+/// Verifications of this process, the latest last.
+#[derive(Default)]
+pub struct Verifications {
+    known: Mutex<VecDeque<Arc<Run>>>,
+}
+
+/// How many are remembered.
+const KEPT: usize = 16;
+/// How many findings one answer shows; a store that is all wrong must not fill the memory of a reader.
+const SHOWN: usize = 1_000;
+
+struct Run {
+    id: String,
+    started_at: Timestamp,
+    now: Mutex<Now>,
+}
+
+#[derive(Default)]
+struct Now {
+    progress: Progress,
+    finished_at: Option<Timestamp>,
+    findings: Vec<Finding>,
+    error: Option<String>,
+}
+
+impl Verifications {
+    /// A new run, unless one is under way: two would only slow each other down.
+    fn begin(&self, id: String, started_at: Timestamp) -> Result<Arc<Run>, Problem> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = known.iter().find(|run| run.now().finished_at.is_none()) {
+            let detail = format!("verification {} is still running; wait for it", running.id);
+            let location = format!("/v1/audit/verifications/{}", running.id);
+            let problem = Problem::new(StatusCode::CONFLICT, "verification_running", detail);
+            return Err(problem.header(LOCATION, &location));
+        }
+        let run = Arc::new(Run {
+            id,
+            started_at,
+            now: Mutex::default(),
+        });
+        known.push_back(run.clone());
+        while known.len() > KEPT {
+            known.pop_front();
+        }
+        Ok(run)
+    }
+
+    fn find(&self, id: &str) -> Option<Arc<Run>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|run| run.id == id).cloned()
+    }
+}
+
+impl Run {
+    fn now(&self) -> std::sync::MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, status: StatusCode) -> Result<Response, Problem> {
+        let now = self.now();
+        let state = match (now.finished_at, &now.error) {
+            (None, _) => "running",
+            (Some(_), None) => "done",
+            (Some(_), Some(_)) => "failed",
+        };
+        let report = wire::VerificationReport {
+            id: &self.id,
+            state,
+            started_at: wire::Shown(self.started_at),
+            finished_at: now.finished_at.map(wire::Shown),
+            progress: now.progress.into(),
+            last: now.progress.last.map(wire::Shown),
+            findings_total: now.findings.len(),
+            findings: now.findings.iter().take(SHOWN).map(Into::into).collect(),
+            error: now.error.as_deref(),
+        };
+        json(status, &report)
+    }
+}
+
+/// Start a verification of every chain
+#[utoipa::path(
+    post, path = "/v1/audit/verifications", tag = "audit", operation_id = "verify",
+    security(("api_key" = ["audit"])),
+    request_body = Option<wire::VerificationAsk>,
+    responses(
+        (status = 202, description = "It runs; Location says where to look", body = wire::VerificationReport),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn start(State(app): State<App>, caller: Caller, payload: Payload) -> Result<Response, Problem> {
+    caller.access.require_unbound(ApiScope::Audit)?;
+    let ask = payload.parse_or_default::<wire::VerificationAsk>()?;
+    let options = options(&ask)?;
+    let id = app.next_request_id().replacen("req_", "ver_", 1);
+    let run = app.verifications().begin(id, app.now())?;
+    tokio::spawn(walk(app.clone(), run.clone(), options));
+    let mut response = run.answer(StatusCode::ACCEPTED)?;
+    set(&mut response, LOCATION, &format!("/v1/audit/verifications/{}", run.id));
+    Ok(response)
+}
+
+fn options(ask: &wire::VerificationAsk<'_>) -> Result<Options, Problem> {
+    let checkpoint = ask.checkpoint.map(|raw| Checkpoint::parse(raw.get())).transpose().map_err(|error| {
+        let (status, code) = match &error {
+            CheckpointError::Malformed(_) => (StatusCode::BAD_REQUEST, "invalid_checkpoint"),
+            CheckpointError::BadSignature => (StatusCode::UNPROCESSABLE_ENTITY, "checkpoint_changed"),
+        };
+        Problem::new(status, code, error.to_string()).at("/checkpoint")
+    })?;
+    let resume = ask.resume.as_deref().map(str::parse::<CounterId>).transpose();
+    Ok(Options {
+        checkpoint,
+        resume: resume.map_err(|refusal| refusal.at("/resume"))?,
+    })
+}
+
+async fn walk(app: App, run: Arc<Run>, options: Options) {
+    let on_progress = |progress| run.now().progress = progress;
+    let outcome = verify::verify(app.issuer().reads(), &options, &on_progress).await;
+    let mut now = run.now();
+    match outcome {
+        Ok(report) => {
+            now.progress = report.progress;
+            now.findings = report.findings;
+        }
+        Err(error) => {
+            tracing::warn!(%error, verification = %run.id, "verification failed");
+            now.error = Some(error.to_string());
+        }
+    }
+    now.finished_at = Some(app.now());
+}
+
+/// Show a verification
+#[utoipa::path(
+    get, path = "/v1/audit/verifications/{id}", tag = "audit", operation_id = "show_verification",
+    security(("api_key" = ["audit"])),
+    params(("id" = String, Path, description = "The verification")),
+    responses(
+        (status = 200, description = "How far it has come, and what it found", body = wire::VerificationReport),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn show(State(app): State<App>, caller: Caller, InPath(id): InPath<String>) -> Result<Response, Problem> {
+    caller.access.require_unbound(ApiScope::Audit)?;
+    let Some(run) = app.verifications().find(&id) else {
+        let detail = "there is no such verification; those of an earlier process are gone, start a new one";
+        return Err(Problem::not_found("unknown_verification", detail).at("/id"));
+    };
+    run.answer(StatusCode::OK)
+}

@@ -1,0 +1,285 @@
+//! Listening: sockets, limits, signals, and an end that loses nothing.
+//!
+//! This module must never know a route.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use seriatim::Actor;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::ServiceExt as _;
+
+use crate::app::App;
+use crate::auth::Local;
+use crate::routes::router;
+
+/// Where to listen, and how to end.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Where HTTP is answered; port 0 takes a free one.
+    pub http_addr: SocketAddr,
+    /// Where the owner of the store is answered without an API key; made with mode 0600.
+    pub socket: Option<PathBuf>,
+    /// How long `/readyz` says no before listening ends, so that nobody is sent here any more.
+    pub shutdown_delay: Duration,
+    /// How long requests under way may then take.
+    pub drain: Duration,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            http_addr: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            socket: None,
+            shutdown_delay: Duration::ZERO,
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Within this the head of a request must have arrived; a connection may idle as long between two requests.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// The most bytes and fields that the head of a request may have.
+const HEAD_MAX: usize = 32 * 1024;
+const HEADERS_MAX: usize = 100;
+/// Beyond this, connections wait to be accepted.
+const CONNECTIONS_MAX: usize = 10_000;
+/// How often overdue reservations are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Serves until SIGTERM or SIGINT, then ends without losing what is under way. A second signal ends at once.
+///
+/// # Errors
+/// An address or the socket cannot be listened on.
+pub async fn run(app: App, options: ServeOptions, ready: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "shutting down; a second signal ends at once");
+        // Lives on: nobody waits for it.
+        tokio::spawn(async move {
+            let code = tokio::select! {
+                _ = terminate.recv() => 143,
+                _ = interrupt.recv() => 130,
+            };
+            std::process::exit(code);
+        });
+    };
+    run_until(app, options, ready, stop).await
+}
+
+/// Serves until `stop` is done, then ends without losing what is under way.
+///
+/// # Errors
+/// An address or the socket cannot be listened on.
+pub async fn run_until(
+    app: App,
+    options: ServeOptions,
+    ready: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let cannot = || format!("cannot listen on {}", options.http_addr);
+    let tcp = TcpListener::bind(options.http_addr).await.with_context(cannot)?;
+    let unix = options.socket.as_deref().map(listen_unix).transpose()?;
+    let door = Door::new(router(app.clone()));
+    let sweeper = tokio::spawn(sweep(app.clone()));
+    ready(tcp.local_addr()?);
+
+    let mut stop = pin!(async {
+        stop.await;
+        app.begin_shutdown();
+        tokio::time::sleep(options.shutdown_delay).await;
+    });
+    tokio::select! {
+        () = &mut stop => {}
+        () = accept_tcp(&door, &tcp) => {}
+        () = accept_unix(&door, unix.as_ref()) => {}
+    }
+    drop((tcp, unix));
+    if let Some(path) = &options.socket {
+        // Only a courtesy: the next server removes it too.
+        let _ = std::fs::remove_file(path);
+    }
+    door.drain(options.drain).await;
+    sweeper.abort();
+    app.issuer().close().await;
+    Ok(())
+}
+
+/// The way in: one for all connections.
+struct Door {
+    router: Router,
+    builder: Builder<TokioExecutor>,
+    graceful: GracefulShutdown,
+    room: Arc<Semaphore>,
+}
+
+impl Door {
+    fn new(router: Router) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_WITHIN)
+            .max_buf_size(HEAD_MAX)
+            .max_headers(HEADERS_MAX);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
+            .max_concurrent_streams(250)
+            .keep_alive_interval(HEAD_WITHIN)
+            .keep_alive_timeout(HEAD_WITHIN);
+        Self {
+            router,
+            builder,
+            graceful: GracefulShutdown::new(),
+            room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        }
+    }
+
+    /// Waits until one more connection may come in.
+    async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        self.room.clone().acquire_owned().await.ok()
+    }
+
+    fn let_in<S>(&self, stream: S, local: Option<Local>, room: Option<OwnedSemaphorePermit>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (builder, watcher) = (self.builder.clone(), self.graceful.watcher());
+        let router = self.router.clone();
+        tokio::spawn(async move {
+            let _room = room;
+            match local {
+                None => speak(&builder, watcher, stream, router).await,
+                Some(local) => {
+                    let marked = router.map_request(move |mut request: Request<Incoming>| {
+                        request.extensions_mut().insert(local.clone());
+                        request
+                    });
+                    speak(&builder, watcher, stream, marked).await;
+                }
+            }
+        });
+    }
+
+    /// Lets requests under way end; those that take too long are cut off, their commands are not.
+    async fn drain(self, within: Duration) {
+        if tokio::time::timeout(within, self.graceful.shutdown()).await.is_err() {
+            tracing::warn!(?within, "requests still under way were cut off; their commands are finished");
+        }
+    }
+}
+
+async fn speak<I, S>(builder: &Builder<TokioExecutor>, watcher: Watcher, stream: I, service: S)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: tower::Service<Request<Incoming>, Response = axum::response::Response, Error = std::convert::Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    // A connection that breaks is the client's affair.
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+async fn accept_tcp(door: &Door, listener: &TcpListener) {
+    loop {
+        let room = door.room().await;
+        match listener.accept().await {
+            Ok((stream, _)) => door.let_in(prompt(stream), None, room),
+            Err(error) => pause_after(&error).await,
+        }
+    }
+}
+
+/// Answers are small and written at once: waiting for more to send would only delay them.
+fn prompt(stream: TcpStream) -> TcpStream {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    stream
+}
+
+async fn accept_unix(door: &Door, listener: Option<&UnixListener>) {
+    let Some(listener) = listener else { return std::future::pending().await };
+    loop {
+        let room = door.room().await;
+        match listener.accept().await {
+            Ok((stream, _)) => match peer(&stream) {
+                Some(local) => door.let_in(stream, Some(local), room),
+                None => tracing::warn!("a connection to the socket came from nobody; it was closed"),
+            },
+            Err(error) => pause_after(&error).await,
+        }
+    }
+}
+
+/// Out of file descriptors, most likely: looking again at once would only burn the processor.
+async fn pause_after(error: &std::io::Error) {
+    tracing::warn!(%error, "cannot accept a connection");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// Who is at the other end of the socket.
+fn peer(stream: &UnixStream) -> Option<Local> {
+    let uid = stream.peer_cred().ok()?.uid();
+    Actor::parse(&crate::open::os_user_of(uid)).ok().map(Local)
+}
+
+/// Listens for the owner of the store.
+fn listen_unix(path: &Path) -> anyhow::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let cannot = || format!("cannot listen on the socket {}", path.display());
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(cannot),
+        // Left from a server that was killed: the store's lock is ours, so nobody listens there.
+        Ok(()) | Err(_) => {}
+    }
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path).with_context(cannot)?;
+    // Before listening: until then nobody can connect, whatever the mode.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(cannot)?;
+    socket.listen(128).with_context(cannot)
+}
+
+/// Voids reservations that ran out, where their series says so, and keeps the measurements small.
+async fn sweep(app: App) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match app.issuer().sweep().await {
+            Ok(0) => {}
+            Ok(voided) => tracing::info!(voided, "reservations ran out and were voided"),
+            Err(failure) => tracing::warn!(%failure, "cannot look for reservations that ran out"),
+        }
+        if let Some(metrics) = &app.options().metrics {
+            metrics.run_upkeep();
+        }
+    }
+}

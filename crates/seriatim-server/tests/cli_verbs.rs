@@ -1,0 +1,249 @@
+//! What the verbs do: the first five minutes, and the same answers with a server and without one.
+
+mod cli_support;
+
+use cli_support::{Desk, timeless};
+use expect_test::expect;
+
+#[test]
+fn the_first_five_minutes() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    let key = server.says("Admin key").split_whitespace().last().unwrap().to_string();
+    assert!(key.starts_with("srt_"));
+
+    let create = ["series", "create", "invoice", "--format", "INV-{fy}-{seq:5}", "--reset", "fiscal-year:04-01"];
+    let window = ["--time-zone", "Asia/Kolkata", "--date-window", "-4000d..+4000d"];
+    expect![[]].assert_eq(&desk.run(&[&create[..], &window].concat()).seen().replace(&next_of(&desk), "NEXT"));
+
+    let issue = ["issue", "invoice", "--key", "pay_ABC123", "--date", "2025-11-20"];
+    expect![[]].assert_eq(&desk.run(&issue).seen());
+    expect![[]].assert_eq(&desk.run(&issue).seen());
+
+    // The same over the network, with the key.
+    let url = server.url.clone();
+    let remote = ["next", "invoice", "--key", "pay_XYZ", "--date", "2025-11-20", "--server", &url];
+    let ran = desk.run_with(&remote, &[("SERIATIM_API_KEY", &key)]);
+    expect![[]].assert_eq(&ran.seen().replace(&url, "URL"));
+    let without = desk.run(&remote);
+    expect![[]].assert_eq(&without.seen().replace(&url, "URL"));
+
+    assert_eq!(desk.run(&["healthcheck", "--server", &url]).code, 0);
+    expect![[]].assert_eq(&desk.run(&["verify"]).seen());
+    assert_eq!(server.stop(), Some(0));
+
+    // The key is shown once; the store is the same.
+    let again = desk.serve();
+    assert!(!again.said().contains("srt_"), "{}", again.said());
+    assert_eq!(desk.ok(&issue), "INV-2526-00001\n");
+}
+
+fn next_of(desk: &Desk) -> String {
+    desk.ok(&["series", "preview", "invoice"]).trim().to_string()
+}
+
+/// Every verb that reads or writes numbers, in an order in which each has something to do.
+const EVERY_VERB: &[&str] = &[
+    "series create invoice --format INV-{fy}-{seq:5} --reset fiscal-year:04-01 --tz Asia/Kolkata --date-window -4000d..+4000d",
+    "issue invoice --key a --date 2025-11-20 --document document.json --reference order-42",
+    "issue invoice --key a --date 2025-11-20",
+    "issue invoice --key a --date 2025-11-21 -o json",
+    "next invoice --key b --date 2025-11-20 --count 3",
+    "issue invoice --key c --date 2025-11-20 --tenant acme",
+    "series preview invoice --date 2025-11-20 --count 2",
+    "reserve invoice --key r --date 2025-11-20 --ttl 1h",
+    "confirm invoice INV-2526-00005 --document document.json",
+    "reserve invoice --key s --date 2025-11-20 --ttl 1h",
+    "release invoice INV-2526-00006 --reason left",
+    "void invoice INV-2526-00002 --reason shared",
+    "issue invoice --key d --date 2025-11-20",
+    "void invoice INV-2526-00007 --reason-code spoiled --reason torn --reissue",
+    "issue invoice --key d --date 2025-11-20",
+    "adopt invoice INV-2526-00020 --date 2025-12-01 --key x",
+    "redact invoice INV-2526-00001 --reason asked",
+    "redact invoice INV-2526-00001 --reason asked",
+    "show invoice INV-2526-00001",
+    "show invoice INV-2526-00005 -o json",
+    "show invoice INV-2526-00001 --tenant acme",
+    "list",
+    "list invoice --state voided",
+    "list invoice --key d",
+    "list --limit 2 -o json",
+    "counters",
+    "counters invoice -o json",
+    "gaps",
+    "gaps -o json",
+    "summary --from 2025-04-01 --to 2026-03-31",
+    "advance invoice --to 30 --period 2025-26 --reason paper",
+    "checkpoint",
+    "verify",
+    "verify -o json",
+    "period close invoice 2025-26 --reason audited",
+    "issue invoice --key late --date 2025-11-20",
+    "period list",
+    "period reopen invoice 2025-26 --reason forgotten",
+    "period list -o json",
+    "series apply series.toml --dry-run",
+    "series apply series.toml",
+    "series apply series.toml",
+    "series list",
+    "series show order",
+    "series show order -o json",
+    "series create order --format {seq}",
+    "issue order --key o1 --param branch=7",
+    "series create trial --format T{seq} --test",
+    "issue trial --key t",
+    "series wipe trial --yes",
+    "list trial",
+    "key create --label shop --scope issue,read --tenant acme",
+    "key revoke nobody",
+    "export invoice",
+    "export",
+    "doctor --quiet",
+];
+
+fn play(desk: &Desk) -> Vec<String> {
+    desk.write("document.json", "{\"total\": 11800.00, \"currency\": \"INR\"}\n");
+    let series = "[[series]]\nname = \"order\"\nformat = \"{branch}-{seq}\"\nmax_length = 20\n\
+                  [series.params]\nbranch = { digits = 2 }\n";
+    desk.write("series.toml", series);
+    EVERY_VERB.iter().map(|line| play_line(desk, line)).collect()
+}
+
+fn play_line(desk: &Desk, line: &str) -> String {
+    let ran = desk.run(&line.split(' ').collect::<Vec<_>>());
+    // Whether the store is reached through its server is the one thing that may differ; the doctor looks at that.
+    let stdout = if line.starts_with("doctor") { String::new() } else { ran.stdout };
+    let stderr = ran.stderr.replace("(created)", "(in process)").replace("(through its server)", "(in process)");
+    let verification = |text: String| match text.split_once("\"ver_") {
+        Some((before, after)) => format!("{before}\"ver_{}", after.split_once('"').map_or("", |(_, rest)| rest)),
+        None => text,
+    };
+    format!("$ seriatim {line}\n{}{}exit {}\n", timeless(&stderr), timeless(&verification(stdout)), ran.code)
+}
+
+#[test]
+fn every_verb_answers_the_same_beside_a_server_and_without_one() {
+    let alone = Desk::new();
+    let without = play(&alone);
+    let served = Desk::new();
+    let server = served.serve_with(&[], &[("SERIATIM_ADMIN_KEY", "srt_root_secret")]);
+    let beside = play(&served);
+    for (without, beside) in without.iter().zip(&beside) {
+        assert_eq!(without, beside);
+    }
+    assert_eq!(server.stop(), Some(0));
+    expect_test::expect_file!["verbs.txt"].assert_eq(&without.join("\n"));
+}
+
+#[test]
+fn without_a_key_one_is_made_and_said() {
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "order", "--format", "{seq}"]);
+    let ran = desk.run(&["issue", "order"]);
+    let key = ran.stderr.lines().find_map(|line| line.strip_prefix("key ")).unwrap().to_string();
+    assert_eq!(key.len(), 36, "{ran:?}");
+    assert_eq!(ran.ok(), "1\n");
+    assert_eq!(desk.ok(&["issue", "order", "--key", &key]), "1\n");
+    assert_eq!(desk.ok(&["issue", "order", "--quiet"]), "2\n");
+}
+
+#[test]
+fn a_document_is_stored_as_it_was_received() {
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "order", "--format", "{seq}"]);
+    let document = "{\"z\": 1.10, \"a\":  [1e3]}";
+    let issued = desk.run_with_stdin(&["issue", "order", "--key", "a", "--document", "-", "-o", "json"], document);
+    assert!(issued.ok().contains(document));
+    assert!(desk.ok(&["list", "-o", "json"]).contains(document));
+}
+
+#[test]
+fn quiet_leaves_only_data() {
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "order", "--format", "{seq}"]);
+    let ran = desk.run(&["issue", "order", "--key", "a", "-q"]);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("1\n", ""));
+}
+
+#[test]
+fn verbs_that_collide_wait_for_each_other() {
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "order", "--format", "{seq}"]);
+    let mut numbers: Vec<u32> = std::thread::scope(|scope| {
+        let verbs: Vec<_> = (0..8).map(|_| scope.spawn(|| desk.ok(&["issue", "order", "-q"]))).collect();
+        verbs.into_iter().map(|verb| verb.join().unwrap().trim().parse().unwrap()).collect()
+    });
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=8).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_backup_is_taken_beside_a_server_and_restored_elsewhere() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    desk.ok(&["series", "create", "order", "--format", "{seq}"]);
+    desk.ok(&["issue", "order", "--key", "a"]);
+    assert_eq!(desk.ok(&["backup", "copy.db"]), "copy.db\n");
+    assert_eq!(desk.ok(&["issue", "order", "--key", "b"]), "2\n");
+    assert_eq!(server.stop(), Some(0));
+    desk.ok(&["restore", "copy.db", "--data-dir", "new"]);
+    desk.ok(&["advance", "order", "--to", "2", "--reason", "restored", "--data-dir", "new"]);
+    assert_eq!(desk.ok(&["issue", "order", "--key", "c", "--data-dir", "new"]), "3\n");
+    desk.ok(&["verify", "--data-dir", "new"]);
+}
+
+#[test]
+fn a_long_path_still_has_a_socket() {
+    let desk = Desk::new();
+    let deep = format!("{}/{}", "a".repeat(60), "b".repeat(60));
+    let server = desk.serve_with(&["--data-dir", &deep], &[]);
+    let ran = desk.run(&["series", "create", "order", "--format", "{seq}", "--data-dir", &deep]);
+    assert!(ran.stderr.contains("(through its server)"), "{ran:?}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_given_admin_key_is_registered_and_not_shown() {
+    let desk = Desk::new();
+    desk.ok(&["init"]);
+    desk.write("admin.key", "srt_root_0123456789abcdef\n");
+    let production = [("SERIATIM_ENV", "production"), ("SERIATIM_ADMIN_KEY_FILE", "admin.key")];
+    let server = desk.serve_with(&["--shutdown-delay", "0s"], &production);
+    assert!(!server.said().contains("0123456789abcdef"), "{}", server.said());
+    let list = ["key", "list", "--server", &server.url];
+    let ran = desk.run_with(&list, &[("SERIATIM_API_KEY_FILE", "admin.key")]);
+    assert!(ran.stdout.starts_with("root\t"), "{ran:?}");
+    assert_eq!(server.stop(), Some(0));
+    desk.write("admin.key", "srt_root_another\n");
+    let again = desk.run_with(&["serve", "--http-addr", "127.0.0.1:0"], &production);
+    assert_eq!(again.code, 2, "{again:?}");
+    assert!(!again.stderr.contains("another secret: another"), "{again:?}");
+}
+
+#[test]
+fn the_settings_in_force_are_shown_with_their_source_and_without_secrets() {
+    let desk = Desk::new();
+    desk.write("seriatim.toml", "queue_max = 500\napi_key = \"srt_a_hush\"\n");
+    let ran = desk.run_with(&["config", "show", "--output", "plain"], &[("SERIATIM_DEADLINE", "1s"), ("PORT", "9000")]);
+    expect![[]].assert_eq(&ran.seen());
+}
+
+#[test]
+fn a_bench_proves_what_it_measured() {
+    let desk = Desk::new();
+    let arguments = ["bench", "--clients", "20", "--requests", "300", "--dir", ".", "-o", "json", "-q"];
+    let report: serde_json::Value = serde_json::from_str(&desk.ok(&arguments)).unwrap();
+    assert_eq!((&report["numbers"], &report["sent"], &report["replays"]), (&300.into(), &900.into(), &600.into()));
+    for field in ["duplicates", "holes", "keys_with_two_numbers", "lost"] {
+        assert_eq!(report[field], 0, "{report}");
+    }
+    assert_eq!(report["holds"], true);
+    assert_eq!(std::fs::read_dir(desk.path()).unwrap().count(), 0, "the store was not thrown away");
+
+    let server = desk.serve();
+    let arguments = ["bench", "--clients", "5", "--requests", "50", "--in-data-dir", "-o", "json"];
+    let report: serde_json::Value = serde_json::from_str(&desk.ok(&arguments)).unwrap();
+    assert_eq!((&report["numbers"], &report["holds"]), (&50.into(), &true.into()));
+    assert_eq!(server.stop(), Some(0));
+}

@@ -1,0 +1,115 @@
+//! What a finance person asks: which numbers are not on a document, and how many there are.
+
+use std::sync::Arc;
+
+use seriatim_core::{Counter, CounterKey, Counts, Date, Missing};
+
+use crate::store::{CounterFilter, Reads, StoreError};
+
+/// A run of seqs that are on no document, with the reason.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gap {
+    /// The counter.
+    pub counter: Arc<CounterKey>,
+    /// The run.
+    pub missing: Missing,
+}
+
+/// The runs of missing seqs of some counters, and the counters whose seqs do not add up (which must never be).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Gaps {
+    /// Explained: passed over by an adoption or an advance.
+    pub gaps: Vec<Gap>,
+    /// Unexplained: the counter's states do not cover its seqs.
+    pub unaccounted: Vec<Arc<CounterKey>>,
+    /// How many counters were looked at.
+    pub counters: u64,
+}
+
+const PAGE: usize = 500;
+
+/// Finds every gap of the counters that the filter chooses.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn gaps(reads: &dyn Reads, filter: &CounterFilter) -> Result<Gaps, StoreError> {
+    let mut found = Gaps::default();
+    let mut filter = filter.clone();
+    loop {
+        let page = reads.counters(&filter, PAGE).await?;
+        for counter in &page.rows {
+            found.counters += 1;
+            if !counter.is_accounted() {
+                found.unaccounted.push(counter.key.clone());
+            }
+            if counter.counts.missing > 0 {
+                found.gaps.extend(gaps_of(reads, counter).await?);
+            }
+        }
+        match page.next {
+            Some(next) => filter.cursor = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+async fn gaps_of(reads: &dyn Reads, counter: &Counter) -> Result<Vec<Gap>, StoreError> {
+    let runs = all_missing(reads, counter).await?;
+    let gap = |missing| Gap {
+        counter: counter.key.clone(),
+        missing,
+    };
+    Ok(runs.into_iter().map(gap).collect())
+}
+
+/// Every run of missing seqs of a counter, by seq.
+pub(crate) async fn all_missing(reads: &dyn Reads, counter: &Counter) -> Result<Vec<Missing>, StoreError> {
+    let mut runs: Vec<Missing> = Vec::new();
+    loop {
+        let after = runs.last().map_or(0, |run| run.first);
+        let page = reads.missing(counter.id, after, PAGE).await?;
+        let is_last = page.len() < PAGE;
+        runs.extend(page);
+        if is_last {
+            return Ok(runs);
+        }
+    }
+}
+
+/// How many documents of a counter are dated within a range: the line that a tax return asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SummaryLine {
+    /// The counter.
+    pub counter: Arc<CounterKey>,
+    /// The lowest number.
+    pub first: Arc<str>,
+    /// The highest number.
+    pub last: Arc<str>,
+    /// How many are in which state.
+    pub counts: Counts,
+    /// All of them.
+    pub total: u64,
+    /// Those that stand: total less voided and reserved.
+    pub net: u64,
+}
+
+/// Documents by counter, dated from one day to another (both included).
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn summary(
+    reads: &dyn Reads,
+    from: Option<Date>,
+    to: Option<Date>,
+) -> Result<Vec<SummaryLine>, StoreError> {
+    let rows = reads.summary(from, to).await?;
+    let line = |row: crate::store::SummaryRow| SummaryLine {
+        counter: row.counter,
+        first: row.first,
+        last: row.last,
+        total: row.counts.total(),
+        net: row.counts.issued,
+        counts: row.counts,
+    };
+    Ok(rows.into_iter().map(line).collect())
+}

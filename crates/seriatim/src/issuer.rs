@@ -1,0 +1,288 @@
+//! The facade: takes commands, combines those that wait, retries what may be retried, and answers within a deadline.
+//!
+//! No rule is decided here; see `seriatim_core::decide`. What this module must know is time: how long to queue, when
+//! to retry, and what to tell a caller whose answer is not there yet (promise P9).
+
+mod lane;
+mod measure;
+mod take;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use seriatim_core::{
+    Access, Actor, Answer, Command, Refusal, Request, Series, SeriesName, SeriesSpec, State, Tenant, Zones,
+};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::clock::{Clock, SystemClock};
+use crate::failure::Failure;
+use crate::store::{EntryFilter, Reads, Store, StoreError};
+use crate::zones::BundledZones;
+use lane::{Job, Lane, Ticket};
+
+pub use take::Issue;
+
+/// How an issuer behaves; the defaults are those of the binary.
+#[derive(Clone)]
+pub struct Options {
+    /// Within this a caller gets an answer, a refusal or an error: all attempts together.
+    pub deadline: Duration,
+    /// How many commands may wait in a lane before more are turned away.
+    pub queue_max: usize,
+    /// How many commands one commit may hold.
+    pub batch_max: usize,
+    /// Pauses before each retry; jittered.
+    pub backoff: Vec<Duration>,
+    /// Who tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Who knows time zones.
+    pub zones: Arc<dyn Zones + Send + Sync>,
+    /// Who acts, when the library is called and says nothing else.
+    pub actor: Option<Actor>,
+    /// Where the node's number and the jitter of retries come from; two processes must not draw alike.
+    pub draw: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(3),
+            queue_max: 10_000,
+            batch_max: 2_000,
+            backoff: [100, 200, 400].map(Duration::from_millis).to_vec(),
+            clock: Arc::new(SystemClock),
+            zones: Arc::new(BundledZones),
+            actor: None,
+            draw: Arc::new(lane::draw),
+        }
+    }
+}
+
+/// Issues numbers from a store. Cheap to clone; every clone shares the same lanes.
+#[derive(Clone)]
+pub struct Issuer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    lanes: Vec<Lane>,
+    options: Options,
+    actor: Actor,
+}
+
+impl Issuer {
+    /// Starts issuing from a store, with the default options. Needs a tokio runtime with time enabled.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn open(store: impl Store) -> Result<Self, StoreError> {
+        Self::with(Arc::new(store), Options::default()).await
+    }
+
+    /// Starts issuing from a store.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn with(store: Arc<dyn Store>, options: Options) -> Result<Self, StoreError> {
+        measure::describe();
+        let known = lane::Known::of(store.series().await?);
+        let node = (options.draw)().cast_signed();
+        let lanes = (0..store.lanes())
+            .map(|lane| Lane::start(node, lane, store.clone(), known.clone(), &options))
+            .collect();
+        let library = || Actor::parse("library").map_err(|refusal| StoreError::Unavailable(refusal.message));
+        let actor = options.actor.clone().map_or_else(library, Ok)?;
+        let shared = Shared {
+            store,
+            lanes,
+            options,
+            actor,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Carries out a command within the default deadline.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn execute(&self, request: Request) -> Result<Answer, Failure> {
+        self.execute_within(request, self.shared.options.deadline).await
+    }
+
+    /// Carries out a command within a deadline. The command goes on when the caller stops waiting.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn execute_within(&self, request: Request, deadline: Duration) -> Result<Answer, Failure> {
+        let started = Instant::now();
+        let verb = request.command.verb();
+        let ticket = Ticket::new();
+        let (reply, answer) = oneshot::channel();
+        self.lane_of(&request).send(Job {
+            request,
+            ticket: ticket.clone(),
+            reply,
+        })?;
+        let answer = match tokio::time::timeout_at(started + deadline, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(unknown("the lane ended before it answered")),
+            Err(_) if ticket.abandon() => Err(Failure::Unavailable {
+                message: format!("the command waited {deadline:?} without being started; nothing happened"),
+                retry_after: Duration::from_secs(1),
+                code: "deadline_exceeded",
+            }),
+            Err(_) => Err(unknown(&format!("the commit was not confirmed within {deadline:?}"))),
+        };
+        measure::answered(verb, &answer, started.elapsed());
+        answer
+    }
+
+    /// The lane of a command: those that take numbers in one series for one tenant share a lane.
+    fn lane_of(&self, request: &Request) -> &Lane {
+        let lanes = &self.shared.lanes;
+        if lanes.len() == 1 {
+            return &lanes[0];
+        }
+        let mut hasher = DefaultHasher::new();
+        match &request.command {
+            Command::Issue { series, take }
+            | Command::IssueCount { series, take, .. }
+            | Command::Preview { series, take, .. }
+            | Command::Reserve { series, take, .. } => (series, &take.tenant).hash(&mut hasher),
+            Command::Adopt { series, adopt } => (series, &adopt.tenant).hash(&mut hasher),
+            Command::IssueItems { series, items } => {
+                (series, items.first().map(|item| &item.tenant)).hash(&mut hasher);
+            }
+            _ => {}
+        }
+        let lane = hasher.finish() % lanes.len() as u64;
+        &lanes[usize::try_from(lane).unwrap_or(0)]
+    }
+
+    /// Takes a number: `issuer.issue("invoice").tenant("acme").key("pay_1").document(&invoice).await?`.
+    #[must_use]
+    pub fn issue<'a>(&'a self, series: &'a str) -> Issue<'a> {
+        Issue::new(self, series)
+    }
+
+    /// Defines a series, as the library's own actor.
+    ///
+    /// # Errors
+    /// `invalid_definition` with the place, and the refusals of `define`.
+    pub async fn define(&self, name: &str, spec: SeriesSpec) -> Result<Arc<Series>, Failure> {
+        let name = SeriesName::parse(name)?;
+        let series = self.series_from(name, &spec)?;
+        let command = Command::Define {
+            series: Box::new(series),
+            if_version: None,
+        };
+        match self.execute(self.own(command)).await? {
+            Answer::Series { series, .. } => Ok(series),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Checks a definition without storing it.
+    ///
+    /// # Errors
+    /// `invalid_definition` with the place.
+    pub fn series_from(&self, name: SeriesName, spec: &SeriesSpec) -> Result<Series, Refusal> {
+        Ok(Series::define(name, spec, &*self.shared.options.zones)?)
+    }
+
+    /// A command of the library's own actor, who may do everything.
+    pub(crate) fn own(&self, command: Command) -> Request {
+        Request {
+            actor: self.shared.actor.clone(),
+            on_behalf_of: None,
+            access: Access::full(),
+            rehearsal: false,
+            command,
+        }
+    }
+
+    /// What can be read.
+    #[must_use]
+    pub fn reads(&self) -> &dyn Reads {
+        &*self.shared.store
+    }
+
+    /// Who tells the time here.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.shared.options.clock
+    }
+
+    /// Voids overdue reservations of series that say so; how many. Call it now and then.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn sweep(&self) -> Result<usize, Failure> {
+        let filter = EntryFilter {
+            state: Some(State::Reserved),
+            expires_until: Some(self.clock().now()),
+            ..EntryFilter::default()
+        };
+        let overdue = self.reads().entries(&filter, 1_000).await?;
+        let mut voided = 0;
+        for entry in overdue.rows {
+            // Whether the series holds or voids is a rule: the decision refuses where it holds.
+            match self.execute(self.own(Command::Expire { entry: entry.id })).await {
+                Ok(_) => voided += 1,
+                Err(Failure::Refused(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(voided)
+    }
+
+    /// Stops taking commands, finishes those that wait, and returns when the last is committed.
+    pub async fn close(&self) {
+        for lane in &self.shared.lanes {
+            lane.close().await;
+        }
+    }
+
+    /// How many commands wait, in all lanes.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.shared.lanes.iter().map(Lane::queued).sum()
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(message) => Self::Unavailable {
+                message,
+                retry_after: Duration::from_secs(1),
+                code: "store_unavailable",
+            },
+            StoreError::Unknown(message) => Self::Unknown { message },
+            StoreError::Corrupt(message) => Self::Corrupt { message },
+        }
+    }
+}
+
+fn unknown(what: &str) -> Failure {
+    Failure::Unknown {
+        message: format!("{what}; it may have happened: ask again with the same key"),
+    }
+}
+
+fn unexpected(answer: &Answer) -> Failure {
+    Failure::Corrupt {
+        message: format!("the decision gave an answer of another kind: {answer:?}"),
+    }
+}
+
+/// The tenant of a text, or the default.
+fn tenant_or_default(text: Option<&str>) -> Result<Tenant, Refusal> {
+    text.map_or_else(|| Ok(Tenant::default()), Tenant::parse)
+}

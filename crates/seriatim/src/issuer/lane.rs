@@ -1,0 +1,340 @@
+//! A lane: one writer at a time. Whatever has queued while the last batch committed is the next batch.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use seriatim_core::{Answer, Batch, Footprint, Refusal, Request, Series, SeriesName, Snapshot, decide_all};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
+
+use super::{Options, measure, unknown};
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::store::{BatchId, Decide, Store, StoreError};
+
+pub(super) type Reply = oneshot::Sender<Result<Answer, Failure>>;
+
+/// A command that waits.
+pub(super) struct Job {
+    pub(super) request: Request,
+    pub(super) ticket: Ticket,
+    pub(super) reply: Reply,
+}
+
+/// Says whether a command may still be abandoned without anything having happened.
+#[derive(Clone)]
+pub(super) struct Ticket(Arc<AtomicU8>);
+
+const QUEUED: u8 = 0;
+const TAKEN: u8 = 1;
+const ABANDONED: u8 = 2;
+
+impl Ticket {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(AtomicU8::new(QUEUED)))
+    }
+
+    /// The caller gives up; true if the command had not been started, so that nothing happened.
+    pub(super) fn abandon(&self) -> bool {
+        self.go(QUEUED, ABANDONED)
+    }
+
+    /// The lane starts it; false if the caller gave up.
+    fn start(&self) -> bool {
+        self.go(QUEUED, TAKEN)
+    }
+
+    /// The lane put it back: nothing happened.
+    fn put_back(&self) {
+        self.go(TAKEN, QUEUED);
+    }
+
+    fn go(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// Definitions seen so far: a good guess of what a command will touch. The decision reads them again, under locks.
+#[derive(Clone, Default)]
+pub(super) struct Known(Arc<RwLock<BTreeMap<SeriesName, Arc<Series>>>>);
+
+impl Known {
+    pub(super) fn of(series: Vec<Arc<Series>>) -> Self {
+        let by_name = series.into_iter().map(|series| (series.name.clone(), series)).collect();
+        Self(Arc::new(RwLock::new(by_name)))
+    }
+
+    fn footprint(&self, requests: &[Request], clock: &dyn Clock) -> Footprint {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Footprint::of(requests, &|name| known.get(name).cloned(), clock.now())
+    }
+
+    fn learn(&self, answers: &[Result<Answer, Refusal>]) {
+        let mut last: Option<&Arc<Series>> = None;
+        for answer in answers {
+            let series = match answer {
+                Ok(Answer::Entries(answer) | Answer::Preview(answer)) => &answer.series,
+                Ok(Answer::Series { series, .. }) => series,
+                Ok(Answer::Closure(_) | Answer::Advanced { .. } | Answer::Wiped(_) | Answer::ApiKey(_)) | Err(_) => continue,
+            };
+            if last.is_some_and(|last| Arc::ptr_eq(last, series)) {
+                continue;
+            }
+            last = Some(series);
+            let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&series.name).cloned();
+            if known.is_none_or(|known| known.version != series.version) {
+                let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+                known.insert(series.name.clone(), series.clone());
+            }
+        }
+    }
+}
+
+enum Message {
+    Job(Job),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way into a lane.
+pub(super) struct Lane {
+    queue: mpsc::Sender<Message>,
+}
+
+impl Lane {
+    pub(super) fn start(node: i64, lane: u32, store: Arc<dyn Store>, known: Known, options: &Options) -> Self {
+        let (queue, waiting) = mpsc::channel(options.queue_max.max(1));
+        let worker = Worker {
+            id: BatchId { node, lane, batch: 0 },
+            store,
+            known,
+            clock: options.clock.clone(),
+            backoff: options.backoff.clone(),
+            draw: options.draw.clone(),
+        };
+        tokio::spawn(worker.run(waiting, options.batch_max.max(1)));
+        Self { queue }
+    }
+
+    pub(super) fn send(&self, job: Job) -> Result<(), Failure> {
+        let refuse = |code, message: &str| Failure::Unavailable {
+            message: message.to_string(),
+            retry_after: Duration::from_secs(1),
+            code,
+        };
+        self.queue.try_send(Message::Job(job)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                refuse("queue_full", "too many commands wait already; nothing happened: slow down and retry")
+            }
+            mpsc::error::TrySendError::Closed(_) => {
+                refuse("shutting_down", "the issuer is shutting down; nothing happened: retry")
+            }
+        })
+    }
+
+    pub(super) async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.queue.send(Message::Close(done)).await.is_ok() {
+            // An error means that the lane ended already.
+            let _ = closed.await;
+        }
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+}
+
+/// A random number.
+pub(super) fn draw() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    // The standard library seeds this from the operating system's randomness.
+    RandomState::new().build_hasher().finish()
+}
+
+struct Worker {
+    id: BatchId,
+    store: Arc<dyn Store>,
+    known: Known,
+    clock: Arc<dyn Clock>,
+    backoff: Vec<Duration>,
+    draw: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Commands under way, with those who wait for them.
+struct Flight {
+    requests: Vec<Request>,
+    waiters: Vec<(Ticket, Reply)>,
+}
+
+impl Worker {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Message>, batch_max: usize) {
+        let mut messages = Vec::new();
+        let mut closing = Vec::new();
+        while waiting.recv_many(&mut messages, batch_max).await > 0 {
+            let mut flight = Flight::with_capacity(messages.len());
+            for message in messages.drain(..) {
+                match message {
+                    Message::Job(job) => flight.board(job),
+                    Message::Close(done) => {
+                        waiting.close();
+                        closing.push(done);
+                    }
+                }
+            }
+            self.fly(flight).await;
+        }
+        for done in closing {
+            // Whoever asked may be gone.
+            let _ = done.send(());
+        }
+    }
+
+    /// Carries a batch through: commit, or retry while nothing happened, or say why not.
+    async fn fly(&mut self, mut flight: Flight) {
+        let mut pauses = self.backoff.clone().into_iter();
+        while !flight.requests.is_empty() {
+            let requests = Arc::new(std::mem::take(&mut flight.requests));
+            let outcome = self.attempt(&requests).await;
+            let error = match outcome {
+                Ok(answers) => {
+                    self.known.learn(&answers);
+                    measure::committed(&answers);
+                    return flight.land(answers);
+                }
+                Err(error) => error,
+            };
+            flight.requests = Arc::try_unwrap(requests).unwrap_or_else(|shared| (*shared).clone());
+            match (error, pauses.next()) {
+                (StoreError::Unavailable(message), Some(pause)) => {
+                    warn!(%message, retry_in = ?pause, "store unavailable; nothing happened");
+                    measure::retried();
+                    flight.put_back();
+                    tokio::time::sleep(jittered(pause, (self.draw)())).await;
+                    flight.board_again();
+                }
+                (StoreError::Corrupt(_), _) if flight.requests.len() > 1 => {
+                    // One bad command must not fail its neighbours: each flies alone.
+                    for single in flight.split() {
+                        Box::pin(self.fly(single)).await;
+                    }
+                    return;
+                }
+                (error, _) => {
+                    error!(%error, "batch failed");
+                    return flight.crash(&error.into());
+                }
+            }
+        }
+    }
+
+    /// One transaction. An unknown commit is resolved before this returns.
+    async fn attempt(&mut self, requests: &Arc<Vec<Request>>) -> Result<Vec<Result<Answer, Refusal>>, StoreError> {
+        self.id.batch += 1;
+        let footprint = self.known.footprint(requests, &*self.clock);
+        let decided = Arc::new(Mutex::new(Vec::new()));
+        let decide = decide_into(decided.clone(), requests.clone(), self.clock.clone());
+        let started = tokio::time::Instant::now();
+        let outcome = self.store.transact(self.id, footprint, decide).await;
+        measure::transacted(requests.len(), started.elapsed());
+        let committed = match outcome {
+            Ok(()) => true,
+            Err(StoreError::Unknown(message)) => self.resolve(&message).await,
+            Err(error) => return Err(error),
+        };
+        if committed {
+            let mut decided = decided.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(std::mem::take(&mut decided));
+        }
+        Err(StoreError::Unavailable("the commit did not happen".to_string()))
+    }
+
+    /// Asks until it is told whether the batch was committed; nothing else may happen in this lane before.
+    async fn resolve(&self, message: &str) -> bool {
+        warn!(%message, batch = self.id.batch, "commit outcome unknown; asking the store");
+        measure::unknown();
+        let mut pause = Duration::from_millis(10);
+        loop {
+            match self.store.committed(self.id).await {
+                Ok(committed) => return committed,
+                Err(error) => warn!(%error, retry_in = ?pause, "commit outcome still unknown"),
+            }
+            tokio::time::sleep(jittered(pause, (self.draw)())).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+}
+
+impl Flight {
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            requests: Vec::with_capacity(capacity),
+            waiters: Vec::with_capacity(capacity),
+        }
+    }
+
+    fn board(&mut self, job: Job) {
+        if job.ticket.start() {
+            self.requests.push(job.request);
+            self.waiters.push((job.ticket, job.reply));
+        }
+    }
+
+    fn put_back(&self) {
+        self.waiters.iter().for_each(|(ticket, _)| ticket.put_back());
+    }
+
+    /// Leaves those behind who gave up in the meantime.
+    fn board_again(&mut self) {
+        let stays: Vec<bool> = self.waiters.iter().map(|(ticket, _)| ticket.start()).collect();
+        let mut stay = stays.iter();
+        self.requests.retain(|_| stay.next() == Some(&true));
+        let mut stay = stays.iter();
+        self.waiters.retain(|_| stay.next() == Some(&true));
+    }
+
+    fn split(self) -> impl Iterator<Item = Self> {
+        let pairs = self.requests.into_iter().zip(self.waiters);
+        pairs.map(|(request, waiter)| Self {
+            requests: vec![request],
+            waiters: vec![waiter],
+        })
+    }
+
+    fn land(self, answers: Vec<Result<Answer, Refusal>>) {
+        let mut answers = answers.into_iter();
+        for (_, reply) in self.waiters {
+            let answer = answers.next().map(|answer| answer.map_err(Failure::from));
+            // A caller who hung up does not hear it; the commit stands.
+            let _ = reply.send(answer.unwrap_or_else(|| Err(unknown("the batch gave too few answers"))));
+        }
+    }
+
+    fn crash(self, failure: &Failure) {
+        for (_, reply) in self.waiters {
+            let _ = reply.send(Err(failure.clone()));
+        }
+    }
+}
+
+/// What the store calls under its locks: reads the clock there, decides, and keeps the answers on this side.
+fn decide_into(
+    decided: Arc<Mutex<Vec<Result<Answer, Refusal>>>>,
+    requests: Arc<Vec<Request>>,
+    clock: Arc<dyn Clock>,
+) -> Decide {
+    Arc::new(move |held: Snapshot| {
+        let mut batch = decide_all(held, requests.iter(), clock.now())?;
+        *decided.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut batch.answers);
+        Ok(Batch {
+            answers: Vec::new(),
+            changes: batch.changes,
+        })
+    })
+}
+
+/// Half to one and a half times as long, so that those who failed together do not come back together.
+fn jittered(pause: Duration, draw: u64) -> Duration {
+    pause / 2 + pause.mul_f64(f64::from(u32::try_from(draw % 1_000).unwrap_or(500)) / 1_000.0)
+}

@@ -1,0 +1,255 @@
+//! The store in one SQLite file: one thread writes, a few connections read. It must never know a rule.
+//!
+//! Every commit is synced before it is acknowledged. What was written last is in the WAL, a file beside the database;
+//! a thread of its own carries it over.
+
+mod append;
+mod fault;
+mod keeper;
+mod keys;
+mod load;
+mod open;
+mod persist;
+mod readers;
+mod reads;
+mod rows;
+mod search;
+mod session;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use async_trait::async_trait;
+use seriatim_core::{
+    ApiKey, Chain, Closure, Counter, CounterId, Date, Entry, EntryId, Event, Footprint, KeyRef, Missing, Series,
+};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+use super::{BatchId, CounterFilter, Decide, EntryFilter, Heads, Page, Reads, Setting, Store, StoreError, SummaryRow};
+use fault::Fault;
+use open::Place;
+pub use open::{OpenError, SqliteOptions};
+use readers::Readers;
+use session::Session;
+use writer::Job;
+
+/// A store in one SQLite file. A clone is another handle of the same store.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let path = directory.path().join("seriatim.db");
+/// use seriatim::store::sqlite::{Sqlite, SqliteOptions};
+///
+/// let store = Sqlite::open(&path, SqliteOptions::default()).await?;
+/// assert!(store.was_created());
+/// store.close().await;
+/// # Ok::<(), seriatim::store::sqlite::OpenError>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Sqlite {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    place: Arc<Place>,
+    created: bool,
+    settings: Vec<Setting>,
+    jobs: Sender<Job>,
+    readers: Arc<Readers>,
+}
+
+impl std::fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sqlite({})", self.path().display())
+    }
+}
+
+impl Sqlite {
+    /// Opens the database, and makes it if there is none; the directory must be there.
+    ///
+    /// # Errors
+    /// See [`OpenError`]: nothing was changed in a file that is not ours.
+    pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, OpenError> {
+        let place = Arc::new(Place {
+            path: path.as_ref().to_path_buf(),
+            options,
+        });
+        let opening = spawn_blocking(move || Self::open_now(place)).await;
+        opening.map_err(|_| StoreError::Unavailable("opening ended in a panic; see the log".to_string()))?
+    }
+
+    fn open_now(place: Arc<Place>) -> Result<Self, OpenError> {
+        let (session, created) = open::create_or_open(&place)?;
+        let settings = open::settings(&session.conn).map_err(|fault| place.error("open", fault))?;
+        let readers = Arc::new(Readers::new(place.clone()));
+        let jobs = writer::start(place.clone(), session, &readers).map_err(|error| {
+            StoreError::Unavailable(format!(
+                "cannot start the writer of {}: {error}; retry",
+                place.path.display()
+            ))
+        })?;
+        let inner = Inner {
+            place,
+            created,
+            settings,
+            jobs,
+            readers,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Lets the batch under way end, carries the WAL over and closes the file. Every handle is closed with it.
+    pub async fn close(&self) {
+        self.inner.readers.close();
+        let (answer, closed) = oneshot::channel();
+        if self.inner.jobs.send(Job::Close { answer }).is_ok() {
+            // An error means that the writer ended before.
+            let _ = closed.await;
+        }
+    }
+
+    /// Which file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.place.path
+    }
+
+    /// Whether there was nothing before it was opened.
+    #[must_use]
+    pub fn was_created(&self) -> bool {
+        self.inner.created
+    }
+
+    /// Writes a copy as of now to a new file, and syncs it. Issuing goes on meanwhile.
+    ///
+    /// # Errors
+    /// `Unavailable` if the file exists already or cannot be written.
+    pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        let place = self.inner.place.clone();
+        let to = to.to_path_buf();
+        let copied = spawn_blocking(move || open::copy(&place, &to)).await;
+        copied.map_err(|_| StoreError::Unavailable("the backup ended in a panic; see the log".to_string()))?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Session) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.readers.read(read).await
+    }
+
+    /// Has the writer do something, and waits for it. It is done even if nobody waits any more.
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let closed = || StoreError::Unavailable(format!("cannot write to {}: it is closed", self.path().display()));
+        self.inner.jobs.send(job(answer)).map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn transact(&self, batch: BatchId, footprint: Footprint, decide: Decide) -> Result<(), StoreError> {
+        self.ask(|answer| Job::Transact {
+            batch,
+            footprint,
+            decide,
+            answer,
+        })
+        .await
+    }
+
+    async fn committed(&self, batch: BatchId) -> Result<bool, StoreError> {
+        self.ask(|answer| Job::Committed { batch, answer }).await
+    }
+}
+
+#[async_trait]
+impl Reads for Sqlite {
+    fn describe(&self) -> String {
+        format!("sqlite {}", self.path().display())
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.read(|session| session.definitions_head().map(|_| ())).await
+    }
+
+    async fn settings(&self) -> Result<Vec<Setting>, StoreError> {
+        Ok(self.inner.settings.clone())
+    }
+
+    async fn series(&self) -> Result<Vec<Arc<Series>>, StoreError> {
+        self.read(Session::every_series).await
+    }
+
+    async fn counters(&self, filter: &CounterFilter, limit: usize) -> Result<Page<Counter>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |session| session.counters_page(&filter, limit)).await
+    }
+
+    async fn counter(&self, id: CounterId) -> Result<Option<Counter>, StoreError> {
+        self.read(move |session| Ok(session.counter_by_id(id)?.map(|found| found.counter)))
+            .await
+    }
+
+    async fn entries(&self, filter: &EntryFilter, limit: usize) -> Result<Page<Arc<Entry>>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |session| session.entries_page(&filter, limit)).await
+    }
+
+    async fn entry(&self, id: EntryId) -> Result<Option<Arc<Entry>>, StoreError> {
+        self.read(move |session| session.entry(id)).await
+    }
+
+    async fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, StoreError> {
+        let key = key.clone();
+        self.read(move |session| session.entries_of_key(&key)).await
+    }
+
+    async fn entries_by_seq(
+        &self,
+        counter: CounterId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Arc<Entry>>, StoreError> {
+        self.read(move |session| session.entries_by_seq(counter, after, limit))
+            .await
+    }
+
+    async fn events(&self, chain: Chain, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.read(move |session| session.events(chain, after, limit)).await
+    }
+
+    async fn events_of(&self, entry: EntryId) -> Result<Vec<Event>, StoreError> {
+        self.read(move |session| session.events_of(entry)).await
+    }
+
+    async fn missing(&self, counter: CounterId, after: u64, limit: usize) -> Result<Vec<Missing>, StoreError> {
+        self.read(move |session| session.missing_runs(counter, after, limit))
+            .await
+    }
+
+    async fn closures(&self) -> Result<Vec<Arc<Closure>>, StoreError> {
+        self.read(Session::closures).await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.read(Session::api_keys).await
+    }
+
+    async fn summary(&self, from: Option<Date>, to: Option<Date>) -> Result<Vec<SummaryRow>, StoreError> {
+        self.read(move |session| session.summary(from, to)).await
+    }
+
+    async fn heads(&self) -> Result<Heads, StoreError> {
+        self.read(Session::heads).await
+    }
+
+    async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError> {
+        self.read(move |session| session.bound_keys(counter)).await
+    }
+}

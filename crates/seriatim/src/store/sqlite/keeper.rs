@@ -1,0 +1,125 @@
+//! Housekeeping beside the writer: carries the WAL over into the database while commits go on, and ends reads that
+//! run too long. It must never know what is written.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tracing::warn;
+
+use super::fault::{Fault, what_and_way_out};
+use super::open::{Place, open_keeper};
+use super::readers::Readers;
+
+/// How often it looks for reads that run too long.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The writer's end; when it is dropped the keeper ends.
+pub(super) struct Keeper {
+    wake: SyncSender<()>,
+    busy: Arc<AtomicBool>,
+}
+
+/// How much of the WAL is where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wal {
+    /// Pages in the WAL.
+    pub(super) pages: u32,
+    /// Of these, how many are in the database already.
+    pub(super) carried: u32,
+    /// Whether somebody else kept it from being carried over further.
+    pub(super) hindered: bool,
+}
+
+impl Keeper {
+    pub(super) fn start(place: Arc<Place>, readers: &Arc<Readers>) -> std::io::Result<Self> {
+        let (wake, woken) = sync_channel(1);
+        let busy = Arc::new(AtomicBool::new(false));
+        let keeping = Keeping {
+            place,
+            readers: Arc::downgrade(readers),
+            busy: busy.clone(),
+            conn: None,
+        };
+        let thread = std::thread::Builder::new().name("seriatim-keeper".to_string());
+        thread.spawn(move || keeping.run(&woken))?;
+        Ok(Self { wake, busy })
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
+    }
+
+    /// Has the WAL carried over, without waiting for it.
+    pub(super) fn carry_over(&self) {
+        self.busy.store(true, Ordering::Release);
+        // If one request waits already, it does for this one too.
+        let _ = self.wake.try_send(());
+    }
+}
+
+struct Keeping {
+    place: Arc<Place>,
+    readers: Weak<Readers>,
+    busy: Arc<AtomicBool>,
+    conn: Option<Connection>,
+}
+
+impl Keeping {
+    fn run(mut self, woken: &Receiver<()>) {
+        loop {
+            match woken.recv_timeout(TICK) {
+                Ok(()) => {
+                    self.carry_over();
+                    self.busy.store(false, Ordering::Release);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if let Some(readers) = self.readers.upgrade() {
+                readers.end_older_than(self.place.options.read_time_max);
+            }
+        }
+    }
+
+    fn carry_over(&mut self) {
+        let carried = self.connection().and_then(|conn| checkpoint(conn, "passive"));
+        if let Err(fault) = carried {
+            // Nothing is lost: the WAL grows until it works again. A connection that failed is not used again.
+            self.conn = None;
+            let what = match fault {
+                Fault::Sql(error) => what_and_way_out(&error),
+                Fault::Damage(what) => what,
+            };
+            warn!(path = %self.place.path.display(), what, "cannot carry the WAL over into the database");
+        }
+    }
+
+    fn connection(&mut self) -> Result<&Connection, Fault> {
+        match &mut self.conn {
+            Some(conn) => Ok(conn),
+            none @ None => Ok(none.insert(open_keeper(&self.place)?)),
+        }
+    }
+}
+
+/// Runs a checkpoint; `noop` only looks.
+pub(super) fn checkpoint(conn: &Connection, mode: &'static str) -> Result<Wal, Fault> {
+    let sql = match mode {
+        "noop" => "pragma wal_checkpoint(noop)",
+        "truncate" => "pragma wal_checkpoint(truncate)",
+        _ => "pragma wal_checkpoint(passive)",
+    };
+    let wal = conn.prepare_cached(sql)?.query_row([], |row| {
+        // Minus one where there is no WAL yet.
+        let pages = |i| Ok::<_, rusqlite::Error>(u32::try_from(row.get::<_, i64>(i)?).unwrap_or(0));
+        Ok(Wal {
+            hindered: row.get::<_, i64>(0)? != 0,
+            pages: pages(1)?,
+            carried: pages(2)?,
+        })
+    })?;
+    Ok(wal)
+}

@@ -1,0 +1,250 @@
+//! Which entries a key stands for. Keys are random, so each one touches a leaf of its own; their table holds hashes,
+//! which are short, and the key's text is compared in the entry. This room must never know what a retry is.
+
+use std::sync::Arc;
+
+use rusqlite::CachedStatement;
+use seriatim_core::{Entry, EntryId, Hash, KeyBinding, KeyRef, SeriesName, Tenant};
+
+use super::fault::Fault;
+use super::rows::{Columns, integer};
+use super::session::Session;
+
+const FIND_KEY: &str = include_str!("queries/find_key.sql");
+const INSERT_KEY: &str = include_str!("queries/insert_key.sql");
+const UPDATE_KEY: &str = include_str!("queries/update_key.sql");
+const DELETE_KEY: &str = include_str!("queries/delete_key.sql");
+const HAS_COLLISIONS: &str = include_str!("queries/has_collisions.sql");
+const FIND_COLLISION: &str = include_str!("queries/find_collision.sql");
+const INSERT_COLLISION: &str = include_str!("queries/insert_collision.sql");
+const UPDATE_COLLISION: &str = include_str!("queries/update_collision.sql");
+const DELETE_COLLISIONS: &str = include_str!("queries/delete_collisions.sql");
+const LIST_KEYED_ENTRIES: &str = include_str!("queries/list_keyed_entries.sql");
+
+/// How many bits of the hash are kept.
+pub(super) const HASH_BITS: u32 = 63;
+
+/// Where a binding is kept and what it says.
+struct Slot {
+    place: Place,
+    counter: i64,
+    first: u64,
+    count: u32,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Hash(i64),
+    Collision,
+}
+
+/// A binding by the numbers of rows.
+#[derive(Clone, Copy)]
+pub(super) struct Bound {
+    pub(super) counter: i64,
+    pub(super) first: u64,
+    pub(super) count: u32,
+}
+
+/// The keys as one session sees them, within one transaction.
+pub(super) struct Keys<'s> {
+    session: &'s Session,
+    /// The two statements of every key, kept at hand.
+    find: CachedStatement<'s>,
+    insert: CachedStatement<'s>,
+    has_collisions: bool,
+    bits: u32,
+}
+
+impl<'s> Keys<'s> {
+    pub(super) fn new(session: &'s Session) -> Result<Self, Fault> {
+        let has = session.find(HAS_COLLISIONS, [], |row| Columns::new("key_collision", row).integer())?;
+        Ok(Self {
+            session,
+            find: session.conn.prepare_cached(FIND_KEY)?,
+            insert: session.conn.prepare_cached(INSERT_KEY)?,
+            has_collisions: has != Some(0),
+            bits: HASH_BITS,
+        })
+    }
+
+    /// What a key stands for, with its first entry.
+    pub(super) fn find(&mut self, key: &KeyRef) -> Result<Option<(KeyBinding, Arc<Entry>)>, Fault> {
+        let Some((slot, first)) = self.slot(key)? else { return Ok(None) };
+        let binding = KeyBinding {
+            first: first.id,
+            count: slot.count,
+        };
+        Ok(Some((binding, first)))
+    }
+
+    /// Binds a key that was not there.
+    pub(super) fn bind(&mut self, key: &KeyRef, to: Bound) -> Result<(), Fault> {
+        let hash = self.hash(key);
+        let row = (hash, to.counter, integer(to.first)?, to.count);
+        if self.insert.execute(row)? == 1 {
+            return self.refuse_twice(key);
+        }
+        if self.slot(key)?.is_some() {
+            return Err(exists(key));
+        }
+        self.has_collisions = true;
+        let name = (key.series.as_str(), key.tenant.as_str(), key.key.as_str());
+        let row = (name.0, name.1, name.2, to.counter, integer(to.first)?, to.count);
+        self.session.run(INSERT_COLLISION, row).map(|_| ())
+    }
+
+    /// A key that collided once, and whose hash became free since, must not be bound a second time.
+    fn refuse_twice(&self, key: &KeyRef) -> Result<(), Fault> {
+        match self.collision(key)? {
+            Some(_) => Err(exists(key)),
+            None => Ok(()),
+        }
+    }
+
+    /// Binds a key that is there to another entry.
+    pub(super) fn rebind(&mut self, key: &KeyRef, to: Bound) -> Result<(), Fault> {
+        let (slot, _) = self.slot(key)?.ok_or_else(|| {
+            Fault::damage(format!("key {} of series {} cannot move: it is not there", key.key, key.series))
+        })?;
+        let first = integer(to.first)?;
+        match slot.place {
+            Place::Hash(hash) => self.session.run(UPDATE_KEY, (hash, to.counter, first, to.count)),
+            Place::Collision => {
+                let row = (key.series.as_str(), key.tenant.as_str(), key.key.as_str(), to.counter, first, to.count);
+                self.session.run(UPDATE_COLLISION, row)
+            }
+        }
+        .map(|_| ())
+    }
+
+    /// How many keys stand for entries of a counter.
+    pub(super) fn count_of(&mut self, counter: i64, series: &SeriesName, tenant: &Tenant) -> Result<u64, Fault> {
+        let mut count = 0;
+        self.each_keyed(counter, series, tenant, |keys, key, seq| {
+            let here = |slot: Slot| slot.counter == counter && slot.first == seq;
+            let hash = keys.hash(key);
+            let by_hash = keys.by_hash(hash)?.is_some_and(here);
+            if by_hash || keys.collision(key)?.is_some_and(here) {
+                count += 1;
+            }
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// Forgets the keys that stand for entries of a counter, while the entries are still there.
+    pub(super) fn forget(&mut self, counter: i64, series: &SeriesName, tenant: &Tenant) -> Result<(), Fault> {
+        self.each_keyed(counter, series, tenant, |keys, key, seq| {
+            let row = (keys.hash(key), counter, integer(seq)?);
+            keys.session.run(DELETE_KEY, row).map(|_| ())
+        })
+    }
+
+    pub(super) fn forget_collisions(&self, series: &SeriesName) -> Result<(), Fault> {
+        self.session.run(DELETE_COLLISIONS, [series.as_str()]).map(|_| ())
+    }
+
+    fn each_keyed(
+        &mut self,
+        counter: i64,
+        series: &SeriesName,
+        tenant: &Tenant,
+        mut visit: impl FnMut(&mut Self, &KeyRef, u64) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut statement = self.session.conn.prepare_cached(LIST_KEYED_ENTRIES)?;
+        let mut rows = statement.query([counter])?;
+        while let Some(row) = rows.next()? {
+            let mut columns = Columns::new("entry", row);
+            let seq = columns.natural()?;
+            let key = KeyRef {
+                key: columns.parsed(seriatim_core::Key::parse)?,
+                series: series.clone(),
+                tenant: tenant.clone(),
+            };
+            visit(self, &key, seq)?;
+        }
+        Ok(())
+    }
+
+    /// The slot that holds this very key, with its first entry.
+    fn slot(&mut self, key: &KeyRef) -> Result<Option<(Slot, Arc<Entry>)>, Fault> {
+        let hash = self.hash(key);
+        if let Some(slot) = self.by_hash(hash)? {
+            let first = self.first_entry(&slot, key)?;
+            if is_of(&first, key) {
+                return Ok(Some((slot, first)));
+            }
+        }
+        let Some(slot) = self.collision(key)? else { return Ok(None) };
+        let first = self.first_entry(&slot, key)?;
+        if is_of(&first, key) {
+            return Ok(Some((slot, first)));
+        }
+        Err(Fault::damage(format!(
+            "key {} of series {} stands for entry {}, which has another key",
+            key.key, key.series, first.id
+        )))
+    }
+
+    fn first_entry(&self, slot: &Slot, key: &KeyRef) -> Result<Arc<Entry>, Fault> {
+        let entry = self.session.entry_at(slot.counter, slot.first)?;
+        entry.ok_or_else(|| {
+            Fault::damage(format!(
+                "key {} of series {}, or one of the same hash, stands for seq {} of counter {}, which is not there",
+                key.key, key.series, slot.first, slot.counter
+            ))
+        })
+    }
+
+    fn by_hash(&mut self, hash: i64) -> Result<Option<Slot>, Fault> {
+        let mut rows = self.find.query([hash])?;
+        rows.next()?.map(|row| slot("key", row, Place::Hash(hash))).transpose()
+    }
+
+    fn collision(&self, key: &KeyRef) -> Result<Option<Slot>, Fault> {
+        if !self.has_collisions {
+            return Ok(None);
+        }
+        let name = [key.series.as_str(), key.tenant.as_str(), key.key.as_str()];
+        self.session.find(FIND_COLLISION, name, |row| slot("key_collision", row, Place::Collision))
+    }
+
+    fn hash(&self, key: &KeyRef) -> i64 {
+        // The longest series, tenant and key, with a zero byte between them: none of them contains one, so no two run
+        // together.
+        let mut text = [0; 63 + 1 + 64 + 1 + 255];
+        let mut end = 0;
+        for part in [key.series.as_bytes(), &[0], key.tenant.as_bytes(), &[0], key.key.as_bytes()] {
+            if let Some(room) = text.get_mut(end..end + part.len()) {
+                room.copy_from_slice(part);
+                end += part.len();
+            }
+        }
+        let [a, b, c, d, e, f, g, h, ..] = *Hash::of(&text[..end]).as_bytes();
+        (u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> (64 - self.bits)).cast_signed()
+    }
+}
+
+fn slot(table: &'static str, row: &rusqlite::Row<'_>, place: Place) -> Result<Slot, Fault> {
+    let mut columns = Columns::new(table, row);
+    let (counter, first, count) = (columns.integer()?, columns.natural()?, columns.natural()?);
+    let count = u32::try_from(count).map_err(|_| Fault::in_row(table, first, "column count is too large"))?;
+    if count == 0 {
+        return Err(Fault::in_row(table, first, "column count is 0"));
+    }
+    Ok(Slot { place, counter, first, count })
+}
+
+fn is_of(entry: &Entry, key: &KeyRef) -> bool {
+    entry.key.as_ref() == Some(&key.key) && entry.counter.series == key.series && entry.counter.tenant == key.tenant
+}
+
+fn exists(key: &KeyRef) -> Fault {
+    Fault::damage(format!("key {} of series {} exists already", key.key, key.series))
+}
+
+/// The entries of a binding but the first.
+pub(super) fn others(binding: &KeyBinding) -> impl Iterator<Item = EntryId> {
+    binding.entries().skip(1)
+}

@@ -1,0 +1,2 @@
+-- Part of a wipe.
+delete from closure where series = ?1

@@ -1,0 +1,2 @@
+-- Part of a wipe.
+delete from entry where counter = ?1

@@ -1,0 +1,2 @@
+-- Part of a wipe.
+delete from missing where counter = ?1

@@ -1,0 +1,2 @@
+-- By name, as they are shown.
+select name, version, definition from series order by name

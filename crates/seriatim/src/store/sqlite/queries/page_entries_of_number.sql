@@ -1,0 +1,18 @@
+-- Newest first, by the index of numbers: the same number is rarely printed for more than a few tenants and series.
+select e.no, e.counter, e.seq, e.number, e.state, e.origin, e.date, e.key, e.params, e.reference, e.document_sha256,
+       e.taken_at, e.issued_at, e.expires_at, e.voided_at, e.reason_code, e.reason, e.replaces, e.replacement,
+       e.position, e.hash, d.body
+from entry e indexed by entry_by_number
+cross join counter c on c.no = e.counter
+left join document d on d.entry = e.no
+where e.number = :number
+  and e.no < :before and e.no >= :from
+  and (:series is null or c.series in (select value from json_each(:series)))
+  and (:tenants is null or c.tenant in (select value from json_each(:tenants)))
+  and (:period is null or c.period = :period)
+  and (:state is null or e.state = :state)
+  and (:date_from is null or e.date >= :date_from)
+  and (:date_to is null or e.date <= :date_to)
+  and (:expires_until is null or e.expires_at <= :expires_until)
+order by e.no desc
+limit :limit

@@ -1,0 +1,106 @@
+//! Connections that only read, shared by whoever asks. No reader waits for the writer, and none sees half a commit.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::InterruptHandle;
+use tokio::sync::Semaphore;
+
+use super::fault::Fault;
+use super::open::{Place, open_reader};
+use super::session::Session;
+use crate::store::StoreError;
+
+pub(super) struct Readers {
+    place: Arc<Place>,
+    /// As many reads at once as there may be connections.
+    permits: Arc<Semaphore>,
+    pool: Mutex<Pool>,
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Session>,
+    running: Vec<Running>,
+    started: u64,
+}
+
+/// A read under way.
+struct Running {
+    id: u64,
+    since: Instant,
+    interrupt: InterruptHandle,
+}
+
+impl Readers {
+    pub(super) fn new(place: Arc<Place>) -> Self {
+        let permits = Arc::new(Semaphore::new(place.options.readers.max(1)));
+        Self { place, permits, pool: Mutex::default() }
+    }
+
+    /// Reads at one moment, away from the async threads.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Session) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let place = self.place.clone();
+        let permit = self.permits.clone().acquire_owned().await;
+        let permit = permit.map_err(|_| unavailable(&place, "it is closed"))?;
+        let this = self.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let found = this.run(|session| session.at_one_moment(read));
+            drop(permit);
+            found
+        });
+        let found = task.await.map_err(|_| unavailable(&place, "reading ended in a panic; see the log"))?;
+        found.map_err(|fault| place.error("read", fault))
+    }
+
+    fn run<T>(&self, read: impl FnOnce(&Session) -> Result<T, Fault>) -> Result<T, Fault> {
+        let idle = self.pool().idle.pop();
+        let session = match idle {
+            Some(session) => session,
+            None => open_reader(&self.place)?,
+        };
+        let id = self.start(session.conn.get_interrupt_handle());
+        let found = read(&session);
+        let mut pool = self.pool();
+        // Under the same lock as an interruption, so that none hits the next read of this connection.
+        pool.running.retain(|running| running.id != id);
+        // After a fault of SQLite the next read gets a fresh connection.
+        if !matches!(found, Err(Fault::Sql(_))) && !self.permits.is_closed() {
+            pool.idle.push(session);
+        }
+        found
+    }
+
+    fn start(&self, interrupt: InterruptHandle) -> u64 {
+        let mut pool = self.pool();
+        pool.started += 1;
+        let id = pool.started;
+        pool.running.push(Running { id, since: Instant::now(), interrupt });
+        id
+    }
+
+    /// Ends reads that run too long: they keep the WAL from starting over.
+    pub(super) fn end_older_than(&self, age_max: Duration) {
+        let pool = self.pool();
+        for running in pool.running.iter().filter(|running| running.since.elapsed() > age_max) {
+            running.interrupt.interrupt();
+        }
+    }
+
+    /// Lets no read begin any more, and closes the connections that nobody uses.
+    pub(super) fn close(&self) {
+        self.permits.close();
+        self.pool().idle.clear();
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unavailable(place: &Place, what: &str) -> StoreError {
+    StoreError::Unavailable(format!("cannot read {}: {what}", place.path.display()))
+}

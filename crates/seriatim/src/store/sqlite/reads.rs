@@ -1,0 +1,188 @@
+//! What can be asked, answered from one connection at one moment.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use rusqlite::{named_params, params};
+use seriatim_core::{
+    ApiKey, Chain, Closure, Counter, CounterId, CounterKey, Counts, Date, Entry, EntryId, Event, KeyRef, Missing, State,
+};
+
+use super::fault::Fault;
+use super::keys::{Keys, others};
+use super::rows::{self, Columns, StoredCounter, integer};
+use super::session::Session;
+use crate::store::{CounterFilter, Heads, Page, SummaryRow};
+
+const LIST_COUNTERS: &str = include_str!("queries/list_counters.sql");
+const PAGE_COUNTERS: &str = include_str!("queries/page_counters.sql");
+const PAGE_COUNTERS_OF_TENANTS: &str = include_str!("queries/page_counters_of_tenants.sql");
+const LIST_ENTRIES_BY_SEQ: &str = include_str!("queries/list_entries_by_seq.sql");
+const LIST_EVENTS: &str = include_str!("queries/list_events.sql");
+const LIST_EVENTS_OF_ENTRY: &str = include_str!("queries/list_events_of_entry.sql");
+const LIST_MISSING: &str = include_str!("queries/list_missing.sql");
+const LIST_CLOSURES: &str = include_str!("queries/list_closures.sql");
+const LIST_API_KEYS: &str = include_str!("queries/list_api_keys.sql");
+const LIST_ENTRY_STATES: &str = include_str!("queries/list_entry_states.sql");
+
+impl Session {
+    pub(super) fn counters_page(&self, filter: &CounterFilter, limit: usize) -> Result<Page<Counter>, Fault> {
+        let series = self.series_json(&filter.series)?;
+        let period = filter.period.as_ref().map(|period| period.as_str());
+        let skip = filter.cursor.unwrap_or(0);
+        // One more than asked for tells whether there is a next page.
+        let (limit_sql, skip_sql) = (rows_max(limit.saturating_add(1)), i64::try_from(skip).unwrap_or(i64::MAX));
+        let read = |row: &rusqlite::Row<'_>| Ok(rows::counter(row)?.counter);
+        let mut rows = if filter.tenants.is_empty() {
+            let params = named_params! { ":series": series, ":period": period, ":limit": limit_sql, ":skip": skip_sql };
+            self.list(PAGE_COUNTERS, params, read)?
+        } else {
+            let tenants = json(filter.tenants.iter().map(|tenant| tenant.as_str()));
+            let params = named_params! {
+                ":series": series, ":tenants": tenants, ":period": period, ":limit": limit_sql, ":skip": skip_sql
+            };
+            self.list(PAGE_COUNTERS_OF_TENANTS, params, read)?
+        };
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = more.then(|| skip + rows.len() as u64);
+        Ok(Page { rows, next })
+    }
+
+    /// The series of a filter as a list, all of them if it names none, so that the index by name can be used.
+    pub(super) fn series_json(&self, wanted: &[seriatim_core::SeriesName]) -> Result<String, Fault> {
+        if !wanted.is_empty() {
+            return Ok(json(wanted.iter().map(|name| name.as_str())));
+        }
+        let all = self.every_series()?;
+        Ok(json(all.iter().map(|series| series.name.as_str())))
+    }
+
+    pub(super) fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, Fault> {
+        let Some((binding, first)) = Keys::new(self)?.find(key)? else { return Ok(Vec::new()) };
+        let mut entries = vec![first];
+        for id in others(&binding) {
+            entries.extend(self.entry(id)?);
+        }
+        Ok(entries)
+    }
+
+    pub(super) fn entries_by_seq(&self, counter: CounterId, after: u64, limit: usize) -> Result<Vec<Arc<Entry>>, Fault> {
+        let Some(no) = self.counter_no(counter)? else { return Ok(Vec::new()) };
+        self.list(LIST_ENTRIES_BY_SEQ, [no, seq_max(after), rows_max(limit)], |row| Ok(self.entry_in(row)?.1))
+    }
+
+    pub(super) fn events(&self, chain: Chain, after: u64, limit: usize) -> Result<Vec<Event>, Fault> {
+        let no = match chain {
+            Chain::Definitions => Some(0),
+            Chain::Counter(id) => self.counter_no(id)?,
+        };
+        let Some(no) = no else { return Ok(Vec::new()) };
+        self.list(LIST_EVENTS, [no, seq_max(after), rows_max(limit)], rows::event)
+    }
+
+    pub(super) fn events_of(&self, entry: EntryId) -> Result<Vec<Event>, Fault> {
+        let Some(no) = self.counter_no(entry.counter)? else { return Ok(Vec::new()) };
+        self.list(LIST_EVENTS_OF_ENTRY, [no, integer(entry.seq)?], rows::event)
+    }
+
+    pub(super) fn missing_runs(&self, counter: CounterId, after: u64, limit: usize) -> Result<Vec<Missing>, Fault> {
+        let Some(no) = self.counter_no(counter)? else { return Ok(Vec::new()) };
+        self.list(LIST_MISSING, [no, seq_max(after), rows_max(limit)], rows::missing)
+    }
+
+    pub(super) fn closures(&self) -> Result<Vec<Arc<Closure>>, Fault> {
+        self.list(LIST_CLOSURES, [], |row| rows::closure(row).map(Arc::new))
+    }
+
+    pub(super) fn api_keys(&self) -> Result<Vec<ApiKey>, Fault> {
+        self.list(LIST_API_KEYS, [], rows::api_key)
+    }
+
+    pub(super) fn heads(&self) -> Result<Heads, Fault> {
+        Ok(Heads {
+            definitions: self.definitions_head()?,
+            counters: self.list(LIST_COUNTERS, [], |row| Ok(rows::counter(row)?.counter))?,
+        })
+    }
+
+    pub(super) fn bound_keys(&self, counter: CounterId) -> Result<u64, Fault> {
+        let Some(StoredCounter { nos, counter }) = self.counter_by_id(counter)? else { return Ok(0) };
+        Keys::new(self)?.count_of(nos.counter, &counter.key.series, &counter.key.tenant)
+    }
+
+    pub(super) fn summary(&self, from: Option<Date>, to: Option<Date>) -> Result<Vec<SummaryRow>, Fault> {
+        let tallies = self.tallies(from, to)?;
+        let rows = tallies.into_iter().map(|(no, tally)| {
+            let (_, counter) = self.counter_name(no)?;
+            Ok(SummaryRow {
+                first: self.number(no, tally.first, &counter)?,
+                last: self.number(no, tally.last, &counter)?,
+                counter,
+                counts: tally.counts,
+            })
+        });
+        let mut rows = rows.collect::<Result<Vec<_>, Fault>>()?;
+        rows.sort_by(|a, b| a.counter.cmp(&b.counter));
+        Ok(rows)
+    }
+
+    fn tallies(&self, from: Option<Date>, to: Option<Date>) -> Result<HashMap<i64, Tally>, Fault> {
+        let dates = [from, to].map(|date| date.map(|date| date.to_string()));
+        let mut tallies: HashMap<i64, Tally> = HashMap::new();
+        let mut statement = self.conn.prepare_cached(LIST_ENTRY_STATES)?;
+        let mut rows = statement.query(params![dates[0], dates[1]])?;
+        while let Some(row) = rows.next()? {
+            let mut columns = Columns::new("entry", row);
+            let (no, seq) = (columns.integer()?, columns.natural()?);
+            let state = columns.word(State::parse)?;
+            tallies.entry(no).or_insert_with(|| Tally::begin(seq)).add(seq, state);
+        }
+        Ok(tallies)
+    }
+
+    fn number(&self, no: i64, seq: u64, counter: &CounterKey) -> Result<Arc<str>, Fault> {
+        let entry = self.entry_at(no, seq)?;
+        let entry = entry.ok_or_else(|| Fault::damage(format!("entry {seq} of counter {counter} is not there")))?;
+        Ok(entry.number.clone())
+    }
+}
+
+/// What was counted of one counter.
+struct Tally {
+    first: u64,
+    last: u64,
+    counts: Counts,
+}
+
+impl Tally {
+    fn begin(seq: u64) -> Self {
+        Self { first: seq, last: seq, counts: Counts::default() }
+    }
+
+    fn add(&mut self, seq: u64, state: State) {
+        self.first = self.first.min(seq);
+        self.last = self.last.max(seq);
+        match state {
+            State::Issued => self.counts.issued += 1,
+            State::Reserved => self.counts.reserved += 1,
+            State::Voided => self.counts.voided += 1,
+        }
+    }
+}
+
+/// A list for `json_each`, each text once.
+pub(super) fn json<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let texts: BTreeSet<&str> = texts.collect();
+    serde_json::Value::from_iter(texts).to_string()
+}
+
+/// A limit as SQLite takes it.
+pub(super) fn rows_max(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// A seq or position to begin after; none is above the last one.
+fn seq_max(after: u64) -> i64 {
+    i64::try_from(after).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,224 @@
+//! The one thread that writes: a batch is loaded, decided and committed before the next one begins. It must never
+//! know a rule, nor who waits for the answer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use seriatim_core::{Batch, Footprint, Snapshot};
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+use super::fault::{Fault, what_and_way_out};
+use super::keeper::{Keeper, Wal, checkpoint};
+use super::load::{KnownNos, load};
+use super::open::{PAGE_BYTES, Place, open_writer};
+use super::persist::persist;
+use super::readers::Readers;
+use super::session::Session;
+use crate::store::{BatchId, Decide, StoreError};
+
+/// A WAL this many times its size is carried over by the writer itself, whoever waits.
+const WAL_OUTGROWN: u64 = 4;
+
+pub(super) enum Job {
+    Transact {
+        batch: BatchId,
+        footprint: Footprint,
+        decide: Decide,
+        answer: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Committed {
+        batch: BatchId,
+        answer: oneshot::Sender<Result<bool, StoreError>>,
+    },
+    Close {
+        answer: oneshot::Sender<()>,
+    },
+}
+
+/// Starts the thread; it ends when it is told to or when the last sender is gone.
+pub(super) fn start(place: Arc<Place>, session: Session, readers: &Arc<Readers>) -> std::io::Result<Sender<Job>> {
+    let keeper = Keeper::start(place.clone(), readers)?;
+    let (jobs, waiting) = channel();
+    let writer = Writer {
+        place,
+        session: Some(session),
+        keeper,
+    };
+    let thread = std::thread::Builder::new().name("seriatim-writer".to_string());
+    thread.spawn(move || writer.run(&waiting))?;
+    Ok(jobs)
+}
+
+struct Writer {
+    place: Arc<Place>,
+    /// Nothing after a commit whose outcome is unknown: its connection is not trusted again.
+    session: Option<Session>,
+    keeper: Keeper,
+}
+
+/// Why a batch was not committed.
+enum Failed {
+    /// Before the commit: nothing happened.
+    Nothing(Fault),
+    /// In the commit: nobody knows yet.
+    Commit(rusqlite::Error),
+}
+
+impl<E: Into<Fault>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::Nothing(error.into())
+    }
+}
+
+impl Writer {
+    fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            match job {
+                Job::Transact { batch, footprint, decide, answer } => {
+                    let outcome = self.transact(batch, footprint, &decide);
+                    // Whoever asked may be gone; the batch is committed or not all the same.
+                    let _ = answer.send(outcome);
+                    self.tend_wal();
+                }
+                Job::Committed { batch, answer } => {
+                    let _ = answer.send(self.committed(batch));
+                }
+                Job::Close { answer } => {
+                    self.retire();
+                    let _ = answer.send(());
+                    return;
+                }
+            }
+        }
+        self.retire();
+    }
+
+    fn transact(&mut self, batch: BatchId, footprint: Footprint, decide: &Decide) -> Result<(), StoreError> {
+        let session = self.session()?;
+        match write(session, batch, footprint, decide) {
+            Ok(()) => Ok(()),
+            Err(Failed::Nothing(fault)) => {
+                self.roll_back();
+                Err(self.place.error("write to", fault))
+            }
+            Err(Failed::Commit(error)) => {
+                self.session = None;
+                let path = self.place.path.display();
+                let what = what_and_way_out(&error);
+                error!(path = %path, what, "a commit failed; the database is opened anew");
+                Err(StoreError::Unknown(format!("cannot commit to {path}: {what}")))
+            }
+        }
+    }
+
+    /// The connection, opened anew after a commit whose outcome was unknown.
+    fn session(&mut self) -> Result<&Session, StoreError> {
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => self.recover()?,
+        };
+        Ok(self.session.insert(session))
+    }
+
+    /// Only when all of the WAL is in the database and the WAL is empty can what failed no longer come back.
+    fn recover(&self) -> Result<Session, StoreError> {
+        let session = open_writer(&self.place)?;
+        let wal = checkpoint(&session.conn, "truncate").map_err(|fault| self.place.error("recover", fault))?;
+        if wal.hindered {
+            let path = self.place.path.display();
+            return Err(StoreError::Unavailable(format!(
+                "cannot tell yet what was committed to {path}: somebody reads it; retry"
+            )));
+        }
+        Ok(session)
+    }
+
+    fn roll_back(&mut self) {
+        let Some(session) = &self.session else { return };
+        // Some faults have rolled it back already.
+        let rolled_back = session.conn.is_autocommit() || session.run("rollback", []).is_ok();
+        if !rolled_back || !session.conn.is_autocommit() {
+            // Closing the connection ends its transaction.
+            self.session = None;
+        }
+    }
+
+    fn committed(&mut self, batch: BatchId) -> Result<bool, StoreError> {
+        let last = self.session()?.last_batch(batch);
+        let last = last.map_err(|fault| self.place.error("read", fault))?;
+        Ok(last == Some(batch.batch))
+    }
+
+    /// After each batch: has the WAL carried over before it is too large. The bulk is the keeper's; what was added
+    /// meanwhile is carried over here, because only a WAL without a rest starts over.
+    fn tend_wal(&mut self) {
+        let Some(session) = &self.session else { return };
+        let tended = checkpoint(&session.conn, "noop").and_then(|wal| self.tend(session, wal));
+        if let Err(fault) = tended {
+            let error = self.place.error("carry over the WAL of", fault);
+            warn!(%error, "the WAL grows until it can be carried over");
+        }
+    }
+
+    fn tend(&self, session: &Session, wal: Wal) -> Result<(), Fault> {
+        let size = u64::from(wal.pages) * u64::from(PAGE_BYTES);
+        let rest = size - u64::from(wal.carried.min(wal.pages)) * u64::from(PAGE_BYTES);
+        let size_max = u64::from(self.place.options.wal_kib) * 1024;
+        if size < size_max || rest == 0 || self.keeper.is_busy() {
+            return Ok(());
+        }
+        if rest < size_max / 4 || size > size_max * WAL_OUTGROWN {
+            checkpoint(&session.conn, "passive")?;
+        } else {
+            self.keeper.carry_over();
+        }
+        Ok(())
+    }
+
+    /// Leaves one tidy file behind; if that fails, the next opening finds everything in the WAL.
+    fn retire(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        if let Err(fault) = checkpoint(&session.conn, "truncate") {
+            let error = self.place.error("carry over the WAL of", fault);
+            warn!(%error, "closed with a WAL that is carried over at the next opening");
+        }
+    }
+}
+
+fn write(session: &Session, batch: BatchId, footprint: Footprint, decide: &Decide) -> Result<(), Failed> {
+    session.run("begin immediate", [])?;
+    let (decided, nos) = decide_on(session, footprint, decide)?;
+    if decided.changes.is_empty() {
+        session.run("rollback", [])?;
+        return Ok(());
+    }
+    persist(session, batch, &decided.changes, nos)?;
+    // A full or broken disk shows here, where nothing has happened yet, rather than in the commit.
+    session.conn.cache_flush()?;
+    session.conn.execute_batch("commit").map_err(Failed::Commit)
+}
+
+fn decide_on(session: &Session, mut footprint: Footprint, decide: &Decide) -> Result<(Batch, KnownNos), Fault> {
+    loop {
+        let mut nos = KnownNos::new();
+        let held = load(session, &footprint, &mut nos)?;
+        match guarded(decide, held)? {
+            Ok(decided) => return Ok((decided, nos)),
+            Err(more) => {
+                let before = footprint.clone();
+                footprint.merge(more);
+                if footprint == before {
+                    return Err(Fault::damage("a decision asks for what it was given already"));
+                }
+            }
+        }
+    }
+}
+
+/// A panic in a decision is a bug, but not a reason to stop issuing: it is rolled back like any other failure.
+fn guarded(decide: &Decide, held: Snapshot) -> Result<Result<Batch, Footprint>, Fault> {
+    let decided = catch_unwind(AssertUnwindSafe(|| decide(held)));
+    decided.map_err(|_| Fault::damage("a decision ended in a panic; nothing was written: see the log"))
+}

@@ -1,0 +1,610 @@
+//! Verify: walk every chain, rebuild what it says, and compare it with what is stored (promise P8).
+//!
+//! Memory stays bounded by a page; issuing may go on meanwhile. Each counter is judged at the moment its row was read:
+//! what is appended later is left for the next time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use seriatim_core::{
+    Chain, ChainCheck, ChainHead, Closure, Counter, CounterId, Counts, Date, Entry, EntryId, Event, EventKind, Finding,
+    KeyRef, Missing, Origin, SeriesName, Severity, State, Timestamp, compare_entry,
+};
+
+use crate::audit::all_missing;
+use crate::checkpoint::{Checkpoint, CheckpointCounter};
+use crate::store::{Reads, StoreError};
+
+/// What to verify against, and where to go on.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// A checkpoint that was kept elsewhere: finds cut tails and removed chains.
+    pub checkpoint: Option<Checkpoint>,
+    /// Go on after this counter, where an earlier run stopped.
+    pub resume: Option<CounterId>,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Counters walked.
+    pub counters: u64,
+    /// Counters to walk.
+    pub counters_total: u64,
+    /// Events walked.
+    pub events: u64,
+    /// Entries compared.
+    pub entries: u64,
+    /// The counter walked last; a later run can resume after it.
+    pub last: Option<CounterId>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Everything noticed, in the order of the walk.
+    pub findings: Vec<Finding>,
+    /// How far it came.
+    pub progress: Progress,
+}
+
+const PAGE: usize = 1_000;
+
+/// Verifies a whole store.
+///
+/// # Errors
+/// The store cannot be read; what does not read because it is damaged comes as `Corrupt`.
+pub async fn verify(
+    reads: &dyn Reads,
+    options: &Options,
+    on_progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Report, StoreError> {
+    let mut walk = Walk {
+        reads,
+        report: Report::default(),
+    };
+    let wiped = walk.definitions(options.checkpoint.as_ref()).await?;
+    let mut counters: Vec<(CounterId, SeriesName)> = reads
+        .heads()
+        .await?
+        .counters
+        .into_iter()
+        .map(|counter| (counter.id, counter.key.series.clone()))
+        .collect();
+    counters.sort();
+    walk.report.progress.counters_total = counters.len() as u64;
+    for (id, _) in counters.iter().filter(|(id, _)| options.resume.is_none_or(|resume| *id > resume)) {
+        walk.counter(*id, options.checkpoint.as_ref()).await?;
+        on_progress(walk.report.progress);
+    }
+    if let Some(checkpoint) = &options.checkpoint {
+        walk.removed(checkpoint, &counters, &wiped);
+    }
+    Ok(walk.report)
+}
+
+struct Walk<'a> {
+    reads: &'a dyn Reads,
+    report: Report,
+}
+
+impl Walk<'_> {
+    fn found(&mut self, finding: impl IntoIterator<Item = Finding>) {
+        self.report.findings.extend(finding);
+    }
+
+    /// The definitions chain: series, closures and API keys. Says which series were wiped after the checkpoint.
+    async fn definitions(&mut self, checkpoint: Option<&Checkpoint>) -> Result<Vec<SeriesName>, StoreError> {
+        let recorded = self.reads.heads().await?.definitions;
+        let mut said = Definitions::default();
+        let mut check = ChainCheck::begin(Chain::Definitions, Chain::definitions_genesis());
+        let mut pin = checkpoint.map(|checkpoint| Pin::new("definitions", checkpoint.definitions));
+        loop {
+            let events = self.reads.events(Chain::Definitions, check.reached().length, PAGE).await?;
+            for event in &events {
+                self.report.progress.events += 1;
+                self.found(check.step(event));
+                let after_pin = pin.as_ref().is_none_or(|pin| event.position > pin.at.length);
+                said.take(event, after_pin);
+                self.found(pin.as_mut().and_then(|pin| pin.pass(event)));
+            }
+            if events.len() < PAGE {
+                break;
+            }
+        }
+        self.found(pin.and_then(|pin| pin.finish(check.reached())));
+        if check.reached().length < recorded.length {
+            self.found(check.finish(recorded));
+        }
+        let stored = Stored::read(self.reads).await?;
+        self.found(said.compare(&stored));
+        Ok(said.wiped)
+    }
+
+    async fn counter(&mut self, id: CounterId, checkpoint: Option<&Checkpoint>) -> Result<(), StoreError> {
+        // A counter that is gone by now was wiped since; the definitions chain tells.
+        let Some(counter) = self.reads.counter(id).await? else {
+            return Ok(());
+        };
+        if counter.key.id() != counter.id {
+            let message = "the counter's id is not that of its series, tenant, params and period";
+            self.found([Finding::error("counter_changed", &counter.key, message)]);
+        }
+        let pin = checkpoint.and_then(|checkpoint| checkpoint.counters.iter().find(|pinned| pinned.id == id));
+        let tally = self.chain(&counter, pin).await?;
+        self.found(tally.compare(&counter));
+        self.entries(&counter, &tally).await?;
+        self.report.progress.counters += 1;
+        self.report.progress.last = Some(id);
+        Ok(())
+    }
+
+    /// Walks a counter's events up to the head of its row, comparing each with its entry.
+    async fn chain(&mut self, counter: &Counter, pin: Option<&CheckpointCounter>) -> Result<Tally, StoreError> {
+        let chain = Chain::Counter(counter.id);
+        let mut check = ChainCheck::begin(chain, Chain::counter_genesis(&counter.key));
+        let mut pin = pin.map(|pinned| Pin::new(&pinned.label, pinned.chain));
+        let mut tally = Tally::default();
+        while check.reached().length < counter.chain.length {
+            let mut events = self.reads.events(chain, check.reached().length, PAGE).await?;
+            events.retain(|event| event.position <= counter.chain.length);
+            if events.is_empty() {
+                break;
+            }
+            let entries = self.entries_of(counter.id, &events).await?;
+            for event in &events {
+                self.report.progress.events += 1;
+                self.found(check.step(event));
+                self.found(pin.as_mut().and_then(|pin| pin.pass(event)));
+                tally.take(event);
+                let entry = event.seq.filter(|_| is_about_entry(event)).and_then(|seq| entries.get(&seq));
+                tally.latest += u64::from(entry.is_some_and(|entry| entry.position == event.position));
+                self.found(compare_event(counter, event, &entries));
+                self.key(counter, event, &entries).await?;
+            }
+            self.runs(counter, &events).await?;
+        }
+        self.found(check.finish(counter.chain));
+        self.found(pin.and_then(|pin| pin.finish(check.reached())));
+        Ok(tally)
+    }
+
+    /// The entries that a page of events is about.
+    async fn entries_of(&self, counter: CounterId, events: &[Event]) -> Result<BTreeMap<u64, Arc<Entry>>, StoreError> {
+        let mut entries = BTreeMap::new();
+        let about: Vec<u64> = events.iter().filter(|event| is_about_entry(event)).filter_map(|event| event.seq).collect();
+        let Some(first) = about.iter().min() else { return Ok(entries) };
+        for entry in self.reads.entries_by_seq(counter, first.saturating_sub(1), 2 * PAGE).await? {
+            entries.insert(entry.id.seq, entry);
+        }
+        // Later events may be about entries far away.
+        for seq in about {
+            if let std::collections::btree_map::Entry::Vacant(place) = entries.entry(seq)
+                && let Some(entry) = self.reads.entry(EntryId { counter, seq }).await?
+            {
+                place.insert(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The key of a number must still lead to it (promise P3).
+    async fn key(
+        &mut self,
+        counter: &Counter,
+        event: &Event,
+        entries: &BTreeMap<u64, Arc<Entry>>,
+    ) -> Result<(), StoreError> {
+        let (Some(key), Some(seq)) = (&event.key, event.seq) else { return Ok(()) };
+        let Some(entry) = entries.get(&seq) else { return Ok(()) };
+        let at = KeyRef {
+            key: key.clone(),
+            series: counter.key.series.clone(),
+            tenant: counter.key.tenant.clone(),
+        };
+        let bound = self.reads.entries_of_key(&at).await?;
+        let leads_here = bound.iter().any(|found| found.id == entry.id);
+        let leads_elsewhere = bound.iter().any(|found| found.key.as_ref() != Some(key));
+        if leads_elsewhere || !leads_here && entry.replacement.is_none() {
+            let message = format!("key {key} does not lead to {} any more", entry.number);
+            self.found([Finding::error("key_changed", entry.id, message)]);
+        }
+        Ok(())
+    }
+
+    /// Runs of missing seqs must be parts of the runs that the journal tells, with their reasons.
+    async fn runs(&mut self, counter: &Counter, events: &[Event]) -> Result<(), StoreError> {
+        for event in events.iter().filter(|event| event.kind == EventKind::Missing) {
+            let (Some(first), Some(last)) = (event.seq, event.seq_last) else { continue };
+            let stored = self.reads.missing(counter.id, first.saturating_sub(1), PAGE).await?;
+            let changed = |run: &&Missing| run.first <= last && (run.last > last || Some(&run.reason) != event.reason.as_ref());
+            if let Some(run) = stored.iter().find(changed) {
+                let message = format!("missing {} to {} is not what event {} says", run.first, run.last, event.position);
+                self.found([Finding::error("missing_changed", &counter.key, message)]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks a counter's entries by seq: entries and missing runs must cover every seq exactly once.
+    async fn entries(&mut self, counter: &Counter, tally: &Tally) -> Result<(), StoreError> {
+        let mut runs = all_missing(self.reads, counter).await?.into_iter().peekable();
+        let mut missing = 0;
+        let (mut expected, mut seen) = (counter.first_seq, 0);
+        let mut after = 0;
+        loop {
+            let entries = self.reads.entries_by_seq(counter.id, after, PAGE).await?;
+            let is_last = entries.len() < PAGE;
+            for entry in entries.iter().filter(|entry| entry.id.seq <= counter.last_seq) {
+                while let Some(run) = runs.next_if(|run| run.first <= expected && expected < entry.id.seq) {
+                    missing += run.size();
+                    expected = run.last + 1;
+                }
+                if entry.id.seq != expected {
+                    let message = format!("seq {expected} is neither an entry nor missing with a reason");
+                    self.found([Finding::error("unaccounted", &counter.key, message)]);
+                }
+                expected = entry.id.seq + 1;
+                seen += 1;
+                after = entry.id.seq;
+                self.entry(counter, entry).await?;
+            }
+            if is_last || after >= counter.last_seq {
+                break;
+            }
+        }
+        for run in runs.filter(|run| run.first <= counter.last_seq) {
+            if run.first != expected {
+                let message = format!("missing {} to {} overlaps or leaves a hole", run.first, run.last);
+                self.found([Finding::error("missing_changed", &counter.key, message)]);
+            }
+            missing += run.size();
+            expected = run.last + 1;
+        }
+        self.report.progress.entries += seen;
+        if expected != counter.last_seq + 1 {
+            let message = format!("the counter stands at {}, but its entries end at {}", counter.last_seq, expected - 1);
+            self.found([Finding::error("unaccounted", &counter.key, message)]);
+        }
+        self.adds_up(counter, tally, seen, missing).await
+    }
+
+    async fn adds_up(&mut self, counter: &Counter, tally: &Tally, seen: u64, missing: u64) -> Result<(), StoreError> {
+        // An adoption since the counter was read may have turned missing seqs into entries.
+        let beyond = self.reads.events(Chain::Counter(counter.id), counter.chain.length, 1).await?;
+        let above = self.reads.entries_by_seq(counter.id, counter.last_seq, 1).await?;
+        let moved = self.reads.counter(counter.id).await?.is_none_or(|now| now.chain != counter.chain);
+        if moved {
+            self.found([Finding {
+                code: "busy",
+                severity: Severity::Note,
+                place: counter.key.to_string(),
+                message: "it went on while it was verified, so its totals were not compared; verify again".to_string(),
+            }]);
+            return Ok(());
+        }
+        if let Some(event) = beyond.first() {
+            let message = format!("event {} stands beyond the end of the chain", event.position);
+            self.found([Finding::error("event_added", &counter.key, message)]);
+        }
+        if let Some(entry) = above.first() {
+            let message = format!("{} stands above the counter's last seq, {}", entry.number, counter.last_seq);
+            self.found([Finding::error("entry_added", entry.id, message)]);
+        }
+        if seen != tally.latest {
+            let message = format!("{seen} entries name their latest event; {} of them do so rightly", tally.latest);
+            self.found([Finding::error("entry_changed", &counter.key, message)]);
+        }
+        if (seen, missing) != (tally.created, tally.counts.missing) {
+            let message = format!(
+                "{seen} entries and {missing} missing seqs are stored; the journal tells of {} and {}",
+                tally.created, tally.counts.missing
+            );
+            self.found([Finding::error("entries_do_not_add_up", &counter.key, message)]);
+        }
+        let bound = self.reads.bound_keys(counter.id).await?;
+        if bound != tally.keys {
+            let message = format!("{bound} keys are stored; the journal tells of {}", tally.keys);
+            self.found([Finding::error("keys_do_not_add_up", &counter.key, message)]);
+        }
+        Ok(())
+    }
+
+    /// What no single event can tell of an entry: that there is none for something it shows.
+    async fn entry(&mut self, counter: &Counter, entry: &Entry) -> Result<(), StoreError> {
+        if entry.counter != counter.key {
+            let message = "the entry names another counter";
+            self.found([Finding::error("entry_changed", entry.id, message)]);
+        }
+        if entry.position == 0 || entry.position > counter.chain.length {
+            // Changed since the counter was read, or an event that is not there: then the chain's end tells.
+            return Ok(());
+        }
+        let unvouched = entry.state == State::Voided && entry.origin == Origin::Reserve && entry.issued_at.is_some();
+        if !unvouched && !entry.is_redacted() {
+            return Ok(());
+        }
+        let events = self.reads.events_of(entry.id).await?;
+        let happened = |kind| events.iter().any(|event| event.kind == kind);
+        if unvouched && !happened(EventKind::Confirmed) {
+            let message = format!("{} shows an issue time, but was never confirmed", entry.number);
+            self.found([Finding::error("entry_changed", entry.id, message)]);
+        }
+        if entry.is_redacted() && !happened(EventKind::Redacted) {
+            let message = format!("the document of {} is gone, but it was never redacted", entry.number);
+            self.found([Finding::error("document_removed", entry.id, message)]);
+        }
+        Ok(())
+    }
+
+    /// Counters that a checkpoint knows and the store does not.
+    fn removed(&mut self, checkpoint: &Checkpoint, counters: &[(CounterId, SeriesName)], wiped: &[SeriesName]) {
+        for pinned in &checkpoint.counters {
+            let is_there = counters.iter().any(|(id, _)| *id == pinned.id);
+            let was_wiped = wiped.iter().any(|series| pinned.label.starts_with(&format!("{series} ")));
+            if !is_there && !was_wiped {
+                let message = format!("the checkpoint knows it up to {}; now it is gone", pinned.last_seq);
+                self.found([Finding::error("counter_removed", &pinned.label, message)]);
+            }
+        }
+    }
+}
+
+/// Where a checkpoint says that a chain was.
+struct Pin {
+    label: String,
+    at: ChainHead,
+    passed: bool,
+}
+
+impl Pin {
+    fn new(label: &str, at: ChainHead) -> Self {
+        Self {
+            label: label.to_string(),
+            at,
+            passed: at.length == 0,
+        }
+    }
+
+    fn pass(&mut self, event: &Event) -> Option<Finding> {
+        if event.position != self.at.length {
+            return None;
+        }
+        self.passed = true;
+        (event.hash != self.at.head).then(|| {
+            let message = format!("event {} is not the one that the checkpoint knows", event.position);
+            Finding::error("checkpoint_differs", &self.label, message)
+        })
+    }
+
+    fn finish(self, reached: ChainHead) -> Option<Finding> {
+        (!self.passed).then(|| {
+            let message = format!(
+                "the chain ends at event {}; the checkpoint knows it up to {}",
+                reached.length, self.at.length
+            );
+            Finding::error("tail_cut", self.label, message)
+        })
+    }
+}
+
+fn is_about_entry(event: &Event) -> bool {
+    event.number.is_some()
+}
+
+fn compare_event(counter: &Counter, event: &Event, entries: &BTreeMap<u64, Arc<Entry>>) -> Option<Finding> {
+    if !is_about_entry(event) {
+        return None;
+    }
+    match entries.get(&event.seq?) {
+        Some(entry) => compare_entry(entry, event),
+        None => {
+            let number = event.number.as_deref().unwrap_or_default();
+            let message = format!("event {} tells of {number}, which is not there", event.position);
+            Some(Finding::error("entry_removed", &counter.key, message))
+        }
+    }
+}
+
+/// What the events of a counter add up to.
+#[derive(Debug, Default)]
+struct Tally {
+    first_seq: Option<u64>,
+    last_seq: u64,
+    last_date: Option<Date>,
+    counts: Counts,
+    created: u64,
+    /// Entries whose latest event is the one that they name.
+    latest: u64,
+    keys: u64,
+    last_key: Option<seriatim_core::Key>,
+    /// Reserved seqs that are still open, to know what a void takes away.
+    reserved: std::collections::BTreeSet<u64>,
+}
+
+impl Tally {
+    fn take(&mut self, event: &Event) {
+        let seq = event.seq.unwrap_or_default();
+        match event.kind {
+            EventKind::Issued | EventKind::Adopted | EventKind::Reserved => self.create(event, seq),
+            EventKind::Confirmed => {
+                self.reserved.remove(&seq);
+                self.counts.reserved = self.counts.reserved.saturating_sub(1);
+                self.counts.issued += 1;
+            }
+            EventKind::Released | EventKind::Expired | EventKind::Voided => {
+                if self.reserved.remove(&seq) {
+                    self.counts.reserved = self.counts.reserved.saturating_sub(1);
+                } else {
+                    self.counts.issued = self.counts.issued.saturating_sub(1);
+                }
+                self.counts.voided += 1;
+                if event.link.is_some() && event.key.is_some() {
+                    // The key moved to the replacement.
+                    self.keys = self.keys.saturating_sub(1);
+                }
+            }
+            EventKind::Missing => {
+                self.first_seq = self.first_seq.or(event.seq);
+                self.last_seq = event.seq_last.unwrap_or(seq);
+                self.counts.missing += (self.last_seq + 1).saturating_sub(seq);
+            }
+            EventKind::Redacted
+            | EventKind::Defined
+            | EventKind::Changed
+            | EventKind::Closed
+            | EventKind::Reopened
+            | EventKind::Wiped
+            | EventKind::KeyCreated
+            | EventKind::KeyRevoked => {}
+        }
+    }
+
+    fn create(&mut self, event: &Event, seq: u64) {
+        self.first_seq = self.first_seq.or(event.seq);
+        self.created += 1;
+        if event.kind == EventKind::Reserved {
+            self.reserved.insert(seq);
+            self.counts.reserved += 1;
+        } else {
+            self.counts.issued += 1;
+        }
+        // A key of several numbers is one key, and they stand side by side; a replacement takes its key over.
+        if event.key.is_some() && (event.link.is_some() || event.key != self.last_key) {
+            self.keys += 1;
+        }
+        self.last_key = event.key.clone();
+        if seq > self.last_seq {
+            self.last_seq = seq;
+            self.last_date = self.last_date.max(event.date);
+        } else {
+            self.counts.missing = self.counts.missing.saturating_sub(1);
+        }
+    }
+
+    fn compare(&self, counter: &Counter) -> Option<Finding> {
+        let differs = if self.counts != counter.counts {
+            "counts"
+        } else if self.last_seq != counter.last_seq && self.first_seq.is_some() {
+            "last seq"
+        } else if self.first_seq.is_some_and(|first| first != counter.first_seq) {
+            "first seq"
+        } else if self.last_date != counter.last_date {
+            "last date"
+        } else {
+            return None;
+        };
+        let message = format!("the counter's {differs} is not what its events say");
+        Some(Finding::error("counter_changed", &counter.key, message))
+    }
+}
+
+/// What the definitions chain says, by what it is about; the latest wins.
+#[derive(Debug, Default)]
+struct Definitions {
+    series: BTreeMap<String, String>,
+    closures: BTreeMap<String, String>,
+    api_keys: BTreeMap<String, (String, Option<Timestamp>)>,
+    wiped: Vec<SeriesName>,
+}
+
+/// The same from where it is stored.
+struct Stored {
+    series: BTreeMap<String, String>,
+    closures: BTreeMap<String, String>,
+    api_keys: BTreeMap<String, (String, Option<Timestamp>)>,
+}
+
+impl Definitions {
+    fn take(&mut self, event: &Event, is_after_checkpoint: bool) {
+        let detail = event.detail.as_deref().unwrap_or_default();
+        let field = |name: &str| {
+            let line = detail.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.unwrap_or_default().to_string()
+        };
+        match event.kind {
+            EventKind::Defined | EventKind::Changed => {
+                self.series.insert(field("name"), detail.to_string());
+            }
+            EventKind::Closed | EventKind::Reopened => {
+                let at = format!("{} {} {}", field("series"), field("tenant"), field("period"));
+                let closed = event.kind == EventKind::Closed;
+                let reason = event.reason.as_deref().unwrap_or_default();
+                self.closures.insert(at, closure_text(detail, closed, reason, &event.actor, event.at.as_micros()));
+            }
+            EventKind::Wiped => {
+                let series = field("series");
+                self.closures.retain(|at, _| !at.starts_with(&format!("{series} ")));
+                if is_after_checkpoint && let Ok(series) = SeriesName::parse(&series) {
+                    self.wiped.push(series);
+                }
+            }
+            EventKind::KeyCreated => {
+                self.api_keys.insert(field("id"), (detail.to_string(), None));
+            }
+            EventKind::KeyRevoked => {
+                if let Some((_, revoked)) = self.api_keys.get_mut(&field("id")) {
+                    *revoked = Some(event.at);
+                }
+            }
+            EventKind::Issued
+            | EventKind::Reserved
+            | EventKind::Adopted
+            | EventKind::Confirmed
+            | EventKind::Released
+            | EventKind::Expired
+            | EventKind::Voided
+            | EventKind::Redacted
+            | EventKind::Missing => {}
+        }
+    }
+
+    fn compare(&self, stored: &Stored) -> Vec<Finding> {
+        let mut findings = differences("series_changed", &self.series, &stored.series);
+        findings.extend(differences("closure_changed", &self.closures, &stored.closures));
+        findings.extend(differences("api_key_changed", &self.api_keys, &stored.api_keys));
+        findings
+    }
+}
+
+impl Stored {
+    async fn read(reads: &dyn Reads) -> Result<Self, StoreError> {
+        let series = reads.series().await?;
+        let closures = reads.closures().await?;
+        let api_keys = reads.api_keys().await?;
+        Ok(Self {
+            series: series.iter().map(|series| (series.name.to_string(), series.to_detail())).collect(),
+            closures: closures.iter().map(|closure| (closure_place(closure), closure_stored(closure))).collect(),
+            api_keys: api_keys
+                .iter()
+                .map(|key| (key.id.clone(), (key.to_text(), key.revoked_at)))
+                .collect(),
+        })
+    }
+}
+
+fn closure_place(closure: &Closure) -> String {
+    format!("{} {} {}", closure.at.series, closure.at.tenant, closure.at.period)
+}
+
+fn closure_stored(closure: &Closure) -> String {
+    let text = closure.to_text();
+    closure_text(&text, closure.closed, &closure.reason, &closure.actor, closure.when.as_micros())
+}
+
+fn closure_text(detail: &str, closed: bool, reason: &str, actor: &str, at: i64) -> String {
+    format!("{detail}\nclosed={closed}\nreason={reason}\nactor={actor}\nat={at}")
+}
+
+fn differences<T: PartialEq>(
+    code: &'static str,
+    said: &BTreeMap<String, T>,
+    stored: &BTreeMap<String, T>,
+) -> Vec<Finding> {
+    let changed = said.iter().filter(|(name, value)| stored.get(*name) != Some(*value)).map(|(name, _)| name);
+    let unsaid = stored.keys().filter(|name| !said.contains_key(*name));
+    changed
+        .chain(unsaid)
+        .map(|name| Finding::error(code, name, "what is stored is not what the definitions chain says"))
+        .collect()
+}

@@ -1,0 +1,491 @@
+//! Promise P8: whoever changes, removes, inserts or swaps anything in the file is found out by `verify`.
+//!
+//! By default every column in rows of every kind, and a sample of all rows. `SERIATIM_TAMPER=rows` (as in CI) tries every
+//! row in one column at least; `SERIATIM_TAMPER=all`, every column of every row.
+#![cfg(feature = "sqlite")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+use seriatim::checkpoint::{self, Checkpoint};
+use seriatim::store::sqlite::SqliteOptions;
+use seriatim::verify::{self, Options, Report};
+use seriatim::{
+    Access, Actor, Adopt, Answer, ApiKey, ApiScope, Clock, Command, Document, EntryId, Hash, Issuer, Key, Reason, Reference,
+    Request, SeriesName, SeriesSpec, Sqlite, Take, Tenant, Timestamp, Ttl, Void, VoidReason,
+};
+
+/// Storage details that say nothing about a number.
+const NOT_EVIDENCE: [(&str, &str); 4] = [
+    ("entry", "no"),             // order of arrival, for listings
+    ("entry", "taken_position"), // where to look for an event, so that no index is needed
+    ("document", "entry"),       // tested by removing and inserting rows
+    ("key", "hash"),             // tested by removing rows: an index that leads nowhere
+];
+
+/// A second for each look at the clock.
+struct Ticking(AtomicI64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.fetch_add(1_000_000, Ordering::Relaxed))
+    }
+}
+
+fn reason() -> Reason {
+    Reason::parse("because").unwrap()
+}
+
+fn desk(desk: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("desk".into(), desk.into())])
+}
+
+/// A store in which everything has happened that can happen, with about a thousand events.
+struct Story {
+    issuer: Issuer,
+    drawn: u64,
+}
+
+impl Story {
+    async fn tell(path: &Path) -> Checkpoint {
+        let store = Sqlite::open(path, SqliteOptions::default()).await.unwrap();
+        let options = seriatim::Options {
+            clock: Arc::new(Ticking(AtomicI64::new(1_770_000_000_000_000))),
+            ..seriatim::Options::default()
+        };
+        let issuer = Issuer::with(Arc::new(store.clone()), options).await.unwrap();
+        let mut story = Self { issuer, drawn: 0 };
+        story.define().await;
+        for _ in 0..110 {
+            story.chapter().await;
+        }
+        story.administer().await;
+        let taken = checkpoint::take(story.issuer.reads(), &[7; 32], Timestamp::from_micros(0)).await.unwrap();
+        story.issuer.close().await;
+        store.close().await;
+        taken
+    }
+
+    async fn execute(&self, command: Command) -> Answer {
+        let request = Request {
+            actor: Actor::parse("os:ann").unwrap(),
+            on_behalf_of: Some(Actor::parse("bob").unwrap()),
+            access: Access::full(),
+            rehearsal: false,
+            command,
+        };
+        self.issuer.execute(request).await.unwrap()
+    }
+
+    async fn define(&self) {
+        let spec = |format: &str, on_expiry: &str| SeriesSpec {
+            format: format.into(),
+            params: BTreeMap::from([("desk".into(), ("digits".into(), vec!["2".into()]))]),
+            partition_by: vec!["desk".into()],
+            on_expiry: Some(on_expiry.into()),
+            ..SeriesSpec::default()
+        };
+        self.issuer.define("invoice", spec("INV-{desk}-{seq:4}", "hold")).await.unwrap();
+        self.issuer.define("receipt", spec("RCT-{desk}-{seq:4}", "void")).await.unwrap();
+        self.issuer.define("old", spec("OLD-{desk}-{seq:4}", "hold")).await.unwrap();
+    }
+
+    fn take(&mut self) -> Take {
+        self.drawn += 1;
+        let drawn = self.drawn;
+        Take {
+            key: Some(Key::parse(&format!("pay_{drawn}")).unwrap()),
+            tenant: Tenant::parse(if drawn.is_multiple_of(5) { "acme" } else { "zeta" }).unwrap(),
+            params: desk(if drawn.is_multiple_of(3) { "01" } else { "02" }),
+            document: (!drawn.is_multiple_of(4)).then(|| Document::parse(&format!(r#"{{"total": {drawn}}}"#)).unwrap()),
+            reference: drawn.is_multiple_of(2).then(|| Reference::parse(&format!("order {drawn}")).unwrap()),
+            date: None,
+        }
+    }
+
+    async fn one(&mut self, series: &str, verb: impl FnOnce(SeriesName, Take) -> Command) -> EntryId {
+        let take = self.take();
+        match self.execute(verb(SeriesName::parse(series).unwrap(), take)).await {
+            Answer::Entries(answer) => answer.taken[0].entry.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn issue(&mut self, series: &str) -> EntryId {
+        self.one(series, |series, take| Command::Issue { series, take }).await
+    }
+
+    async fn reserve(&mut self, series: &str, seconds: u64) -> EntryId {
+        let ttl = Ttl::from_seconds(seconds).unwrap();
+        self.one(series, |series, take| Command::Reserve { series, take, ttl }).await
+    }
+
+    /// One of every life that a number can have.
+    async fn chapter(&mut self) {
+        let entry = self.reserve("invoice", 3_600).await;
+        let document = Some(Document::parse(r#"{"final": true}"#).unwrap());
+        self.execute(Command::Confirm { entry, document }).await;
+        let entry = self.reserve("invoice", 3_600).await;
+        self.execute(Command::Release { entry, reason: reason() }).await;
+        let entry = self.reserve("receipt", 1).await;
+        self.execute(Command::Expire { entry }).await;
+        for reissue in [false, true] {
+            let entry = self.issue("receipt").await;
+            let void = Void {
+                entry,
+                reason_code: VoidReason::Spoiled,
+                reason: reason(),
+                reissue,
+            };
+            self.execute(Command::Void(void)).await;
+        }
+        self.issue("invoice").await;
+    }
+
+    async fn administer(&mut self) {
+        let tenant = Tenant::parse("acme").unwrap();
+        let series = SeriesName::parse("old").unwrap();
+        for (number, key) in [("OLD-01-0007", "k7"), ("OLD-01-0003", "k3"), ("OLD-02-0002", "k2")] {
+            let adopt = Adopt {
+                number: number.into(),
+                date: "2025-11-20".parse().unwrap(),
+                tenant: tenant.clone(),
+                key: Some(Key::parse(key).unwrap()),
+                document: None,
+                reference: None,
+            };
+            let series = series.clone();
+            self.execute(Command::Adopt { series, adopt }).await;
+        }
+        let advance = Command::Advance {
+            series: series.clone(),
+            tenant: tenant.clone(),
+            params: desk("01"),
+            period: None,
+            to: 20,
+            reason: reason(),
+        };
+        self.execute(advance).await;
+        let take = Take {
+            key: Some(Key::parse("three").unwrap()),
+            tenant: tenant.clone(),
+            params: desk("01"),
+            document: Some(Document::parse(r#"{"name": "Ann"}"#).unwrap()),
+            ..Take::default()
+        };
+        let count = Command::IssueCount {
+            series: series.clone(),
+            take,
+            count: 3,
+        };
+        let Answer::Entries(counted) = self.execute(count).await else {
+            panic!("no entries");
+        };
+        let entry = counted.taken[1].entry.id;
+        self.execute(Command::Redact { entry, reason: reason() }).await;
+        let close = Command::Close {
+            series,
+            tenant,
+            period: "all".to_string(),
+            reason: reason(),
+        };
+        self.execute(close).await;
+        for id in ["one", "two"] {
+            let key = ApiKey {
+                id: id.into(),
+                label: "shop".into(),
+                secret_sha256: Hash::of(b"secret"),
+                access: Access {
+                    scopes: [ApiScope::Issue].into(),
+                    ..Access::default()
+                },
+                created_at: Timestamp::from_micros(1),
+                revoked_at: None,
+            };
+            self.execute(Command::CreateApiKey(Box::new(key))).await;
+        }
+        self.execute(Command::RevokeApiKey { id: "two".into() }).await;
+    }
+}
+
+/// What verify says of a copy of the file after somebody worked on it; `None` if it cannot even be read.
+async fn verdict(original: &Path, checkpoint: Option<&Checkpoint>, work: impl FnOnce(&Connection)) -> Option<Report> {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let copy = folder.path().join("copy.db");
+    std::fs::copy(original, &copy).unwrap();
+    let conn = Connection::open(&copy).unwrap();
+    work(&conn);
+    drop(conn);
+    let store = Sqlite::open(&copy, SqliteOptions::default()).await.ok()?;
+    let options = Options {
+        checkpoint: checkpoint.cloned(),
+        resume: None,
+    };
+    let report = verify::verify(&store, &options, &|_| {}).await;
+    store.close().await;
+    report.ok()
+}
+
+async fn assert_found(original: &Path, what: &str, work: impl FnOnce(&Connection)) {
+    if let Some(report) = verdict(original, None, work).await {
+        assert!(!report.findings.is_empty(), "not found: {what}");
+    }
+}
+
+struct Table {
+    name: &'static str,
+    columns: Vec<String>,
+    types: Vec<String>,
+    key: Vec<String>,
+    rows: Vec<Vec<Value>>,
+}
+
+const TABLES: [&str; 9] = ["series", "counter", "entry", "document", "key", "event", "missing", "closure", "api_key"];
+
+fn read_tables(path: &Path) -> Vec<Table> {
+    let conn = Connection::open(path).unwrap();
+    TABLES.iter().map(|name| Table::read(&conn, name)).collect()
+}
+
+impl Table {
+    fn read(conn: &Connection, name: &'static str) -> Self {
+        let mut about = conn.prepare("select name, type, pk from pragma_table_info(?)").unwrap();
+        let about: Vec<(String, String, i64)> = about
+            .query_map([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let mut all = conn.prepare(&format!("select * from {name}")).unwrap();
+        let rows = all
+            .query_map([], |row| (0..about.len()).map(|i| row.get::<_, Value>(i)).collect())
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        Self {
+            name,
+            types: about.iter().map(|(_, of, _)| of.to_lowercase()).collect(),
+            key: about.iter().filter(|(_, _, key)| *key > 0).map(|(column, _, _)| column.clone()).collect(),
+            columns: about.into_iter().map(|(column, _, _)| column).collect(),
+            rows,
+        }
+    }
+
+    /// `where` for one row, with its parameters.
+    fn place(&self, row: &[Value]) -> (String, Vec<Value>) {
+        let terms: Vec<String> = self.key.iter().map(|column| format!("\"{column}\" = ?")).collect();
+        let value = |column: &String| row[self.columns.iter().position(|c| c == column).unwrap()].clone();
+        (terms.join(" and "), self.key.iter().map(value).collect())
+    }
+
+    fn is_evidence(&self, column: &str) -> bool {
+        !NOT_EVIDENCE.contains(&(self.name, column))
+    }
+
+    /// What kind of row it is, so that each column is tried in each kind.
+    fn kind(&self, row: &[Value]) -> String {
+        let column = |name: &str| self.columns.iter().position(|c| c == name).map(|i| &row[i]);
+        let shown = ["kind", "state", "origin"].map(|name| format!("{:?}", column(name)));
+        let filled: Vec<bool> = row.iter().map(|value| *value != Value::Null).collect();
+        format!("{}{shown:?}{filled:?}", self.name)
+    }
+
+    /// Another value of the same type.
+    fn other(&self, row: &[Value], c: usize) -> Value {
+        match (&row[c], self.types[c].as_str()) {
+            (Value::Null, "text") => Value::Text("1".into()),
+            (Value::Null, "blob") => Value::Blob(vec![1; 32]),
+            (Value::Null, _) => Value::Integer(1),
+            (Value::Integer(number), _) => Value::Integer(number ^ 1),
+            (Value::Real(number), _) => Value::Real(number + 1.0),
+            (Value::Text(text), _) => {
+                let mut text = text.clone();
+                let last = text.pop().unwrap_or('x');
+                text.push(if last == '1' { '2' } else { '1' });
+                Value::Text(text)
+            }
+            (Value::Blob(bytes), _) => {
+                let mut bytes = bytes.clone();
+                *bytes.last_mut().unwrap() ^= 1;
+                Value::Blob(bytes)
+            }
+        }
+    }
+}
+
+fn wants(what: &str) -> bool {
+    std::env::var("SERIATIM_TAMPER").is_ok_and(|value| value == what)
+}
+
+/// Of how many rows one is tried in a column that was tried in its kind already.
+fn sample() -> usize {
+    if wants("rows") || wants("all") { 1 } else { 11 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_flipped_field_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("story.db");
+    Story::tell(&path).await;
+    let clean = verdict(&path, None, |_| {}).await.unwrap();
+    assert_eq!(clean.findings, [], "an honest store has no findings");
+    assert!(clean.progress.events >= 1_000, "{:?}", clean.progress);
+    let mut tried = 0;
+    for table in read_tables(&path) {
+        let mut seen: BTreeMap<(String, usize), u32> = BTreeMap::new();
+        for (i, row) in table.rows.iter().enumerate() {
+            for (c, column) in table.columns.iter().enumerate().filter(|(_, column)| table.is_evidence(column)) {
+                let times = seen.entry((table.kind(row), c)).or_default();
+                let is_sampled = i.is_multiple_of(sample()) && i % table.columns.len() == c;
+                if *times > 0 && !is_sampled && !wants("all") {
+                    continue;
+                }
+                *times += 1;
+                tried += 1;
+                flip(&path, &table, row, c, column).await;
+            }
+        }
+    }
+    println!("{tried} fields flipped, each found");
+    assert!(tried > 500);
+}
+
+async fn flip(path: &Path, table: &Table, row: &[Value], c: usize, column: &str) {
+    let (place, mut values) = table.place(row);
+    values.insert(0, table.other(row, c));
+    let sql = format!("update {} set \"{column}\" = ? where {place}", table.name);
+    let what = format!("{}.{column} of {row:?}", table.name);
+    let mut kept_out = false;
+    let report = verdict(path, None, |conn| {
+        // A constraint that keeps the change out has found it as well.
+        kept_out = !matches!(conn.execute(&sql, rusqlite::params_from_iter(values)), Ok(1));
+    });
+    let report = report.await;
+    let found = kept_out || report.is_none_or(|report| !report.findings.is_empty());
+    assert!(found, "not found: {what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_removed_row_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("story.db");
+    let checkpoint = Story::tell(&path).await;
+    for table in read_tables(&path) {
+        for row in table.rows.iter().step_by(sample()) {
+            let (place, values) = table.place(row);
+            let sql = format!("delete from {} where {place}", table.name);
+            // A removed counter leaves nothing that could tell of it: that is what the checkpoint is for.
+            let report = verdict(&path, Some(&checkpoint), |conn| {
+                assert_eq!(conn.execute(&sql, rusqlite::params_from_iter(values)).unwrap(), 1);
+            });
+            let found = report.await.is_none_or(|report| !report.findings.is_empty());
+            assert!(found, "not found: removed from {}: {row:?}", table.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inserted_and_swapped_rows_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("story.db");
+    Story::tell(&path).await;
+    let works = [
+        // An event more, in the middle and at the end of a chain.
+        "update event set position = -position - 1 where chain = 1 and position >= 20;
+         update event set position = -position where chain = 1 and position < 0;
+         insert into event select chain, 20, kind, seq, seq_last, number, date, key, params, reference, expires_at, link,
+            reason_code, reason, document, actor, on_behalf_of, at, detail, hash from event where chain = 1 and position = 19",
+        "insert into event select chain, 1 + (select max(position) from event where chain = 1), kind, seq, seq_last, number,
+            date, key, params, reference, expires_at, link, reason_code, reason, document, actor, on_behalf_of, at, detail,
+            hash from event where chain = 1 and position = 19",
+        // Two events exchanged.
+        "update event set position = -1 where chain = 1 and position = 5;
+         update event set position = 5 where chain = 1 and position = 6;
+         update event set position = 6 where chain = 1 and position = -1",
+        // An entry more, beyond the counter.
+        "insert into entry (counter, seq, number, state, origin, date, taken_at, issued_at, position, hash, taken_position)
+            select counter, 9999, number, state, origin, date, taken_at, issued_at, position, hash, taken_position
+            from entry where counter = 1 and seq = 1",
+        // Two entries exchanged.
+        "update entry set seq = -1 where counter = 1 and seq = 3;
+         update entry set seq = 3 where counter = 1 and seq = 4;
+         update entry set seq = 4 where counter = 1 and seq = -1",
+        // Two keys exchanged.
+        "create table t as select * from key where counter = 1 order by seq limit 2;
+         update key set seq = (select max(seq) from t) where hash = (select hash from t order by seq limit 1);
+         update key set seq = (select min(seq) from t) where hash = (select hash from t order by seq desc limit 1);
+         drop table t",
+        // A document more; two documents exchanged.
+        "insert into document select no, '{}' from entry where no not in (select entry from document) limit 1",
+        "create table t as select * from document order by entry limit 2;
+         update document set body = (select body from t order by entry desc limit 1) where entry = (select min(entry) from t);
+         update document set body = (select body from t order by entry limit 1) where entry = (select max(entry) from t);
+         drop table t",
+        // A run of missing seqs more; a counter, closure, API key and series more.
+        "insert into missing select counter, last + 1, last + 1, reason from missing order by last desc limit 1",
+        "insert into counter (id, series, tenant, partition, period, first_seq, last_seq, issued, reserved, voided, missing,
+            length, head) select x'00010203040506070809', series, 'mallory', partition, period, 1, 0, 0, 0, 0, 0, 0, head
+            from counter limit 1",
+        "insert into closure select series, 'mallory', period, closed, reason, actor, at, detail from closure limit 1",
+        "insert into api_key select 'mallory', replace(definition, 'id=one', 'id=mallory'), null from api_key limit 1",
+        "insert into series select 'mallory', version, definition from series limit 1",
+    ];
+    for work in works {
+        assert_found(&path, work, |conn| conn.execute_batch(work).unwrap()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_tail_and_a_removed_counter_are_found_against_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("story.db");
+    let checkpoint = Story::tell(&path).await;
+    let checkpoint = Checkpoint::parse(&checkpoint.to_json()).unwrap();
+    assert_eq!(verdict(&path, Some(&checkpoint), |_| {}).await.unwrap().findings, []);
+    // A counter whose last event issued a number; somebody who knows the layout cuts it off and makes all agree again.
+    let cut = "
+        create table last as select event.* from event
+            join counter on counter.no = chain and length = position and kind = 'issued' and link is null limit 1;
+        delete from document where entry in (select no from entry join last on counter = chain and entry.seq = last.seq);
+        delete from key where exists (select 1 from last where counter = chain and last.seq = key.seq);
+        delete from entry where exists (select 1 from last where counter = chain and last.seq = entry.seq);
+        delete from event where exists (select 1 from last where last.chain = event.chain and last.position = event.position);
+        update counter set last_seq = last_seq - 1, length = length - 1, issued = issued - 1,
+            last_date = (select max(date) from event where chain = no),
+            head = (select hash from event where chain = no order by position desc limit 1)
+            where no = (select chain from last);
+        drop table last";
+    let work = |conn: &Connection| {
+        let before: i64 = conn.query_row("select count(*) from event", [], |row| row.get(0)).unwrap();
+        conn.execute_batch(cut).unwrap();
+        let after: i64 = conn.query_row("select count(*) from event", [], |row| row.get(0)).unwrap();
+        assert_eq!(after, before - 1, "no counter ends with an issued number");
+    };
+    let blind = verdict(&path, None, work).await.unwrap();
+    assert_eq!(blind.findings, [], "without a checkpoint a clean cut cannot be seen; docs/stores.md says so");
+    let seeing = verdict(&path, Some(&checkpoint), work).await.unwrap();
+    assert!(seeing.findings.iter().any(|finding| finding.code == "tail_cut"), "{:?}", seeing.findings);
+
+    let remove = "
+        delete from document where entry in (select no from entry where counter = 1);
+        delete from key where counter = 1;
+        delete from entry where counter = 1;
+        delete from event where chain = 1;
+        delete from missing where counter = 1;
+        delete from counter where no = 1";
+    let seeing = verdict(&path, Some(&checkpoint), |conn| conn.execute_batch(remove).unwrap()).await.unwrap();
+    assert!(seeing.findings.iter().any(|finding| finding.code == "counter_removed"), "{:?}", seeing.findings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_was_changed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = Story::tell(&folder.path().join("story.db")).await.to_json();
+    assert!(Checkpoint::parse(&json).is_ok());
+    let changed = json.replacen("\"last_seq\": ", "\"last_seq\": 1", 1);
+    assert_eq!(Checkpoint::parse(&changed), Err(checkpoint::CheckpointError::BadSignature));
+    assert!(matches!(Checkpoint::parse("{}"), Err(checkpoint::CheckpointError::Malformed(_))));
+}
