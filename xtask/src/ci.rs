@@ -35,6 +35,7 @@ impl Ci {
             .run()?;
         step::cargo(&["test", "--workspace", "--doc"]).run()?;
         step::cargo(&["build", "--workspace"]).run()?;
+        step::ensure("curl", "curl")?;
         readme::run()?;
         self.tests()
     }

@@ -89,9 +89,10 @@ fn check_page(page: &Path, binaries: &Path, examples: &[Example]) -> Result<()> 
     }
     let mut script = String::from("exec 2>&1\n");
     for (i, example) in examples.iter().enumerate() {
-        script.push_str(&format!("echo '@@{i}'\n{}\n", example.command));
+        // Not every command ends its last line.
+        script.push_str(&format!("printf '\\n@@{i}\\n'\n{}\n", example.command));
     }
-    script.push_str("echo '@@end'\nkill $(jobs -p) 2>/dev/null\nwait\n");
+    script.push_str("printf '\\n@@end\\n'\nkill $(jobs -p) 2>/dev/null\nwait\n");
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("timeout")
         .args(["120", "bash", "-c", &script])
@@ -108,7 +109,9 @@ fn check_page(page: &Path, binaries: &Path, examples: &[Example]) -> Result<()> 
     );
     for (i, example) in examples.iter().enumerate() {
         let from = printed.split_once(&format!("@@{i}\n")).map_or("", |(_, rest)| rest);
-        let actual: Vec<&str> = from.lines().take_while(|line| !line.starts_with("@@")).collect();
+        let actual = from.lines().take_while(|line| !line.starts_with("@@"));
+        let mut actual: Vec<&str> = actual.collect();
+        actual.pop_if(|line| line.is_empty());
         let expected: Vec<&str> = example.expected.iter().map(String::as_str).collect();
         if !matches(&expected, &actual) {
             bail!(

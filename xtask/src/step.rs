@@ -31,6 +31,16 @@ pub fn program(name: &str, arguments: &[&str]) -> Step {
     Step::new(OsStr::new(name), name, arguments)
 }
 
+/// Installs a Debian package if its program is not there; as root only, for a bare machine of CI.
+pub fn ensure(name: &str, package: &str) -> Result<()> {
+    let is_there = Command::new(name).arg("--version").output().is_ok();
+    if is_there {
+        return Ok(());
+    }
+    program("apt-get", &["update", "-qq"]).run()?;
+    program("apt-get", &["install", "-y", "-qq", package]).run().with_context(|| format!("install {name} and try again"))
+}
+
 impl Step {
     fn new(program: &OsStr, name: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);

@@ -169,7 +169,12 @@ fn width_text(min: u8, max: u8) -> String {
 }
 
 fn widths(text: &str) -> Option<(u8, u8)> {
-    let width = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u8>().ok()).flatten();
+    let width = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| text.parse::<u8>().ok())
+            .flatten()
+    };
     let (min, max) = match text.split_once("..") {
         Some((min, max)) => (width(min)?, width(max)?),
         None => (width(text)?, width(text)?),

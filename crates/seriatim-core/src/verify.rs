@@ -179,7 +179,10 @@ fn changed_difference(entry: &Entry, event: &Event) -> Option<&'static str> {
         EventKind::Redacted => first([("document", entry.document.is_some())]),
         EventKind::Voided | EventKind::Released | EventKind::Expired => first([
             // What was released or ran out was never issued.
-            ("issued_at", event.kind != EventKind::Voided && entry.issued_at.is_some()),
+            (
+                "issued_at",
+                event.kind != EventKind::Voided && entry.issued_at.is_some(),
+            ),
             ("voided_at", entry.voided_at != Some(event.at)),
             ("reason_code", entry.reason_code != event.reason_code),
             ("reason", entry.reason != event.reason),

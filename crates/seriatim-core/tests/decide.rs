@@ -350,6 +350,43 @@ fn a_batch_is_taken_whole_or_not_at_all() {
     "#]]);
 }
 
+#[test]
+fn a_large_request_is_loaded_in_a_few_rounds() {
+    // Regression: a batch asked for one item after the other, and a run in a series that replaces another for one
+    // number after the other: a thousand round trips under locks. The world counts the rounds.
+    let mut ledger = Ledger::default();
+    ledger.ask("define old format={branch}-{seq} params.branch=digits:3 partition_by=branch");
+    let items: String = (1..=300).map(|i| format!(" / key=k{i} branch={i}")).collect();
+    let answer = ledger.ask(&format!("items old{items}"));
+    assert_eq!(answer, "001-1 … 300-1 (300)");
+    ledger.ask("define new format={branch}-{seq} params.branch=digits:3 partition_by=branch replaces=old");
+    assert_eq!(
+        ledger.ask("issue new key=a branch=999 count=1000"),
+        "999-1 … 999-1000 (1000)"
+    );
+    assert_eq!(
+        ledger.ask("issue new key=a branch=999 count=1000"),
+        "999-1 replayed … 999-1000 replayed (1000)"
+    );
+    assert_eq!(
+        ledger.ask(&format!("items new{items}")),
+        "001-1 replayed … 300-1 replayed (300)"
+    );
+    assert_eq!(
+        ledger.ask("issue new key=b branch=300 count=5"),
+        "refused number_exists [300-1 issued]"
+    );
+    // The first bad item is named, though the ones before it had to be loaded first.
+    let bad: String = (1..=50)
+        .map(|i| format!(" / key=n{i} branch={}", if i > 40 { "x" } else { "900" }))
+        .collect();
+    assert_eq!(
+        ledger.ask(&format!("items new{bad}")),
+        "refused invalid_param /items/40/params/branch"
+    );
+    ledger.world.verify();
+}
+
 // Dates.
 
 #[test]
@@ -775,6 +812,7 @@ fn a_series_that_replaces_another_shares_its_numbers() {
         reserve old key=c                                          -> refused series_replaced /series
         issue old key=b                                            -> INV-003 replayed
         adopt old INV-004                                          -> refused series_replaced /series
+        advance old to=9                                           -> refused series_replaced /series
         # The number is taken in the old one; the new one starts after it.
         issue new key=c                                            -> refused number_exists [INV-001 issued]
         preview new                                                -> refused number_exists [INV-001 issued]
@@ -790,6 +828,29 @@ fn a_series_that_replaces_another_shares_its_numbers() {
         void INV-002 reissue                                       -> refused key_shared /reissue
         counters old                                               -> default all: 1..3 2 issued 1 voided
         counters new                                               -> default all: 1..4 1 issued 3 missing [1..3 because]
+    "#]]);
+}
+
+#[test]
+fn what_an_old_series_passed_over_stays_with_it() {
+    ledger(expect![[r#"
+        define old format={desk}/{seq} params.desk=letters:1 keys=optional -> old version 1
+        issue old desk=A                                           -> A/1
+        adopt old A/4                                              -> A/4
+        define new format={desk}/{seq} params.desk=letters:1 replaces=old keys=optional -> new version 1
+        issue new desk=A                                           -> refused number_exists [A/1 issued]
+        # The first number of the old one had another desk.
+        issue new desk=B                                           -> B/1
+        # Passed over, and perhaps on a paper somewhere: the old one may still adopt it, the new one never prints it.
+        issue new desk=A                                           -> refused number_exists
+        issue new desk=B                                           -> refused number_exists
+        adopt new A/3                                              -> refused number_exists /number
+        adopt old A/3                                              -> A/3
+        adopt old A/5                                              -> refused series_replaced /series
+        advance new to=4                                           -> all at 4, 2..4 missing
+        issue new desk=A                                           -> A/5
+        counters old                                               -> default all: 1..4 3 issued 1 missing [2..2 not issued before A/4 was adopted]
+        counters new                                               -> default all: 1..5 2 issued 3 missing [2..4 because]
     "#]]);
 }
 
@@ -988,7 +1049,10 @@ fn api_keys_are_made_once_and_revoked_for_good() {
     "#]]);
     assert_eq!(world.events[&seriatim_core::Chain::Definitions].len(), 2);
     for key in world.api_keys.values() {
-        assert_eq!(seriatim_core::ApiKey::from_text(&key.to_text(), key.revoked_at).as_ref(), Ok(key));
+        assert_eq!(
+            seriatim_core::ApiKey::from_text(&key.to_text(), key.revoked_at).as_ref(),
+            Ok(key)
+        );
     }
 }
 
@@ -1005,7 +1069,11 @@ fn a_preview_and_a_rehearsal_write_nothing() {
         issue trial key=a                                          -> T-1
         key k1                                                     -> key k1
     "#]]);
-    let before = (ledger.world.events.clone(), ledger.world.entries.clone(), ledger.world.counters.clone());
+    let before = (
+        ledger.world.events.clone(),
+        ledger.world.entries.clone(),
+        ledger.world.counters.clone(),
+    );
     ledger.run(expect![[r#"
         preview invoice                                            -> would be INV-2026-3
         preview invoice count=3                                    -> would be INV-2026-3, INV-2026-4, INV-2026-5
@@ -1033,9 +1101,20 @@ fn a_preview_and_a_rehearsal_write_nothing() {
         rehearse revoke k1                                         -> key k1 revoked
         together rehearse issue invoice key=c | rehearse issue invoice key=d -> INV-2026-3 | INV-2026-3
     "#]]);
-    let after = (ledger.world.events.clone(), ledger.world.entries.clone(), ledger.world.counters.clone());
+    let after = (
+        ledger.world.events.clone(),
+        ledger.world.entries.clone(),
+        ledger.world.counters.clone(),
+    );
     assert_eq!(after, before);
-    assert_eq!((ledger.world.series.len(), ledger.world.closures.len(), ledger.world.api_keys.len()), (2, 0, 1));
+    assert_eq!(
+        (
+            ledger.world.series.len(),
+            ledger.world.closures.len(),
+            ledger.world.api_keys.len()
+        ),
+        (2, 0, 1)
+    );
     ledger.run(expect![[r#"
         issue invoice key=c                                        -> INV-2026-3
     "#]]);

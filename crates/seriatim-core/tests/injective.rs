@@ -59,7 +59,10 @@ fn an_accepted_definition_prints_every_position_differently_and_reads_it_back() 
     let longest = seconds_from_env("SERIATIM_FUZZ_SECONDS").map(Duration::from_secs);
     loop {
         // Config::default() reads PROPTEST_CASES. What fails is shrunk and printed; it becomes a test of its own.
-        let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+        let mut runner = TestRunner::new(Config {
+            failure_persistence: None,
+            ..Config::default()
+        });
         let outcome = runner.run(&trials(), |trial| keeps_its_word(&trial, &tally));
         outcome.unwrap_or_else(|failure| panic!("{failure}"));
         if longest.is_none_or(|longest| began.elapsed() >= longest) {
@@ -76,8 +79,14 @@ fn an_accepted_definition_prints_every_position_differently_and_reads_it_back() 
     );
     // A generator that makes only what is refused would prove nothing; one that makes only what is accepted, little.
     if tried >= 200 {
-        assert!(accepted * 4 >= tried, "only {accepted} of {tried} definitions were accepted");
-        assert!(accepted * 10 <= tried * 9, "{accepted} of {tried} definitions were accepted: none comes near the edge");
+        assert!(
+            accepted * 4 >= tried,
+            "only {accepted} of {tried} definitions were accepted"
+        );
+        assert!(
+            accepted * 10 <= tried * 9,
+            "{accepted} of {tried} definitions were accepted: none comes near the edge"
+        );
     }
 }
 
@@ -108,7 +117,15 @@ fn keeps_its_word(trial: &Trial, tally: &Tally) -> Result<(), TestCaseError> {
         Tally::add(&tally.positions, 1);
         Tally::add(&tally.pairs, printed.len());
         let (before, on) = printed.entry(text.clone()).or_insert_with(|| (position.clone(), date));
-        prop_assert_eq!(&*before, &position, "{} on {} and {} of {}", text, on, date, series.format);
+        prop_assert_eq!(
+            &*before,
+            &position,
+            "{} on {} and {} of {}",
+            text,
+            on,
+            date,
+            series.format
+        );
     }
     Ok(())
 }
@@ -128,12 +145,26 @@ fn reads_back_from_its_text(series: &Series) -> Result<(), TestCaseError> {
 fn position(series: &Series, dice: &Dice, narrow: bool) -> (Params, Date, u64) {
     let digit_max = if narrow { 1 } else { 8 };
     let given = series.params.iter().zip(dice.params);
-    let given = given.map(|((name, kind), dice)| (name.clone(), value(kind, dice, digit_max))).collect();
+    let given = given
+        .map(|((name, kind), dice)| (name.clone(), value(kind, dice, digit_max)))
+        .collect();
     let params = Params::canonical(&series.params, &given).unwrap_or_else(|refusal| panic!("{refusal}"));
     if narrow {
-        let seqs = [1, 2, 10, 11, 12, 20, 101, 110, 111, 112, 1_011, 1_111, 10_111, 11_111, 111_111, 1_111_111];
+        let seqs = [
+            1, 2, 10, 11, 12, 20, 101, 110, 111, 112, 1_011, 1_111, 10_111, 11_111, 111_111, 1_111_111,
+        ];
         let seq = seqs[usize::from(dice.seq) % seqs.len()];
-        return (params, date(series, &Dice { date: dice.date % 2, ..*dice }), seq.clamp(series.start, series.seq_max()));
+        return (
+            params,
+            date(
+                series,
+                &Dice {
+                    date: dice.date % 2,
+                    ..*dice
+                },
+            ),
+            seq.clamp(series.start, series.seq_max()),
+        );
     }
     (params, date(series, dice), seq(series, dice))
 }
@@ -158,9 +189,20 @@ fn date(series: &Series, dice: &Dice) -> Date {
         seriatim_core::Reset::FiscalYear { month, day } => (month, day),
         _ => (1, 1),
     };
-    let years = [2025, 2026, 2027, 2028, 2000, 2001, 2098, 2099, 2100, 2125, 1925, 1999, 1000, 1001, 9998, 9997];
+    let years = [
+        2025, 2026, 2027, 2028, 2000, 2001, 2098, 2099, 2100, 2125, 1925, 1999, 1000, 1001, 9998, 9997,
+    ];
     let year = years[usize::from(dice.date) % years.len()];
-    let anchors = [(month, day), (1, 1), (2, 28), (12, 31), (11, 1), (1, 11), (month, 1), (4, 1)];
+    let anchors = [
+        (month, day),
+        (1, 1),
+        (2, 28),
+        (12, 31),
+        (11, 1),
+        (1, 11),
+        (month, 1),
+        (4, 1),
+    ];
     let (month, day) = anchors[usize::from(dice.date / 16) % anchors.len()];
     let anchor = Date::new(year, month, day).unwrap_or_else(|| panic!("{year}-{month}-{day}"));
     anchor.plus_days(dice.days)
@@ -185,13 +227,23 @@ fn seq(series: &Series, dice: &Dice) -> u64 {
 // Definitions.
 
 fn trials() -> impl Strategy<Value = Trial> {
-    (prop_oneof![careful(), careless()], vec(dice(), 1..48), any::<bool>())
-        .prop_map(|(spec, dice, narrow)| Trial { spec, dice, narrow })
+    (prop_oneof![careful(), careless()], vec(dice(), 1..48), any::<bool>()).prop_map(|(spec, dice, narrow)| Trial {
+        spec,
+        dice,
+        narrow,
+    })
 }
 
 fn dice() -> impl Strategy<Value = Dice> {
-    (any::<[u16; 4]>(), any::<u16>(), -2..=2i32, any::<u16>(), any::<u64>())
-        .prop_map(|(params, date, days, seq, more)| Dice { params, date, days, seq, more })
+    (any::<[u16; 4]>(), any::<u16>(), -2..=2i32, any::<u16>(), any::<u64>()).prop_map(
+        |(params, date, days, seq, more)| Dice {
+            params,
+            date,
+            days,
+            seq,
+            more,
+        },
+    )
 }
 
 /// The pieces of a format in any order: mostly refused, and what is accepted is odd.
@@ -208,8 +260,15 @@ fn careful() -> impl Strategy<Value = SeriesSpec> {
     let between = prop_oneof![6 => select(SEPARATORS), 1 => select(LITERALS), 1 => Just("")];
     let token = prop_oneof![4 => select(PARAM_TOKENS), 1 => select(TOKENS)];
     let tokens = vec(token, 0..4);
-    (select(PERIODS), tokens, select(SEQS), vec(between, 8), 0..720usize, settings()).prop_map(
-        |((reset, shown), mut tokens, seq, between, order, mut settings)| {
+    (
+        select(PERIODS),
+        tokens,
+        select(SEQS),
+        vec(between, 8),
+        0..720usize,
+        settings(),
+    )
+        .prop_map(|((reset, shown), mut tokens, seq, between, order, mut settings)| {
             tokens.push(seq);
             tokens.extend(shown.iter().copied());
             shuffle(&mut tokens, order);
@@ -220,10 +279,13 @@ fn careful() -> impl Strategy<Value = SeriesSpec> {
                 "fiscal-first" => format!("fiscal-year:{:02}-01", 2 + order % 11),
                 other => other.into(),
             };
-            let text: String = tokens.iter().zip(&between).map(|(token, after)| format!("{token}{after}")).collect();
+            let text: String = tokens
+                .iter()
+                .zip(&between)
+                .map(|(token, after)| format!("{token}{after}"))
+                .collect();
             settings.spec(&text)
-        },
-    )
+        })
 }
 
 fn shuffle(tokens: &mut [&str], mut order: usize) {
@@ -234,8 +296,20 @@ fn shuffle(tokens: &mut [&str], mut order: usize) {
 }
 
 const TOKENS: &[&str] = &[
-    "{year}", "{yy}", "{month}", "{day}", "{date}", "{fy}", "{fy:long}", "{fy:start}", "{fy:end}", "{tenant}", "{a}",
-    "{b}", "{c}", "{d}",
+    "{year}",
+    "{yy}",
+    "{month}",
+    "{day}",
+    "{date}",
+    "{fy}",
+    "{fy:long}",
+    "{fy:start}",
+    "{fy:end}",
+    "{tenant}",
+    "{a}",
+    "{b}",
+    "{c}",
+    "{d}",
 ];
 const PARAM_TOKENS: &[&str] = &["{a}", "{b}", "{c}", "{d}"];
 const SEQS: &[&str] = &["{seq}", "{seq:1}", "{seq:2}", "{seq:4}", "{seq:5}", "{seq:18}"];
@@ -332,7 +406,11 @@ fn settings() -> impl Strategy<Value = Settings> {
     let zone = select(&["UTC", "Asia/Kolkata", "America/New_York", "Pacific/Kiritimati"][..]);
     let overflow = select(&[None, None, Some("widen"), Some("refuse"), Some("refuse")][..]);
     let idle = proptest::option::weighted(0.1, select(&["a", "b", "c", "d"][..]));
-    let params = ([kind.clone(), kind.clone(), kind.clone(), kind], any::<[bool; 4]>(), idle);
+    let params = (
+        [kind.clone(), kind.clone(), kind.clone(), kind],
+        any::<[bool; 4]>(),
+        idle,
+    );
     (reset, zone, params, overflow, limit, start, words).prop_map(
         |(reset, zone, (kinds, split_by, idle), overflow, limit, start, (order, keys, replay, expiry))| Settings {
             reset,

@@ -44,7 +44,11 @@ fn full_event() -> Event {
         document: Some(Hash::of(b"{}")),
         on_behalf_of: Some(Actor::parse("user:bob").expect("an actor")),
         detail: Some(Arc::from("name=invoice\nversion=1")),
-        ..Event::new(EventKind::Issued, Actor::parse("key:k1").expect("an actor"), at("2025-11-20T11:08:14.123456Z"))
+        ..Event::new(
+            EventKind::Issued,
+            Actor::parse("key:k1").expect("an actor"),
+            at("2025-11-20T11:08:14.123456Z"),
+        )
     }
 }
 
@@ -114,7 +118,11 @@ fn an_event_hashes_the_hash_before_it_and_every_field_in_order() {
 #[test]
 fn an_absent_field_is_a_dash() {
     let previous = Chain::definitions_genesis();
-    let event = Event::new(EventKind::Wiped, Actor::parse("os:ann").expect("an actor"), at("1969-12-31T23:59:59.5Z"));
+    let event = Event::new(
+        EventKind::Wiped,
+        Actor::parse("os:ann").expect("an actor"),
+        at("1969-12-31T23:59:59.5Z"),
+    );
     let mut bytes = Vec::from(*previous.as_bytes());
     bytes.extend_from_slice(b"1:15:wiped------------6:os:ann-7:-500000-");
     assert_eq!(event.hash_after(&previous), sha256(&bytes));
@@ -172,21 +180,41 @@ fn event_flips(event: &Event) -> Vec<(&'static str, Event)> {
     };
     flip("position", &|event| event.position = position + 1);
     flip("kind", &|event| event.kind = EventKind::Adopted);
-    flip("seq", &|event| event.seq = event.seq.map_or(Some(1), |seq| Some(seq + 1)));
+    flip("seq", &|event| {
+        event.seq = event.seq.map_or(Some(1), |seq| Some(seq + 1))
+    });
     flip("seq to or from null", &|event| event.seq = event.seq.xor(Some(1)));
-    flip("seq_last", &|event| event.seq_last = event.seq_last.map_or(Some(1), |seq| Some(seq + 1)));
+    flip("seq_last", &|event| {
+        event.seq_last = event.seq_last.map_or(Some(1), |seq| Some(seq + 1))
+    });
     flip("number", &|event| event.number = other_text(event.number.as_deref()));
-    flip("date", &|event| event.date = event.date.map_or(Some(date("2026-01-01")), |date| Some(date.plus_days(1))));
+    flip("date", &|event| {
+        event.date = event
+            .date
+            .map_or(Some(date("2026-01-01")), |date| Some(date.plus_days(1)))
+    });
     flip("key", &|event| event.key = other_key(event.key.as_ref()));
-    flip("params", &|event| event.params = Params::stored(&format!("{},z=9", event.params)));
-    flip("reference", &|event| event.reference = other_reference(event.reference.as_ref()));
-    flip("expires_at", &|event| event.expires_at = Some(event.expires_at.unwrap_or(event.at).plus_seconds(1)));
+    flip("params", &|event| {
+        event.params = Params::stored(&format!("{},z=9", event.params))
+    });
+    flip("reference", &|event| {
+        event.reference = other_reference(event.reference.as_ref())
+    });
+    flip("expires_at", &|event| {
+        event.expires_at = Some(event.expires_at.unwrap_or(event.at).plus_seconds(1))
+    });
     flip("link", &|event| event.link = other_id(event.link));
-    flip("reason_code", &|event| event.reason_code = other_text(event.reason_code.as_deref()));
+    flip("reason_code", &|event| {
+        event.reason_code = other_text(event.reason_code.as_deref())
+    });
     flip("reason", &|event| event.reason = other_reason(event.reason.as_ref()));
     flip("document", &|event| event.document = Some(Hash::of(b"another")));
-    flip("actor", &|event| event.actor = Actor::parse("os:eve").expect("an actor"));
-    flip("on_behalf_of", &|event| event.on_behalf_of = Some(Actor::parse("os:eve").expect("an actor")));
+    flip("actor", &|event| {
+        event.actor = Actor::parse("os:eve").expect("an actor")
+    });
+    flip("on_behalf_of", &|event| {
+        event.on_behalf_of = Some(Actor::parse("os:eve").expect("an actor"))
+    });
     flip("at", &|event| event.at = event.at.plus_seconds(1));
     flip("detail", &|event| event.detail = other_text(event.detail.as_deref()));
     flip("hash", &|event| event.hash = Hash::of(b"another"));
@@ -210,14 +238,20 @@ fn other_reason(reason: Option<&Reason>) -> Option<Reason> {
 }
 
 fn other_id(id: Option<EntryId>) -> Option<EntryId> {
-    let other = EntryId { counter: counter_key("z=9").id(), seq: 77 };
+    let other = EntryId {
+        counter: counter_key("z=9").id(),
+        seq: 77,
+    };
     Some(id.map_or(other, |id| EntryId { seq: id.seq + 1, ..id }))
 }
 
 #[test]
 fn the_hash_covers_every_field() {
     let previous = Hash::of(b"before");
-    for event in [full_event(), Event::new(EventKind::Voided, full_event().actor, full_event().at)] {
+    for event in [
+        full_event(),
+        Event::new(EventKind::Voided, full_event().actor, full_event().at),
+    ] {
         let hash = event.hash_after(&previous);
         let uncovered: Vec<&str> = event_flips(&event)
             .into_iter()
@@ -240,8 +274,14 @@ fn no_two_events_have_the_same_bytes() {
         ..full_event()
     };
     let previous = Hash::of(b"before");
-    assert_ne!(event("A-1-", "k").hash_after(&previous), event("A-1", "-k").hash_after(&previous));
-    assert_ne!(event("A", "1:k").hash_after(&previous), event("A1:", "k").hash_after(&previous));
+    assert_ne!(
+        event("A-1-", "k").hash_after(&previous),
+        event("A-1", "-k").hash_after(&previous)
+    );
+    assert_ne!(
+        event("A", "1:k").hash_after(&previous),
+        event("A1:", "k").hash_after(&previous)
+    );
 }
 
 #[test]
@@ -297,9 +337,17 @@ fn five_events() -> Walk {
     }
     let counter = ledger.world.counters.values().next().expect("a counter");
     let chain = Chain::Counter(counter.id);
-    let events: Vec<Event> = ledger.world.events[&chain].iter().map(|event| (**event).clone()).collect();
+    let events: Vec<Event> = ledger.world.events[&chain]
+        .iter()
+        .map(|event| (**event).clone())
+        .collect();
     assert_eq!(events.len(), 5);
-    Walk { chain, genesis: Chain::counter_genesis(&counter.key), events, end: counter.chain }
+    Walk {
+        chain,
+        genesis: Chain::counter_genesis(&counter.key),
+        events,
+        end: counter.chain,
+    }
 }
 
 /// The findings of a walk over these events, as `code place`.
@@ -307,8 +355,15 @@ fn findings(walk: &Walk, events: &[Event]) -> Vec<String> {
     let mut check = ChainCheck::begin(walk.chain, walk.genesis);
     let mut findings: Vec<_> = events.iter().filter_map(|event| check.step(event)).collect();
     findings.extend(check.finish(walk.end));
-    let place = |place: &str| place.split_once('#').map_or("end".to_string(), |(_, position)| position.to_string());
-    findings.iter().map(|finding| format!("{} {}", finding.code, place(&finding.place))).collect()
+    let place = |place: &str| {
+        place
+            .split_once('#')
+            .map_or("end".to_string(), |(_, position)| position.to_string())
+    };
+    findings
+        .iter()
+        .map(|finding| format!("{} {}", finding.code, place(&finding.place)))
+        .collect()
 }
 
 #[test]
@@ -333,7 +388,11 @@ fn a_removed_event_is_found() {
     for i in 0..5 {
         let mut events = walk.events.clone();
         events.remove(i);
-        let expected = if i == 4 { "chain_end end".to_string() } else { format!("event_missing {}", i + 2) };
+        let expected = if i == 4 {
+            "chain_end end".to_string()
+        } else {
+            format!("event_missing {}", i + 2)
+        };
         assert_eq!(findings(&walk, &events), [expected]);
         // The others are counted anew, so that no place is empty.
         for (event, position) in events.iter_mut().zip(1..) {
@@ -341,7 +400,13 @@ fn a_removed_event_is_found() {
         }
         let found = findings(&walk, &events);
         let changed = (i < 4).then(|| format!("event_changed {}", i + 1));
-        assert_eq!(found, changed.into_iter().chain(["chain_end end".to_string()]).collect::<Vec<_>>());
+        assert_eq!(
+            found,
+            changed
+                .into_iter()
+                .chain(["chain_end end".to_string()])
+                .collect::<Vec<_>>()
+        );
     }
     assert_eq!(findings(&walk, &[]), ["chain_end end"]);
 }
@@ -366,7 +431,11 @@ fn a_changed_event_with_its_hash_made_anew_is_found_at_the_next() {
         let mut events = walk.events.clone();
         events[i].actor = Actor::parse("os:eve").expect("an actor");
         events[i].hash = events[i].hash_after(&before);
-        let expected = if i == 4 { "chain_end end".to_string() } else { format!("event_changed {}", i + 2) };
+        let expected = if i == 4 {
+            "chain_end end".to_string()
+        } else {
+            format!("event_changed {}", i + 2)
+        };
         assert_eq!(findings(&walk, &events), [expected]);
     }
 }
@@ -382,7 +451,11 @@ fn an_inserted_event_is_found() {
         inserted.hash = inserted.hash_after(&before);
         events.insert(i, inserted);
         // It fits where it stands; the next one does not fit after it.
-        let expected = if i == 5 { "chain_end end".to_string() } else { format!("event_missing {}", i + 1) };
+        let expected = if i == 5 {
+            "chain_end end".to_string()
+        } else {
+            format!("event_missing {}", i + 1)
+        };
         assert_eq!(findings(&walk, &events)[0], expected);
     }
 }
@@ -406,7 +479,10 @@ fn swapped_events_are_found() {
 #[test]
 fn a_chain_of_another_counter_is_found() {
     let walk = five_events();
-    let other = Walk { genesis: Chain::counter_genesis(&counter_key("")), ..walk };
+    let other = Walk {
+        genesis: Chain::counter_genesis(&counter_key("")),
+        ..walk
+    };
     assert_eq!(findings(&other, &other.events), ["event_changed 1"]);
 }
 
@@ -449,12 +525,18 @@ fn entry_flips(entry: &Entry) -> Vec<(&'static str, Entry)> {
     };
     flip("id.seq", &|entry| entry.id.seq += 1);
     flip("id.counter", &|entry| entry.id.counter = counter_key("z=9").id());
-    flip("counter.tenant", &|entry| Arc::make_mut(&mut entry.counter).tenant = Tenant::parse("eve").expect("a tenant"));
-    flip("counter.period", &|entry| Arc::make_mut(&mut entry.counter).period = Period::stored("2099"));
+    flip("counter.tenant", &|entry| {
+        Arc::make_mut(&mut entry.counter).tenant = Tenant::parse("eve").expect("a tenant")
+    });
+    flip("counter.period", &|entry| {
+        Arc::make_mut(&mut entry.counter).period = Period::stored("2099")
+    });
     flip("counter.series", &|entry| {
         Arc::make_mut(&mut entry.counter).series = SeriesName::parse("another").expect("a name");
     });
-    flip("counter.partition", &|entry| Arc::make_mut(&mut entry.counter).partition = Params::stored("z=9"));
+    flip("counter.partition", &|entry| {
+        Arc::make_mut(&mut entry.counter).partition = Params::stored("z=9")
+    });
     flip("number", &|entry| entry.number = Arc::from("INV-999"));
     for state in [State::Reserved, State::Issued, State::Voided] {
         flip("state", &|entry| entry.state = state);
@@ -465,12 +547,20 @@ fn entry_flips(entry: &Entry) -> Vec<(&'static str, Entry)> {
     flip("date", &|entry| entry.date = entry.date.plus_days(1));
     flip("key", &|entry| entry.key = other_key(entry.key.as_ref()));
     flip("key to null", &|entry| entry.key = None);
-    flip("params", &|entry| entry.params = Params::stored(&format!("{},z=9", entry.params)));
-    flip("reference", &|entry| entry.reference = other_reference(entry.reference.as_ref()));
+    flip("params", &|entry| {
+        entry.params = Params::stored(&format!("{},z=9", entry.params))
+    });
+    flip("reference", &|entry| {
+        entry.reference = other_reference(entry.reference.as_ref())
+    });
     flip("reference to null", &|entry| entry.reference = None);
-    flip("document", &|entry| entry.document = Some(Document::stored("{\"eve\":1}")));
+    flip("document", &|entry| {
+        entry.document = Some(Document::stored("{\"eve\":1}"))
+    });
     flip("document to null", &|entry| entry.document = None);
-    flip("document_sha256", &|entry| entry.document_sha256 = Some(Hash::of(b"another")));
+    flip("document_sha256", &|entry| {
+        entry.document_sha256 = Some(Hash::of(b"another"))
+    });
     flip("document_sha256 to null", &|entry| entry.document_sha256 = None);
     flip("taken_at", &|entry| entry.taken_at = entry.taken_at.plus_seconds(-1));
     flip("issued_at", &|entry| {
@@ -485,7 +575,9 @@ fn entry_flips(entry: &Entry) -> Vec<(&'static str, Entry)> {
         entry.voided_at = Some(entry.voided_at.unwrap_or(entry.taken_at).plus_seconds(1));
     });
     flip("voided_at to null", &|entry| entry.voided_at = None);
-    flip("reason_code", &|entry| entry.reason_code = other_text(entry.reason_code.as_deref()));
+    flip("reason_code", &|entry| {
+        entry.reason_code = other_text(entry.reason_code.as_deref())
+    });
     flip("reason_code to null", &|entry| entry.reason_code = None);
     flip("reason", &|entry| entry.reason = other_reason(entry.reason.as_ref()));
     flip("reason to null", &|entry| entry.reason = None);
@@ -502,13 +594,19 @@ fn entry_flips(entry: &Entry) -> Vec<(&'static str, Entry)> {
 /// The flips that no single event tells: they are found by counting events, or by seeing that none was the latest.
 fn unnoticed(ledger: &Ledger, number: &str) -> String {
     let mut entries = ledger.world.entries.values();
-    let entry = entries.find(|entry| *entry.number == *number).unwrap_or_else(|| panic!("no {number}"));
+    let entry = entries
+        .find(|entry| *entry.number == *number)
+        .unwrap_or_else(|| panic!("no {number}"));
     let events = ledger.world.events_of(entry);
     let differs = |entry: &Entry| events.iter().any(|event| compare_entry(entry, event).is_some());
     assert!(!differs(entry), "{number} as it is");
     let flips = entry_flips(entry);
     assert!(flips.len() >= 30, "{number}");
-    let left: Vec<&str> = flips.iter().filter(|(_, flipped)| !differs(flipped)).map(|(name, _)| *name).collect();
+    let left: Vec<&str> = flips
+        .iter()
+        .filter(|(_, flipped)| !differs(flipped))
+        .map(|(name, _)| *name)
+        .collect();
     left.join(", ")
 }
 
@@ -565,12 +663,35 @@ fn a_changed_entry_is_found_by_its_events_whatever_was_changed() {
         expire T-1                                                 -> T-1 voided
     "#]]);
     let numbers = [
-        "INV-07-1", "INV-07-2", "INV-07-3", "INV-07-4", "INV-07-5", "INV-07-6", "INV-07-7", "INV-07-8", "INV-07-9",
-        "INV-07-10", "INV-07-12", "INV-07-13", "INV-07-14", "INV-07-15", "T-1",
+        "INV-07-1",
+        "INV-07-2",
+        "INV-07-3",
+        "INV-07-4",
+        "INV-07-5",
+        "INV-07-6",
+        "INV-07-7",
+        "INV-07-8",
+        "INV-07-9",
+        "INV-07-10",
+        "INV-07-12",
+        "INV-07-13",
+        "INV-07-14",
+        "INV-07-15",
+        "T-1",
     ];
     let lines = numbers.map(|number| {
-        let entry = ledger.world.entries.values().find(|entry| *entry.number == *number).expect(number);
-        let life: Vec<&str> = ledger.world.events_of(entry).iter().map(|event| event.kind.as_str()).collect();
+        let entry = ledger
+            .world
+            .entries
+            .values()
+            .find(|entry| *entry.number == *number)
+            .expect(number);
+        let life: Vec<&str> = ledger
+            .world
+            .events_of(entry)
+            .iter()
+            .map(|event| event.kind.as_str())
+            .collect();
         format!("{number} {}: {}\n", life.join(" "), unnoticed(&ledger, number))
     });
     // `document to null` looks like a redaction: count the redacted events. `issued_at` of a number that was reserved
@@ -591,5 +712,6 @@ fn a_changed_entry_is_found_by_its_events_whatever_was_changed() {
         INV-07-14 reserved voided: document to null, issued_at, position forward
         INV-07-15 reserved confirmed voided: document to null, position forward
         T-1 reserved expired: document to null, position forward
-    "#]].assert_eq(&lines.concat());
+    "#]]
+    .assert_eq(&lines.concat());
 }

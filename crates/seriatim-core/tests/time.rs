@@ -50,7 +50,10 @@ fn a_leap_day_is_a_day_like_any_other() {
     assert_eq!(period("fiscal-year:02-28", "2028-02-27"), "2027-28");
     for no_day in ["2027-02-29", "2100-02-29", "1900-02-29"] {
         let refusal = no_day.parse::<Date>().expect_err(no_day);
-        assert_eq!((refusal.code, refusal.field.as_deref()), (Code::InvalidDate, Some("/date")));
+        assert_eq!(
+            (refusal.code, refusal.field.as_deref()),
+            (Code::InvalidDate, Some("/date"))
+        );
     }
     assert!("2000-02-29".parse::<Date>().is_ok());
 }
@@ -84,7 +87,11 @@ fn a_night_with_a_clock_change_has_one_midnight() {
         ("2026-11-02T05:00:00Z", "America/New_York", "2026-11-02"),
     ]);
     // A month ends in the same night as the clock changes back.
-    let month = |instant| reset("monthly").period_of(zone("America/New_York").date_at(at(instant))).to_string();
+    let month = |instant| {
+        reset("monthly")
+            .period_of(zone("America/New_York").date_at(at(instant)))
+            .to_string()
+    };
     assert_eq!(month("2026-11-01T03:59:59Z"), "2026-10");
     assert_eq!(month("2026-11-01T04:00:00Z"), "2026-11");
 }
@@ -118,7 +125,10 @@ fn the_ends_of_the_world_are_25_hours_apart() {
     ]);
     let now = at("2026-12-31T10:30:00Z");
     let year = |place| reset("yearly").period_of(zone(place).date_at(now)).to_string();
-    assert_eq!((year("Pacific/Kiritimati").as_str(), year("Pacific/Pago_Pago").as_str()), ("2027", "2026"));
+    assert_eq!(
+        (year("Pacific/Kiritimati").as_str(), year("Pacific/Pago_Pago").as_str()),
+        ("2027", "2026")
+    );
 }
 
 #[test]
@@ -223,7 +233,11 @@ fn a_text_that_is_no_period_is_refused_with_an_example() {
     ];
     for (name, text, example) in foreign {
         let refusal = reset(name).period(text).expect_err(text);
-        assert_eq!((refusal.code, refusal.field.as_deref()), (Code::InvalidPeriod, Some("/period")), "{name} {text}");
+        assert_eq!(
+            (refusal.code, refusal.field.as_deref()),
+            (Code::InvalidPeriod, Some("/period")),
+            "{name} {text}"
+        );
         let message = format!("`{text}` is not a period of this series; write it like `{example}`");
         assert_eq!(refusal.message, message);
     }
@@ -242,7 +256,10 @@ fn days_never_run_backwards_while_the_clock_runs_on() {
         "Pacific/Pago_Pago",
         "Africa/Casablanca",
     ];
-    let (first, last) = (at("2022-01-01T00:00:00Z").as_micros(), at("2032-01-01T00:00:00Z").as_micros());
+    let (first, last) = (
+        at("2022-01-01T00:00:00Z").as_micros(),
+        at("2032-01-01T00:00:00Z").as_micros(),
+    );
     // Every half hour, one second after the half.
     let step = 1_800_000_000;
     for name in zones {
@@ -267,19 +284,42 @@ fn an_instant_reads_back_from_its_text() {
         assert_eq!(at(text).to_string(), printed);
         assert_eq!(at(printed), at(text));
     }
-    for text in ["", "2026-03-31", "2026-03-31T23:59:59", "2026-02-29T00:00:00Z", "yesterday", "\u{202e}"] {
+    for text in [
+        "",
+        "2026-03-31",
+        "2026-03-31T23:59:59",
+        "2026-02-29T00:00:00Z",
+        "yesterday",
+        "\u{202e}",
+    ] {
         let refusal = text.parse::<Timestamp>().expect_err(text);
         assert_eq!(refusal.code, Code::InvalidTime, "{text}");
-        assert!(refusal.message.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{}", refusal.message);
+        assert!(
+            refusal.message.chars().all(|c| !c.is_control() && c != '\u{202e}'),
+            "{}",
+            refusal.message
+        );
     }
 }
 
 #[test]
 fn time_stays_within_the_calendar() {
-    assert_eq!(Timestamp::from_micros(i64::MAX).to_string(), "9999-12-30T22:00:00.000000Z");
-    assert_eq!(Timestamp::from_micros(i64::MAX).plus_seconds(i64::MAX), Timestamp::from_micros(i64::MAX));
+    assert_eq!(
+        Timestamp::from_micros(i64::MAX).to_string(),
+        "9999-12-30T22:00:00.000000Z"
+    );
+    assert_eq!(
+        Timestamp::from_micros(i64::MAX).plus_seconds(i64::MAX),
+        Timestamp::from_micros(i64::MAX)
+    );
     assert_eq!(date("9999-12-31").plus_days(1), date("9999-12-31"));
     assert_eq!(date("0001-01-01").plus_days(-1), date("0001-01-01"));
-    assert_eq!(zone("UTC").date_at(Timestamp::from_micros(i64::MIN)), date("0001-01-01"));
-    assert_eq!((Date::new(0, 12, 31), Date::new(2026, 13, 1), Date::new(2026, 4, 31)), (None, None, None));
+    assert_eq!(
+        zone("UTC").date_at(Timestamp::from_micros(i64::MIN)),
+        date("0001-01-01")
+    );
+    assert_eq!(
+        (Date::new(0, 12, 31), Date::new(2026, 13, 1), Date::new(2026, 4, 31)),
+        (None, None, None)
+    );
 }

@@ -47,6 +47,10 @@ pub struct Limits {
     pub body_max: usize,
     /// The largest body of a batch, in bytes.
     pub batch_body_max: usize,
+    /// Within this the head of a request must have arrived; a connection may idle as long between two requests.
+    pub head_within: Duration,
+    /// How many connections there may be; beyond this they wait to be accepted.
+    pub connections_max: usize,
     /// Within this a body must have arrived.
     pub body_within: Duration,
     /// Within this a read must be answered.
@@ -60,6 +64,8 @@ impl Default for Limits {
         Self {
             body_max: 128 * 1024,
             batch_body_max: 8 * 1024 * 1024,
+            head_within: Duration::from_secs(30),
+            connections_max: 10_000,
             body_within: Duration::from_secs(10),
             read_within: Duration::from_secs(60),
             wait_max: Duration::from_secs(30),

@@ -47,7 +47,9 @@ impl<'a> Token<'a> {
         let (id, secret) = rest.split_once('_')?;
         let id_fits = (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let secret_fits = (1..=128).contains(&secret.len())
-            && secret.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+            && secret
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
         (id_fits && secret_fits).then_some(Self { id, secret, test })
     }
 
@@ -77,7 +79,10 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 pub fn draw_key(test: bool) -> anyhow::Result<String> {
     let mut random = [0u8; 12 + 40];
     rand::rngs::SysRng.try_fill_bytes(&mut random)?;
-    let text: String = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect();
+    let text: String = random
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte & 31)]))
+        .collect();
     let (id, secret) = text.split_at(12);
     let prefix = if test { "srt_test" } else { "srt" };
     Ok(format!("{prefix}_{id}_{secret}"))
@@ -134,7 +139,11 @@ impl Keys {
         let read_at = self.read_at.load(Ordering::Relaxed);
         let is_stale = now.saturating_sub(read_at) >= FRESH_MS;
         // Whoever moves the hand reads; the others go on with what is known.
-        let claims = || self.read_at.compare_exchange(read_at, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let claims = || {
+            self.read_at
+                .compare_exchange(read_at, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        };
         if !is_stale || !claims() {
             return Ok(known);
         }
@@ -245,7 +254,17 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_not_read() {
-        for text in ["", "srt_", "srt_a", "srt_A_b", "srt__b", "srt_a_", "srt_a_b c", "sk_a_b", "srt_test_b"] {
+        for text in [
+            "",
+            "srt_",
+            "srt_a",
+            "srt_A_b",
+            "srt__b",
+            "srt_a_",
+            "srt_a_b c",
+            "sk_a_b",
+            "srt_test_b",
+        ] {
             assert!(Token::parse(text).is_none(), "{text}");
         }
     }

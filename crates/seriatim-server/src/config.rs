@@ -195,7 +195,9 @@ impl Config {
         let value = self.required(name)?;
         let found = choices.iter().find(|choice| **choice == value.text);
         let expected = || format!("use one of {}", choices.join(", "));
-        found.copied().map_or_else(|| wrong(complaint(name, value, &expected())), Ok)
+        found
+            .copied()
+            .map_or_else(|| wrong(complaint(name, value, &expected())), Ok)
     }
 
     fn required(&self, name: &str) -> Result<&Value, ConfigError> {
@@ -206,7 +208,11 @@ impl Config {
     pub fn shown(&self) -> impl Iterator<Item = (&'static str, &str, String)> {
         SETTINGS.iter().filter_map(|setting| {
             let value = self.get(setting.name)?;
-            let text = if setting.secret { "(hidden)" } else { value.text.as_str() };
+            let text = if setting.secret {
+                "(hidden)"
+            } else {
+                value.text.as_str()
+            };
             Some((setting.name, text, value.source.to_string()))
         })
     }
@@ -294,7 +300,8 @@ fn find_file(asked: Option<&Path>, environment: Environment<'_>) -> Result<Optio
 }
 
 fn read_file(path: &Path) -> Result<Vec<(&'static str, Value)>, ConfigError> {
-    let text = std::fs::read_to_string(path).or_else(|error| wrong(format!("cannot read {}: {error}", path.display())))?;
+    let text =
+        std::fs::read_to_string(path).or_else(|error| wrong(format!("cannot read {}: {error}", path.display())))?;
     parse_file(&path.display().to_string(), &text)
 }
 
@@ -310,9 +317,15 @@ fn parse_file(path: &str, text: &str) -> Result<Vec<(&'static str, Value)>, Conf
         let (setting, from_file) = setting_of(key.get_ref()).or_else(|what| wrong(format!("{place}: {what}")))?;
         let written = scalar(value.get_ref())
             .or_else(|what| wrong(format!("{}: {}: {what}", at(value.span().start), key.get_ref())))?;
-        let written = if from_file { read_secret(Path::new(&written), &place)? } else { written };
+        let written = if from_file {
+            read_secret(Path::new(&written), &place)?
+        } else {
+            written
+        };
         if values.iter().any(|(name, _)| *name == setting) {
-            return wrong(format!("{place}: {setting} and {setting}_file are both set; set one of them"));
+            return wrong(format!(
+                "{place}: {setting} and {setting}_file are both set; set one of them"
+            ));
         }
         values.push((setting, said(&written, Source::File(place))));
     }
@@ -331,7 +344,11 @@ fn setting_of(key: &str) -> Result<(&'static str, bool), String> {
     }
     let mut names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
     names.sort_unstable();
-    Err(format!("unknown key `{}`; there are {}", key.escape_debug(), names.join(", ")))
+    Err(format!(
+        "unknown key `{}`; there are {}",
+        key.escape_debug(),
+        names.join(", ")
+    ))
 }
 
 fn scalar(value: &DeValue<'_>) -> Result<String, String> {
@@ -406,14 +423,22 @@ mod tests {
     fn an_unknown_key_is_an_error_with_line_and_column() {
         check_error(
             "deadline = \"1s\"\n\n  htp_addr = \"x\"",
-            expect!["seriatim.toml:3:3: unknown key `htp_addr`; there are admin_key, api_key, batch_max, data_dir, deadline, drain, env, http_addr, log, log_format, output, queue_max, server, shutdown_delay, store"],
+            expect![
+                "seriatim.toml:3:3: unknown key `htp_addr`; there are admin_key, api_key, batch_max, data_dir, deadline, drain, env, http_addr, log, log_format, output, queue_max, server, shutdown_delay, store"
+            ],
         );
     }
 
     #[test]
     fn what_is_not_toml_or_of_the_wrong_kind_is_an_error_with_line_and_column() {
-        check_error("deadline = \"1s\"\nqueue_max 7", expect!["seriatim.toml:2:11: key with no value, expected `=`"]);
-        check_error("deadline = [1]", expect!["seriatim.toml:1:12: deadline: expected a text or a number, found a array"]);
+        check_error(
+            "deadline = \"1s\"\nqueue_max 7",
+            expect!["seriatim.toml:2:11: key with no value, expected `=`"],
+        );
+        check_error(
+            "deadline = [1]",
+            expect!["seriatim.toml:1:12: deadline: expected a text or a number, found a array"],
+        );
     }
 
     #[test]
@@ -441,7 +466,10 @@ mod tests {
         let config = load("", &[("PORT", "9000")], &[]).unwrap();
         assert_eq!(config.text("http_addr"), Some("127.0.0.1:9000"));
         let production = [("PORT", "9000"), ("SERIATIM_ENV", "production")];
-        assert_eq!(load("", &production, &[]).unwrap().text("http_addr"), Some("0.0.0.0:9000"));
+        assert_eq!(
+            load("", &production, &[]).unwrap().text("http_addr"),
+            Some("0.0.0.0:9000")
+        );
         let config = load("http_addr = \"127.0.0.1:1\"", &[("PORT", "9000")], &[]).unwrap();
         assert_eq!(config.text("http_addr"), Some("127.0.0.1:1"));
     }

@@ -11,9 +11,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use seriatim::{EntryId, Key, SeriesName};
 use serde::de::{Deserialize, DeserializeOwned};
 use serde_path_to_error::Segment;
+use seriatim::{EntryId, Key, SeriesName};
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -46,7 +46,10 @@ impl FromRequest<App> for BatchPayload {
 
 async fn read(request: Request, bytes_max: usize, within: Duration) -> Result<Payload, Problem> {
     let (parts, body) = request.into_parts();
-    let announced = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > bytes_max as u64) {
         return Err(body_too_large(bytes_max));
     }
@@ -60,7 +63,11 @@ async fn read(request: Request, bytes_max: usize, within: Duration) -> Result<Pa
     let is_json = is_json(&parts.headers);
     if !bytes.is_empty() && !is_json {
         let detail = "the body must be JSON; send it with `Content-Type: application/json`";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            detail,
+        ));
     }
     Ok(Payload { bytes, is_json })
 }
@@ -71,7 +78,10 @@ async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
         if error.is::<LengthLimitError>() {
             body_too_large(bytes_max)
         } else {
-            Problem::malformed("body_incomplete", "the body broke off before its end; send all of it again")
+            Problem::malformed(
+                "body_incomplete",
+                "the body broke off before its end; send all of it again",
+            )
         }
     })
 }
@@ -85,7 +95,10 @@ fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
         return false;
     };
-    value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    value
+        .split(';')
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 impl Payload {
@@ -93,7 +106,11 @@ impl Payload {
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
         if !self.is_json {
             let detail = "a JSON body is needed; send it with `Content-Type: application/json`";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                detail,
+            ));
         }
         let text = std::str::from_utf8(&self.bytes)
             .map_err(|error| Problem::malformed("invalid_json", format!("the body is not UTF-8: {error}")))?;
@@ -137,6 +154,8 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
             pointer.push_str(&last);
         }
     }
+    // Rust's word for it helps nobody who writes JSON.
+    let message = message.replace("expected u64", "expected a whole number, 0 or above");
     Problem::malformed(code, message).at(pointer)
 }
 
@@ -256,7 +275,8 @@ fn explain_query(text: &str) -> Problem {
 pub fn key(headers: &HeaderMap, in_body: Option<&str>) -> Result<Option<Key>, Problem> {
     let mut key = in_body.map(Key::parse).transpose()?;
     for value in headers.get_all("idempotency-key") {
-        let given = Key::parse(&unquoted(value.as_bytes())).map_err(|refusal| refusal.at("/headers/Idempotency-Key"))?;
+        let given =
+            Key::parse(&unquoted(value.as_bytes())).map_err(|refusal| refusal.at("/headers/Idempotency-Key"))?;
         if key.as_ref().is_some_and(|key| *key != given) {
             let detail = "the header Idempotency-Key and the key in the body differ; send one of them";
             return Err(Problem::malformed("key_mismatch", detail).at("/key"));
@@ -283,7 +303,11 @@ impl FromRequestParts<App> for Patience {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
-        let asked = parts.headers.get("prefer").and_then(|value| value.to_str().ok()).and_then(wait);
+        let asked = parts
+            .headers
+            .get("prefer")
+            .and_then(|value| value.to_str().ok())
+            .and_then(wait);
         Ok(Self(asked.map(|wait| wait.min(app.limits().wait_max))))
     }
 }
@@ -293,14 +317,18 @@ fn wait(prefer: &str) -> Option<Duration> {
     let mut preferences = prefer.split([',', ';']);
     let seconds = preferences.find_map(|preference| {
         let (name, value) = preference.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse::<u64>().ok())?
+        name.trim()
+            .eq_ignore_ascii_case("wait")
+            .then(|| value.trim().trim_matches('"').parse::<u64>().ok())?
     })?;
     Some(Duration::from_secs(seconds.clamp(1, 86_400)))
 }
 
 /// The version that the caller saw, as `If-Match: "3"`.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
+    let Some(value) = headers.get(IF_MATCH) else {
+        return Ok(None);
+    };
     let text = value.to_str().unwrap_or_default().trim();
     let version = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let version = version.and_then(|version| version.parse().ok());
@@ -342,8 +370,17 @@ mod tests {
 
     #[test]
     fn a_field_is_named_by_serde() {
-        assert_eq!(data_error("unknown field `a`, expected `b` or `c` at line 1"), ("unknown_field", Some("a")));
-        assert_eq!(data_error("duplicate field `a` at line 1 column 2"), ("duplicate_field", Some("a")));
-        assert_eq!(data_error("invalid type: integer `1`, expected a string"), ("wrong_type", None));
+        assert_eq!(
+            data_error("unknown field `a`, expected `b` or `c` at line 1"),
+            ("unknown_field", Some("a"))
+        );
+        assert_eq!(
+            data_error("duplicate field `a` at line 1 column 2"),
+            ("duplicate_field", Some("a"))
+        );
+        assert_eq!(
+            data_error("invalid type: integer `1`, expected a string"),
+            ("wrong_type", None)
+        );
     }
 }

@@ -41,7 +41,9 @@ pub async fn frame(State(app): State<App>, request: Request, next: Next) -> Resp
 fn request_id(app: &App, request: &Request) -> String {
     let fits = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| (0x21..0x7f).contains(&b));
     let brought = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
-    brought.filter(fits).map_or_else(|| app.next_request_id(), str::to_string)
+    brought
+        .filter(fits)
+        .map_or_else(|| app.next_request_id(), str::to_string)
 }
 
 /// A read may be given up; a command has its own deadline in the issuer and is never cut off here.
@@ -59,12 +61,12 @@ async fn within_limits(app: &App, method: &Method, answer: impl Future<Output = 
 /// A panic is our bug, but not the end of the connection.
 async fn caught(answer: impl Future<Output = Response>) -> Response {
     let mut answer = pin!(answer);
-    std::future::poll_fn(|context| {
-        match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+    std::future::poll_fn(
+        |context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
             Ok(poll) => poll,
             Err(_) => Poll::Ready(Problem::panicked().into_response()),
-        }
-    })
+        },
+    )
     .await
 }
 
@@ -76,4 +78,47 @@ fn write(app: &App, problem: Problem, routed: &Response, id: &str, method: &Meth
     let mut response = problem.render(id, app.now(), !app.options().production);
     keep_router_headers(routed.headers(), response.headers_mut());
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use http_body_util::BodyExt as _;
+    use seriatim::{Issuer, Memory};
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::app::AppOptions;
+
+    async fn boom() {
+        panic!("the secret is 42");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_that_tells_nothing() {
+        let options = AppOptions {
+            production: true,
+            ..AppOptions::default()
+        };
+        let app = App::new(Issuer::open(Memory::new()).await.unwrap(), options);
+        let router: Router = Router::new()
+            .route("/boom", get(boom))
+            .layer(from_fn_with_state(app, frame));
+        let response = router
+            .oneshot(Request::get("/boom").body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body = String::from_utf8_lossy(&body).into_owned();
+        assert!(
+            body.contains("\"code\":\"internal\"") && body.contains("\"outcome\":\"unknown\""),
+            "{body}"
+        );
+        assert!(!body.contains("42") && !body.contains("panick"), "{body}");
+    }
 }

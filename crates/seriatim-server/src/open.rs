@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::TryRng;
+use serde::{Deserialize, Serialize};
 use seriatim::store::sqlite::{OpenError, Sqlite, SqliteOptions};
 use seriatim::{Actor, Issuer, Options};
-use serde::{Deserialize, Serialize};
 
 use crate::app::{App, AppOptions};
 
@@ -110,9 +110,8 @@ const SOCKET_PATH_MAX: usize = 107;
 
 fn unusable(what: &str, path: &Path, error: &std::io::Error) -> PlaceError {
     PlaceError::Unusable(format!(
-        "cannot {what} {}: {error}; give a directory that {} may write with --data-dir",
-        path.display(),
-        os_user()
+        "cannot {what} {}: {error}; give a directory that this user may write with --data-dir",
+        path.display()
     ))
 }
 
@@ -145,7 +144,12 @@ impl Holder {
     #[must_use]
     pub fn describe(&self) -> String {
         let address = self.address.as_ref().map(|address| format!(", {address}"));
-        format!("`seriatim {}` (pid {}{})", self.command, self.pid, address.unwrap_or_default())
+        format!(
+            "`seriatim {}` (pid {}{})",
+            self.command,
+            self.pid,
+            address.unwrap_or_default()
+        )
     }
 }
 
@@ -176,7 +180,8 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(unusable("lock", &path, &error)),
         }
         let mut lock = Self { file };
-        lock.say(holder).map_err(|error| unusable("write the lock", &path, &error))?;
+        lock.say(holder)
+            .map_err(|error| unusable("write the lock", &path, &error))?;
         Ok(Some(lock))
     }
 
@@ -312,7 +317,9 @@ pub fn os_user() -> String {
 /// The operating-system user of this id, as an actor names him.
 #[must_use]
 pub fn os_user_of(uid: u32) -> String {
-    let name = std::fs::read_to_string("/etc/passwd").ok().and_then(|users| name_of(&users, uid));
+    let name = std::fs::read_to_string("/etc/passwd")
+        .ok()
+        .and_then(|users| name_of(&users, uid));
     format!("os:{}", name.unwrap_or_else(|| uid.to_string()))
 }
 
@@ -443,7 +450,11 @@ mod tests {
         let mut lock = Lock::take(&place, &Holder::this("serve")).unwrap().unwrap();
         assert!(Lock::take(&place, &Holder::this("issue")).unwrap().is_none());
         let address = Some("http://127.0.0.1:1".to_string());
-        lock.say(&Holder { address, ..Holder::this("serve") }).unwrap();
+        lock.say(&Holder {
+            address,
+            ..Holder::this("serve")
+        })
+        .unwrap();
         let found = holder(&place).unwrap();
         assert_eq!(found.command, "serve");
         assert_eq!(found.address.as_deref(), Some("http://127.0.0.1:1"));
@@ -453,7 +464,9 @@ mod tests {
 
     #[test]
     fn two_names_of_one_database_have_one_lock() {
-        let place = Place { database: PathBuf::from("orders.db") };
+        let place = Place {
+            database: PathBuf::from("orders.db"),
+        };
         assert_eq!(place.lock(), PathBuf::from("orders.lock"));
         assert_eq!(place.directory(), Path::new("."));
     }
@@ -470,7 +483,10 @@ mod tests {
 
     #[test]
     fn a_user_is_named_by_the_password_file() {
-        assert_eq!(name_of("root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/:", 1000).as_deref(), Some("ann"));
+        assert_eq!(
+            name_of("root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/:", 1000).as_deref(),
+            Some("ann")
+        );
         assert_eq!(name_of("root:x:0:0:root:/root:/bin/sh", 7), None);
     }
 

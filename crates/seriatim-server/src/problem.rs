@@ -10,8 +10,8 @@ use axum::body::Body as Bytes;
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use seriatim::{Entry, Failure, Kind, Refusal, StoreError, Timestamp};
 use serde::Serialize;
+use seriatim::{Entry, Failure, Kind, Refusal, StoreError, Timestamp};
 use utoipa::openapi::response::Response as Described;
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{ToResponse, ToSchema};
@@ -303,7 +303,10 @@ pub async fn method_not_allowed() -> Problem {
 
 /// The problem of a path that does not exist.
 pub async fn unknown_route() -> Problem {
-    Problem::not_found("unknown_route", "there is nothing at this path; /openapi.json lists what there is")
+    Problem::not_found(
+        "unknown_route",
+        "there is nothing at this path; /openapi.json lists what there is",
+    )
 }
 
 /// Headers that the router set on an answer that is a problem.
@@ -320,7 +323,10 @@ impl<'r> ToResponse<'r> for Refused {
     fn response() -> (&'r str, RefOr<Described>) {
         let described = ResponseBuilder::new()
             .description("A refusal or a failure: what is wrong, what happened, and what to do")
-            .content("application/problem+json", Content::new(Some(Ref::from_schema_name("Problem"))))
+            .content(
+                "application/problem+json",
+                Content::new(Some(Ref::from_schema_name("Problem"))),
+            )
             .build();
         ("Problem", RefOr::T(described))
     }

@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
 
-use crate::app::App;
+use crate::app::{App, Limits};
 use crate::auth::Local;
 use crate::routes::router;
 
@@ -52,13 +52,9 @@ impl Default for ServeOptions {
     }
 }
 
-/// Within this the head of a request must have arrived; a connection may idle as long between two requests.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// The most bytes and fields that the head of a request may have.
 const HEAD_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 100;
-/// Beyond this, connections wait to be accepted.
-const CONNECTIONS_MAX: usize = 10_000;
 /// How often overdue reservations are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -100,7 +96,7 @@ pub async fn run_until(
     let cannot = || format!("cannot listen on {}", options.http_addr);
     let tcp = TcpListener::bind(options.http_addr).await.with_context(cannot)?;
     let unix = options.socket.as_deref().map(listen_unix).transpose()?;
-    let door = Door::new(router(app.clone()));
+    let door = Door::new(router(app.clone()), &app.options().limits);
     let sweeper = tokio::spawn(sweep(app.clone()));
     ready(tcp.local_addr()?);
 
@@ -134,12 +130,12 @@ struct Door {
 }
 
 impl Door {
-    fn new(router: Router) -> Self {
+    fn new(router: Router, limits: &Limits) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_WITHIN)
+            .header_read_timeout(limits.head_within)
             .max_buf_size(HEAD_MAX)
             .max_headers(HEADERS_MAX);
         builder
@@ -147,13 +143,13 @@ impl Door {
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
             .max_concurrent_streams(250)
-            .keep_alive_interval(HEAD_WITHIN)
-            .keep_alive_timeout(HEAD_WITHIN);
+            .keep_alive_interval(limits.head_within)
+            .keep_alive_timeout(limits.head_within);
         Self {
             router,
             builder,
             graceful: GracefulShutdown::new(),
-            room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            room: Arc::new(Semaphore::new(limits.connections_max)),
         }
     }
 
@@ -186,7 +182,10 @@ impl Door {
     /// Lets requests under way end; those that take too long are cut off, their commands are not.
     async fn drain(self, within: Duration) {
         if tokio::time::timeout(within, self.graceful.shutdown()).await.is_err() {
-            tracing::warn!(?within, "requests still under way were cut off; their commands are finished");
+            tracing::warn!(
+                ?within,
+                "requests still under way were cut off; their commands are finished"
+            );
         }
     }
 }
@@ -226,7 +225,9 @@ fn prompt(stream: TcpStream) -> TcpStream {
 }
 
 async fn accept_unix(door: &Door, listener: Option<&UnixListener>) {
-    let Some(listener) = listener else { return std::future::pending().await };
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
     loop {
         let room = door.room().await;
         match listener.accept().await {

@@ -20,8 +20,14 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_string()), SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_size".to_string()), SIZES)?
         .install_recorder()?;
-    describe_counter!("seriatim_http_requests_total", "Requests answered, by method, route and status");
-    describe_histogram!("seriatim_http_request_duration_seconds", "From request to answer, by route");
+    describe_counter!(
+        "seriatim_http_requests_total",
+        "Requests answered, by method, route and status"
+    );
+    describe_histogram!(
+        "seriatim_http_request_duration_seconds",
+        "From request to answer, by route"
+    );
     describe_gauge!("seriatim_queue_depth", "Commands that wait for a commit");
     describe_gauge!("seriatim_build_info", "1, with the version");
     Ok(handle)
@@ -69,8 +75,8 @@ fn status_class(status: StatusCode) -> &'static str {
         422 => "422",
         500 => "500",
         503 => "503",
-        100..=399 => "other",
-        400..=499 => "4xx",
-        _ => "5xx",
+        _ if status.is_client_error() => "4xx",
+        _ if status.is_server_error() => "5xx",
+        _ => "other",
     }
 }

@@ -75,9 +75,13 @@ impl Call {
     }
 
     fn into_request(self, authority: &str, key: Option<&str>) -> Result<Request<Full<Bytes>>, TransportError> {
-        let malformed = |error: &dyn std::fmt::Display| TransportError::Unusable(format!("cannot ask {authority}: {error}"));
+        let malformed =
+            |error: &dyn std::fmt::Display| TransportError::Unusable(format!("cannot ask {authority}: {error}"));
         let body = Bytes::from(self.body.unwrap_or_default());
-        let mut request = Request::builder().method(self.method).uri(self.path).header(HOST, authority);
+        let mut request = Request::builder()
+            .method(self.method)
+            .uri(self.path)
+            .header(HOST, authority);
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
@@ -208,7 +212,11 @@ impl Address {
         let base = base.trim_end_matches('/');
         Ok(Self::Tcp {
             authority: authority.to_string(),
-            base: if base.is_empty() { String::new() } else { format!("/{base}") },
+            base: if base.is_empty() {
+                String::new()
+            } else {
+                format!("/{base}")
+            },
         })
     }
 
@@ -275,19 +283,31 @@ impl Wire {
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, TransportError> {
         let (to, connected) = match &self.address {
             Address::Tcp { authority, .. } => {
-                let with_port = if has_port(authority) { authority.clone() } else { format!("{authority}:80") };
+                let with_port = if has_port(authority) {
+                    authority.clone()
+                } else {
+                    format!("{authority}:80")
+                };
                 let connecting = async { speak(TcpStream::connect(&with_port).await?).await };
-                (authority.clone(), tokio::time::timeout(CONNECT_WITHIN, connecting).await)
+                (
+                    authority.clone(),
+                    tokio::time::timeout(CONNECT_WITHIN, connecting).await,
+                )
             }
             Address::Socket(path) => {
                 let connecting = async { speak(UnixStream::connect(path).await?).await };
-                (path.display().to_string(), tokio::time::timeout(CONNECT_WITHIN, connecting).await)
+                (
+                    path.display().to_string(),
+                    tokio::time::timeout(CONNECT_WITHIN, connecting).await,
+                )
             }
         };
         match connected {
             Ok(Ok(sender)) => Ok(sender),
             Ok(Err(error)) => Err(TransportError::Unreachable(format!("cannot reach {to}: {error}"))),
-            Err(_) => Err(TransportError::Unreachable(format!("cannot reach {to} within {CONNECT_WITHIN:?}"))),
+            Err(_) => Err(TransportError::Unreachable(format!(
+                "cannot reach {to} within {CONNECT_WITHIN:?}"
+            ))),
         }
     }
 }
@@ -301,7 +321,9 @@ async fn speak<S>(stream: S) -> std::io::Result<SendRequest<Full<Bytes>>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(std::io::Error::other)?;
     // It ends when the sender is dropped; what goes wrong on it is told to the sender.
     tokio::spawn(connection);
     Ok(sender)
@@ -325,9 +347,15 @@ pub fn path(parts: &[&str]) -> String {
 /// A query from names and values; absent values are left out.
 #[must_use]
 pub fn query(pairs: &[(&str, Option<&str>)]) -> String {
-    let given = pairs.iter().filter_map(|(name, value)| Some(format!("{name}={}", escape((*value)?))));
+    let given = pairs
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", escape((*value)?))));
     let joined = given.collect::<Vec<_>>().join("&");
-    if joined.is_empty() { joined } else { format!("?{joined}") }
+    if joined.is_empty() {
+        joined
+    } else {
+        format!("?{joined}")
+    }
 }
 
 /// Percent-encodes everything but what RFC 3986 calls unreserved.
@@ -356,7 +384,10 @@ mod tests {
 
     #[test]
     fn a_server_is_an_http_url() {
-        assert_eq!(Address::of("http://127.0.0.1:8080/").unwrap(), tcp("127.0.0.1:8080", ""));
+        assert_eq!(
+            Address::of("http://127.0.0.1:8080/").unwrap(),
+            tcp("127.0.0.1:8080", "")
+        );
         assert_eq!(Address::of("http://numbers/api/").unwrap(), tcp("numbers", "/api"));
         for bad in ["https://x", "localhost:8080", "http://", "http://user:pw@host"] {
             assert!(matches!(Address::of(bad), Err(TransportError::Unusable(_))), "{bad}");

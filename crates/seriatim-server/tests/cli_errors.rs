@@ -23,21 +23,92 @@ fn desk_with_series() -> Desk {
 #[test]
 fn a_refusal_is_5_and_says_code_field_and_way_out() {
     let desk = desk_with_series();
-    check(&desk, &["issue", "invoce", "--key", "a"], expect![[]]);
-    check(&desk, &["issue", "invoice", "--key", "a", "--param", "branch=1"], expect![[]]);
-    check(&desk, &["issue", "invoice", "--key", "a", "--date", "2026-02-30"], expect![[]]);
-    check(&desk, &["show", "invoice", "INV-009"], expect![[]]);
-    check(&desk, &["series", "wipe", "invoice", "--yes"], expect![[]]);
+    check(
+        &desk,
+        &["issue", "invoce", "--key", "a"],
+        expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        error: there is no series invoce; define it first (`seriatim series create invoce …`)
+          code unknown_series, field /series; nothing was written; change the request
+        exit 5
+    "#]],
+    );
+    check(
+        &desk,
+        &["issue", "invoice", "--key", "a", "--param", "branch=1"],
+        expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        error: unknown param `branch`; this series declares none
+          code unknown_param, field /params/branch; nothing was written; change the request
+        exit 5
+    "#]],
+    );
+    check(
+        &desk,
+        &["issue", "invoice", "--key", "a", "--date", "2026-02-30"],
+        expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        error: `2026-02-30` is not a day of the calendar; write a date like 2026-03-31
+          code invalid_date, field /date; nothing was written; change the request
+        exit 5
+    "#]],
+    );
+    check(
+        &desk,
+        &["show", "invoice", "INV-009"],
+        expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        error: series invoice has no number INV-009 of tenant default; `seriatim list invoice` shows what there is
+          code unknown_entry; nothing was written; change the request
+        exit 5
+    "#]],
+    );
+    check(
+        &desk,
+        &["series", "wipe", "invoice", "--yes"],
+        expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        error: series invoice is not a test series; its numbers are kept for ever
+          code not_a_test_series, field /series; nothing was written; change the request
+        exit 5
+    "#]],
+    );
 }
 
 #[test]
 fn a_replay_with_other_params_or_of_a_voided_key_is_refused() {
     let desk = Desk::new();
-    desk.ok(&["series", "create", "order", "--format", "{branch}-{seq}", "--param", "branch=digits:2"]);
+    desk.ok(&[
+        "series",
+        "create",
+        "order",
+        "--format",
+        "{branch}-{seq}",
+        "--param",
+        "branch=digits:2",
+    ]);
     desk.ok(&["issue", "order", "--key", "a", "--param", "branch=1"]);
-    check(&desk, &["issue", "order", "--key", "a", "--param", "branch=2"], expect![[]]);
+    check(
+        &desk,
+        &["issue", "order", "--key", "a", "--param", "branch=2"],
+        expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        error: this key was used before with params branch=01, not branch=02, and got 01-1; use a key of its own for each document
+          code key_reused, field /key; nothing was written; change the request
+        exit 5
+    "#]],
+    );
     desk.ok(&["void", "order", "01-1", "--reason", "torn"]);
-    check(&desk, &["issue", "order", "--key", "a", "--param", "branch=1"], expect![[]]);
+    check(
+        &desk,
+        &["issue", "order", "--key", "a", "--param", "branch=1"],
+        expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        error: the key's number 01-1 is void (torn); use another key for a new document
+          code voided, field /key; nothing was written; change the request
+        exit 5
+    "#]],
+    );
 }
 
 #[test]
@@ -77,29 +148,89 @@ fn a_password_in_a_store_is_not_repeated() {
 fn a_document_that_is_no_json_says_where() {
     let desk = desk_with_series();
     desk.write("bad.json", "{\n  \"a\": 1,\n}");
-    check(&desk, &["issue", "invoice", "--key", "a", "--document", "bad.json"], expect![[]]);
+    check(
+        &desk,
+        &["issue", "invoice", "--key", "a", "--document", "bad.json"],
+        expect![[r#"
+        error: bad.json is not JSON: key must be a string at line 3 column 1
+        exit 2
+    "#]],
+    );
     assert_eq!(desk.ok(&["list"]), "");
 }
 
 #[test]
 fn a_bad_file_of_settings_is_2_with_line_and_column() {
     let desk = Desk::new();
-    desk.write("seriatim.toml", "# settings\ndeadline = \"2s\"\n  htp_addr = \"127.0.0.1:1\"\n");
-    check(&desk, &["list"], expect![[]]);
+    desk.write(
+        "seriatim.toml",
+        "# settings\ndeadline = \"2s\"\n  htp_addr = \"127.0.0.1:1\"\n",
+    );
+    check(
+        &desk,
+        &["list"],
+        expect![[r#"
+        error: seriatim.toml:3:3: unknown key `htp_addr`; there are admin_key, api_key, batch_max, data_dir, deadline, drain, env, http_addr, log, log_format, output, queue_max, server, shutdown_delay, store
+        exit 2
+    "#]],
+    );
     desk.write("seriatim.toml", "deadline = \n");
-    check(&desk, &["list"], expect![[]]);
-    check(&desk, &["list", "--config", "other.toml"], expect![[]]);
+    check(
+        &desk,
+        &["list"],
+        expect![[r#"
+        error: seriatim.toml:1:12: string values must be quoted, expected literal string
+        exit 2
+    "#]],
+    );
+    check(
+        &desk,
+        &["list", "--config", "other.toml"],
+        expect![[r#"
+        error: there is no configuration file other.toml
+        exit 2
+    "#]],
+    );
 }
 
 #[test]
 fn the_store_that_is_not_there_is_4_and_none_is_made() {
     let desk = Desk::new();
-    check(&desk, &["issue", "invoice", "--key", "a"], expect![[]]);
-    check(&desk, &["backup", "copy.db"], expect![[]]);
+    check(
+        &desk,
+        &["issue", "invoice", "--key", "a"],
+        expect![[r#"
+        error: there is no store ./seriatim-data/seriatim.db; make one with `seriatim init`, or say where it is with --data-dir
+        exit 4
+    "#]],
+    );
+    check(
+        &desk,
+        &["backup", "copy.db"],
+        expect![[r#"
+        error: there is no store ./seriatim-data/seriatim.db; say where it is with --data-dir
+        exit 4
+    "#]],
+    );
     assert_eq!(std::fs::read_dir(desk.path()).unwrap().count(), 0);
     let server = ["list", "--server", "http://127.0.0.1:1"];
-    check(&desk, &server, expect![[]]);
-    check(&desk, &["healthcheck", "--server", "http://127.0.0.1:1"], expect![[]]);
+    check(
+        &desk,
+        &server,
+        expect![[r#"
+        store http://127.0.0.1:1
+        error: cannot reach 127.0.0.1:1: Connection refused (os error 111)
+        exit 4
+    "#]],
+    );
+    check(
+        &desk,
+        &["healthcheck", "--server", "http://127.0.0.1:1"],
+        expect![[r#"
+        error: cannot reach 127.0.0.1:1: Connection refused (os error 111)
+        exit 4
+    "#]],
+    );
 }
 
 #[test]
@@ -107,7 +238,14 @@ fn production_makes_no_store_by_itself() {
     let desk = Desk::new();
     let production = [("SERIATIM_ENV", "production")];
     let ran = desk.run_with(&["serve", "--http-addr", "127.0.0.1:0"], &production);
-    check_ran(&desk, &ran, expect![[]]);
+    check_ran(
+        &desk,
+        &ran,
+        expect![[r#"
+        error: there is no store ./seriatim-data/seriatim.db, and in production none is made by itself: if this is the first start, run `seriatim init`; otherwise the volume is not mounted here
+        exit 4
+    "#]],
+    );
     let ran = desk.run_with(&["series", "create", "a", "--format", "{seq}"], &production);
     assert_eq!(ran.code, 4, "{ran:?}");
     assert_eq!(std::fs::read_dir(desk.path()).unwrap().count(), 0);
@@ -120,17 +258,39 @@ fn production_makes_no_store_by_itself() {
 fn a_data_directory_that_cannot_be_written_is_2() {
     let desk = Desk::new();
     desk.write("file", "");
-    check(&desk, &["init", "--data-dir", "file/below"], expect![[]]);
+    check(
+        &desk,
+        &["init", "--data-dir", "file/below"],
+        expect![[r#"
+        error: cannot make the data directory file/below: Not a directory (os error 20); give a directory that this user may write with --data-dir
+        exit 2
+    "#]],
+    );
     // Nobody can make a directory here, not even root.
-    check(&desk, &["serve", "--data-dir", "/proc/seriatim"], expect![[]]);
+    check(
+        &desk,
+        &["serve", "--data-dir", "/proc/seriatim"],
+        expect![[r#"
+        error: cannot make the data directory /proc/seriatim: No such file or directory (os error 2); give a directory that this user may write with --data-dir
+        exit 2
+    "#]],
+    );
 }
 
 #[test]
 fn a_database_that_is_not_ours_is_left_alone() {
     let desk = Desk::new();
-    let text = "somebody's letters, more than a hundred bytes of them, so that nobody can take this file for an empty one";
+    let text =
+        "somebody's letters, more than a hundred bytes of them, so that nobody can take this file for an empty one";
     let path = desk.write("letters.db", text);
-    check(&desk, &["list", "--store", "sqlite:letters.db"], expect![[]]);
+    check(
+        &desk,
+        &["list", "--store", "sqlite:letters.db"],
+        expect![[r#"
+        error: cannot open letters.db: not a Seriatim database (it is not a SQLite file); name another file
+        exit 2
+    "#]],
+    );
     assert_eq!(std::fs::read_to_string(path).unwrap(), text);
 }
 
@@ -138,9 +298,42 @@ fn a_database_that_is_not_ours_is_left_alone() {
 fn a_definition_is_refused_with_its_place() {
     let desk = Desk::new();
     let create = |arguments: &[&str]| desk.run(&[&["series", "create", "a", "--format"], arguments].concat());
-    check_ran(&desk, &create(&["INV-{yyyy}-{seq}"]), expect![[]]);
-    check_ran(&desk, &create(&["{year}-{seq}", "--reset", "fiscal-year:04-01"]), expect![[]]);
-    check_ran(&desk, &create(&["{seq:4}", "--reset", "daily"]), expect![[]]);
+    check_ran(
+        &desk,
+        &create(&["INV-{yyyy}-{seq}"]),
+        expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (created)
+        error: unknown token {yyyy}; did you mean {year}?
+          INV-{yyyy}-{seq}
+              ^^^^^^
+          code invalid_definition, field /format; nothing was written; change the request
+        exit 5
+    "#]],
+    );
+    check_ran(
+        &desk,
+        &create(&["{year}-{seq}", "--reset", "fiscal-year:04-01"]),
+        expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        error: {year} does not tell the fiscal year: a calendar year belongs to two of them, so numbers would repeat; use {fy}
+          {year}-{seq}
+          ^^^^^^
+          code invalid_definition, field /format; nothing was written; change the request
+        exit 5
+    "#]],
+    );
+    check_ran(
+        &desk,
+        &create(&["{seq:4}", "--reset", "daily"]),
+        expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        error: the count restarts each day but the number does not show which, so numbers would repeat; add {date} or set reset = "never"
+          {seq:4}
+          ^^^^^^^
+          code invalid_definition, field /format; nothing was written; change the request
+        exit 5
+    "#]],
+    );
     assert_eq!(desk.ok(&["series", "list"]), "");
 }
 
@@ -150,11 +343,51 @@ fn a_file_of_series_is_refused_with_line_column_and_place() {
     let file = "# numbers\n[[series]]\nname = \"order\"\nformat = \"{seq}\"\n\n[[series]]\nname   = \"invoice\"\n\
                 format = \"INV-{yyyy}-{seq}\"\n";
     desk.write("series.toml", file);
-    check(&desk, &["series", "apply", "series.toml", "--dry-run"], expect![[]]);
-    desk.write("series.toml", "[[series]]\nname = \"a\"\nformat = \"{seq}\"\nrest = \"daily\"\n");
-    check(&desk, &["series", "apply", "series.toml"], expect![[]]);
-    desk.write("series.toml", "[[series]]\nname = \"a\"\nformat = \"{seq}\"\ntime_zone = \"Mars/Olympus\"\n");
-    check(&desk, &["series", "apply", "series.toml"], expect![[]]);
+    check(
+        &desk,
+        &["series", "apply", "series.toml", "--dry-run"],
+        expect![[r#"
+        store none yet; checked against an empty one in memory
+        error: unknown token {yyyy}; did you mean {year}?
+          series.toml:8:15
+          format = "INV-{yyyy}-{seq}"
+                        ^^^^^^
+          code invalid_definition, field /format; nothing was written; change the request
+        order	version 1	would be created
+        exit 5
+    "#]],
+    );
+    desk.write(
+        "series.toml",
+        "[[series]]\nname = \"a\"\nformat = \"{seq}\"\nrest = \"daily\"\n",
+    );
+    check(
+        &desk,
+        &["series", "apply", "series.toml"],
+        expect![[r#"
+        error: series.toml:4:1: unknown field `rest`, expected one of `name`, `format`, `reset`, `time_zone`, `start`, `partition_by`, `params`, `gaps`, `overflow`, `limit`, `max_length`, `date_order`, `date_window`, `keys`, `replay`, `on_expiry`, `on_outage`, `test`, `replaces`
+          rest = "daily"
+          ^^^^
+        exit 2
+    "#]],
+    );
+    desk.write(
+        "series.toml",
+        "[[series]]\nname = \"a\"\nformat = \"{seq}\"\ntime_zone = \"Mars/Olympus\"\n",
+    );
+    check(
+        &desk,
+        &["series", "apply", "series.toml"],
+        expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (created)
+        error: unknown time zone `Mars/Olympus`; use an IANA name like Asia/Kolkata
+          series.toml:4:13
+          time_zone = "Mars/Olympus"
+                      ^^^^^^^^^^^^^^
+          code invalid_definition, field /time_zone; nothing was written; change the request
+        exit 5
+    "#]],
+    );
 }
 
 #[test]
@@ -162,8 +395,15 @@ fn two_servers_do_not_share_a_directory() {
     let desk = Desk::new();
     let server = desk.serve();
     let second = desk.run(&["serve", "--http-addr", "127.0.0.1:0"]);
-    let seen = second.seen().replace(&server.pid().to_string(), "PID").replace(&server.url, "URL");
-    expect![[]].assert_eq(&seen);
+    let seen = second
+        .seen()
+        .replace(&server.pid().to_string(), "PID")
+        .replace(&server.url, "URL");
+    expect![[r#"
+        error: ./seriatim-data is in use by `seriatim serve` (pid PID, URL); stop it, or give another --data-dir
+        exit 4
+    "#]]
+    .assert_eq(&seen);
     server.kill();
     // A lock dies with its process, however it dies.
     let third = desk.serve();
@@ -183,7 +423,10 @@ fn a_check_that_finds_something_is_3() {
     let ran = desk.run(&["verify", "--checkpoint", "checkpoint.json"]);
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.stdout.starts_with("error\t"), "{ran:?}");
-    desk.write("checkpoint.json", &checkpoint.replace("\"last_seq\": 1", "\"last_seq\": 2"));
+    desk.write(
+        "checkpoint.json",
+        &checkpoint.replace("\"last_seq\": 1", "\"last_seq\": 2"),
+    );
     let changed = desk.run(&["verify", "--checkpoint", "checkpoint.json"]);
     assert_eq!(changed.code, 5, "{changed:?}");
     assert!(changed.stderr.contains("checkpoint_changed"), "{changed:?}");
@@ -207,13 +450,46 @@ fn a_restore_never_overwrites() {
     let desk = desk_with_series();
     desk.ok(&["issue", "invoice", "--key", "a"]);
     desk.ok(&["backup", "copy.db"]);
-    check(&desk, &["backup", "copy.db"], expect![[]]);
-    check(&desk, &["restore", "copy.db"], expect![[]]);
-    desk.write("letters.txt", "not a backup but something else that is long enough to be looked at by anybody who wants to, really");
+    check(
+        &desk,
+        &["backup", "copy.db"],
+        expect![[r#"
+        error: copy.db is there already; name a new file
+        exit 2
+    "#]],
+    );
+    check(
+        &desk,
+        &["restore", "copy.db"],
+        expect![[r#"
+        error: ./seriatim-data/seriatim.db is there already and is not overwritten; give an empty --data-dir, or move the old one away
+        exit 2
+    "#]],
+    );
+    desk.write(
+        "letters.txt",
+        "not a backup but something else that is long enough to be looked at by anybody who wants to, really",
+    );
     let ran = desk.run(&["restore", "letters.txt", "--data-dir", "elsewhere"]);
     assert_eq!(ran.code, 2, "{ran:?}");
     // The place is as empty as before.
-    check(&desk, &["restore", "copy.db", "--data-dir", "elsewhere"], expect![[]]);
-    assert_eq!(desk.ok(&["issue", "invoice", "--key", "a", "--data-dir", "elsewhere"]), "INV-001\n");
-    assert_eq!(desk.ok(&["issue", "invoice", "--key", "b", "--data-dir", "elsewhere"]), "INV-002\n");
+    check(
+        &desk,
+        &["restore", "copy.db", "--data-dir", "elsewhere"],
+        expect![[r#"
+        store sqlite elsewhere/seriatim.db (restored)
+        numbers handed out after this backup are not in it. Before anything is issued, take each counter above the last number that is on a document:
+          seriatim advance SERIES --to SEQ --reason 'restored from backup'
+        invoice default all	1
+        exit 0
+    "#]],
+    );
+    assert_eq!(
+        desk.ok(&["issue", "invoice", "--key", "a", "--data-dir", "elsewhere"]),
+        "INV-001\n"
+    );
+    assert_eq!(
+        desk.ok(&["issue", "invoice", "--key", "b", "--data-dir", "elsewhere"]),
+        "INV-002\n"
+    );
 }

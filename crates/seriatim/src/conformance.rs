@@ -8,6 +8,9 @@
 //! This module must never know the inside of a store: it asks through [`Store`](crate::Store) and
 //! [`Reads`](crate::Reads) only. A case that fails panics with what it found.
 
+// A decision that asks for more answers with a Footprint: once a batch, and it is taken apart at once.
+#![allow(clippy::result_large_err)]
+
 mod cases;
 pub mod history;
 mod layer;

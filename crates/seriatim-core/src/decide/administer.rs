@@ -10,6 +10,7 @@ use super::Halt;
 use super::answer::Answer;
 use super::changes::{Change, Closure, ClosureCounter};
 use super::draft::Draft;
+use super::issue::refuse_replaced;
 use super::snapshot::PeriodRef;
 use crate::access::{ApiKey, ApiScope};
 use crate::counter::{Counter, CounterKey};
@@ -219,6 +220,7 @@ impl Draft<'_> {
     ) -> Result<Answer, Halt> {
         let series = self.series(name)?;
         self.access().require_on(ApiScope::Admin, &series, tenant)?;
+        refuse_replaced(&series)?;
         let partition = partition_of(&series, params)?;
         let period = match period {
             Some(text) => series.reset.period(text)?,

@@ -68,7 +68,6 @@ impl Draft<'_> {
         seq: u64,
         material: &Material,
     ) -> Result<Arc<crate::entry::Entry>, Halt> {
-        refuse_replaced(series)?;
         let period = series.reset.period_of(adopt.date);
         self.require_open(&series.name, &adopt.tenant, &period, "/date")?;
         let key = Arc::new(CounterKey {
@@ -86,6 +85,7 @@ impl Draft<'_> {
             })?;
         let place = Arc::make_mut(&mut counter);
         if seq > place.last_seq {
+            refuse_replaced(series)?;
             if let (DateOrder::Required, Some(last)) = (series.date_order, place.last_date)
                 && adopt.date < last
             {

@@ -103,7 +103,9 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Widened { number, width } => write!(f, "{number} has more than the {width} digits of its format"),
-            Self::NearLimit { left } => write!(f, "{left} numbers are left before the limit or the width of the format"),
+            Self::NearLimit { left } => {
+                write!(f, "{left} numbers are left before the limit or the width of the format")
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Taking the next number: issue, reserve, and what a retry hears.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -8,7 +9,7 @@ use alloc::vec::Vec;
 use super::Halt;
 use super::answer::{Answer, EntriesAnswer, Taken, Warning};
 use super::draft::Draft;
-use super::snapshot::{KeyBinding, KeyRef};
+use super::snapshot::{Footprint, KeyBinding, KeyRef};
 use crate::access::ApiScope;
 use crate::command::{Take, check_count};
 use crate::counter::{Counter, CounterKey};
@@ -52,12 +53,21 @@ impl Draft<'_> {
         check_count("items", items.len())?;
         let series = self.series(name)?;
         let mut taken = Vec::with_capacity(items.len());
+        let mut unloaded = Footprint::default();
         for (i, take) in items.iter().enumerate() {
-            let inside = |halt| match halt {
-                Halt::Refused(refusal) => Halt::Refused(refusal.inside(&format!("/items/{i}"))),
-                Halt::Unloaded(need) => Halt::Unloaded(need),
-            };
-            taken.extend(self.take(&series, take, Origin::Issue, None, 1).map_err(inside)?);
+            match self.take(&series, take, Origin::Issue, None, 1) {
+                Ok(numbers) => taken.extend(numbers),
+                // Go on: what the other items need is loaded in the same round trip.
+                Err(Halt::Unloaded(need)) => unloaded.merge(*need),
+                Err(Halt::Refused(refusal)) if unloaded.is_empty() => {
+                    return Err(refusal.inside(&format!("/items/{i}")).into());
+                }
+                // An item before it may be refused as well, once it is loaded.
+                Err(Halt::Refused(_)) => break,
+            }
+        }
+        if !unloaded.is_empty() {
+            return Err(Halt::Unloaded(Box::new(unloaded)));
         }
         Ok(Answer::Entries(self.answer(series, taken)))
     }
@@ -311,30 +321,43 @@ impl Draft<'_> {
         }
         let mut line = self.before(series)?;
         while let Some(old) = line {
-            if let Some((params, period, seq)) = old.read(number, tenant) {
-                let counter = CounterKey {
-                    series: old.name.clone(),
-                    tenant: tenant.clone(),
-                    partition: params.only(&old.partition_by),
-                    period,
-                };
-                let id = EntryId {
-                    counter: counter.id(),
-                    seq,
-                };
-                if let Some(entry) = self.entry_if_any(id)?
-                    && *entry.number == *number
-                {
-                    let message = format!(
-                        "{number} was already issued in series {}, which this one replaces; advance the counter past it",
-                        old.name
-                    );
-                    return Err(Refusal::new(Code::NumberExists, message).about([entry]).into());
-                }
-            }
+            self.refuse_taken_before(&old, tenant, number)?;
             line = self.before(&old)?;
         }
         Ok(())
+    }
+
+    /// An old series takes no numbers any more, so its counters tell which ones it took or passed over: they are
+    /// looked at first, for an entry would have to be loaded for each number.
+    fn refuse_taken_before(&self, old: &Series, tenant: &Tenant, number: &str) -> Result<(), Halt> {
+        let Some((params, period, seq)) = old.read(number, tenant) else {
+            return Ok(());
+        };
+        let key = Arc::new(CounterKey {
+            series: old.name.clone(),
+            tenant: tenant.clone(),
+            partition: params.only(&old.partition_by),
+            period,
+        });
+        let counter = self.counter(&key)?;
+        let Some(counter) = counter.filter(|counter| (counter.first_seq..=counter.last_seq).contains(&seq)) else {
+            return Ok(());
+        };
+        let what = match self.entry_if_any(EntryId {
+            counter: counter.id,
+            seq,
+        })? {
+            // A param that does not split the count made it another number.
+            Some(entry) if *entry.number != *number => return Ok(()),
+            Some(entry) => (Some(entry), "issued"),
+            None => (None, "passed over"),
+        };
+        let (entry, what) = what;
+        let message = format!(
+            "{number} was already {what} in series {}, which this one replaces; advance the counter past it",
+            old.name
+        );
+        Err(Refusal::new(Code::NumberExists, message).about(entry).into())
     }
 
     /// Writes the entry and its event; the caller moved the counter's seq already.
@@ -417,7 +440,7 @@ impl Material {
     }
 }
 
-/// What replaces a series shares its uniqueness by looking back; so the old one takes no number any more.
+/// What replaces a series shares its uniqueness by looking at the old counters; so these stand still.
 pub(super) fn refuse_replaced(series: &Series) -> Result<(), Refusal> {
     match &series.replaced_by {
         None => Ok(()),

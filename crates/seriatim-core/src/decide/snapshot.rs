@@ -294,7 +294,7 @@ impl Snapshot {
             .filter(|(key, _)| key.series == *series)
             .filter_map(|(_, counter)| counter.take().map(|counter| counter.id))
             .collect();
-        for (_, entry) in &mut self.entries {
+        for entry in self.entries.values_mut() {
             if entry.as_ref().is_some_and(|entry| entry.counter.series == *series) {
                 *entry = None;
             }

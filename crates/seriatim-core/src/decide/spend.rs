@@ -105,7 +105,12 @@ impl Draft<'_> {
         if entry.state == State::Voided {
             return Err(void_already(&entry, Code::AlreadyVoided));
         }
-        self.require_open(&entry.counter.series, &entry.counter.tenant, &entry.counter.period, "/id")?;
+        self.require_open(
+            &entry.counter.series,
+            &entry.counter.tenant,
+            &entry.counter.period,
+            "/id",
+        )?;
         let replacement = if void.reissue {
             Some(self.reissue(&series, &entry)?)
         } else {

@@ -52,14 +52,20 @@ pub fn ledger(page: Expect) -> World {
 impl Ledger {
     /// A ledger that shows refusals with their words.
     pub fn with_words() -> Self {
-        Self { with_words: true, ..Self::default() }
+        Self {
+            with_words: true,
+            ..Self::default()
+        }
     }
 
     /// Runs every line of a page and compares the page; the world must be in order afterwards.
     pub fn run(&mut self, page: Expect) {
         let answered: Vec<String> = page.data().lines().skip(1).map(|line| self.line(line.trim())).collect();
         // The last line is the indentation of the closing quotes.
-        let answered = answered[..answered.len() - 1].iter().map(|line| format!("{line}\n")).collect::<String>();
+        let answered = answered[..answered.len() - 1]
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect::<String>();
         page.assert_eq(&answered);
         self.world.verify();
     }
@@ -95,12 +101,23 @@ impl Ledger {
 
     fn become_somebody(&mut self, rest: &[String]) {
         let given: BTreeMap<&str, &str> = settings(rest).into_iter().collect();
-        let list = |name: &str| given.get(name).into_iter().flat_map(|list| list.split(',').filter(|part| !part.is_empty()));
+        let list = |name: &str| {
+            given
+                .get(name)
+                .into_iter()
+                .flat_map(|list| list.split(',').filter(|part| !part.is_empty()))
+        };
         self.actor = Actor::parse(&rest[0]).expect("an actor");
         self.access = Access {
-            scopes: list("scopes").map(|scope| ApiScope::parse(scope).expect("a scope")).collect(),
-            tenants: list("tenants").map(|tenant| Tenant::parse(tenant).expect("a tenant")).collect(),
-            series: list("series").map(|series| SeriesName::parse(series).expect("a series")).collect(),
+            scopes: list("scopes")
+                .map(|scope| ApiScope::parse(scope).expect("a scope"))
+                .collect(),
+            tenants: list("tenants")
+                .map(|tenant| Tenant::parse(tenant).expect("a tenant"))
+                .collect(),
+            series: list("series")
+                .map(|series| SeriesName::parse(series).expect("a series"))
+                .collect(),
             test_only: rest.contains(&"test".to_string()),
         };
         if given.is_empty() && !self.access.test_only {
@@ -172,13 +189,27 @@ impl Ledger {
         let document = || get("doc").map(Document::parse).transpose();
         Ok(match verb.as_str() {
             "issue" => match get("count") {
-                Some(times) => Command::IssueCount { series: name(rest)?, take: take(&given)?, count: count(times) },
-                None => Command::Issue { series: name(rest)?, take: take(&given)? },
+                Some(times) => Command::IssueCount {
+                    series: name(rest)?,
+                    take: take(&given)?,
+                    count: count(times),
+                },
+                None => Command::Issue {
+                    series: name(rest)?,
+                    take: take(&given)?,
+                },
             },
-            "items" => Command::IssueItems { series: name(rest)?, items: items(&rest[1..])? },
+            "items" => Command::IssueItems {
+                series: name(rest)?,
+                items: items(&rest[1..])?,
+            },
             "preview" => {
                 let count = get("count").map_or(1, count);
-                Command::Preview { series: name(rest)?, take: take(&given)?, count }
+                Command::Preview {
+                    series: name(rest)?,
+                    take: take(&given)?,
+                    count,
+                }
             }
             "reserve" => Command::Reserve {
                 series: name(rest)?,
@@ -186,15 +217,43 @@ impl Ledger {
                 ttl: Ttl::parse(get("ttl").unwrap_or("1h"))?,
             },
             "adopt" => {
-                let Take { key, tenant, document, reference, date, .. } = take(&given)?;
+                let Take {
+                    key,
+                    tenant,
+                    document,
+                    reference,
+                    date,
+                    ..
+                } = take(&given)?;
                 let date = date.unwrap_or_else(|| super::date("2026-03-02"));
-                let adopt = Adopt { number: rest[1].clone(), date, tenant, key, document, reference };
-                Command::Adopt { series: name(rest)?, adopt }
+                let adopt = Adopt {
+                    number: rest[1].clone(),
+                    date,
+                    tenant,
+                    key,
+                    document,
+                    reference,
+                };
+                Command::Adopt {
+                    series: name(rest)?,
+                    adopt,
+                }
             }
-            "confirm" => Command::Confirm { entry: self.id(&rest[0], &given)?, document: document()? },
-            "release" => Command::Release { entry: self.id(&rest[0], &given)?, reason: reason()? },
-            "expire" => Command::Expire { entry: self.id(&rest[0], &given)? },
-            "redact" => Command::Redact { entry: self.id(&rest[0], &given)?, reason: reason()? },
+            "confirm" => Command::Confirm {
+                entry: self.id(&rest[0], &given)?,
+                document: document()?,
+            },
+            "release" => Command::Release {
+                entry: self.id(&rest[0], &given)?,
+                reason: reason()?,
+            },
+            "expire" => Command::Expire {
+                entry: self.id(&rest[0], &given)?,
+            },
+            "redact" => Command::Redact {
+                entry: self.id(&rest[0], &given)?,
+                reason: reason()?,
+            },
             "void" => Command::Void(Void {
                 entry: self.id(&rest[0], &given)?,
                 reason_code: VoidReason::parse(get("code").unwrap_or("other"))?,
@@ -205,7 +264,10 @@ impl Ledger {
                 let words = given.iter().copied().filter(|(name, _)| *name != "if");
                 let series = Series::define(name(rest)?, &spec_of(words), &BundledZones)?;
                 let if_version = get("if").map(|version| version.parse().expect("a version"));
-                Command::Define { series: Box::new(series), if_version }
+                Command::Define {
+                    series: Box::new(series),
+                    if_version,
+                }
             }
             "close" => Command::Close {
                 series: name(rest)?,
@@ -245,7 +307,10 @@ impl Ledger {
     }
 
     fn find(&self, number: &str, given: &[(&str, &str)]) -> &Entry {
-        let tenant = given.iter().find(|(name, _)| *name == "tenant").map(|(_, tenant)| *tenant);
+        let tenant = given
+            .iter()
+            .find(|(name, _)| *name == "tenant")
+            .map(|(_, tenant)| *tenant);
         let fits = |entry: &&std::sync::Arc<Entry>| {
             *entry.number == *number && tenant.is_none_or(|tenant| *entry.counter.tenant == *tenant)
         };
@@ -265,9 +330,17 @@ impl Ledger {
     }
 
     fn counters(&self, series: &str) -> String {
-        let counters = self.world.counters.values().filter(|counter| *counter.key.series == *series);
+        let counters = self
+            .world
+            .counters
+            .values()
+            .filter(|counter| *counter.key.series == *series);
         let lines: Vec<String> = counters.map(|counter| self.counter(counter)).collect();
-        if lines.is_empty() { "none".into() } else { lines.join(" | ") }
+        if lines.is_empty() {
+            "none".into()
+        } else {
+            lines.join(" | ")
+        }
     }
 
     fn counter(&self, counter: &Counter) -> String {
@@ -310,11 +383,16 @@ fn take(given: &[(&str, &str)]) -> Result<Take, Refusal> {
 
 /// `/ key=a / key=b branch=7`
 fn items(rest: &[String]) -> Result<Vec<Take>, Refusal> {
-    rest.split(|word| word == "/").filter(|item| !item.is_empty()).map(|item| take(&settings(item))).collect()
+    rest.split(|word| word == "/")
+        .filter(|item| !item.is_empty())
+        .map(|item| take(&settings(item)))
+        .collect()
 }
 
 fn params<'a>(given: impl Iterator<Item = &'a (&'a str, &'a str)>) -> BTreeMap<String, String> {
-    given.map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect()
+    given
+        .map(|(name, value)| ((*name).to_string(), (*value).to_string()))
+        .collect()
 }
 
 fn show_answer(answer: &Answer) -> String {
@@ -331,7 +409,11 @@ fn show_answer(answer: &Answer) -> String {
                 let counts = counter.counts;
                 format!(
                     " [{}{}..{} issued {} voided {} missing {}]",
-                    if counter.partition.is_empty() { String::new() } else { format!("{} ", counter.partition) },
+                    if counter.partition.is_empty() {
+                        String::new()
+                    } else {
+                        format!("{} ", counter.partition)
+                    },
                     counter.first_seq,
                     counter.last_seq,
                     counts.issued,
@@ -342,7 +424,10 @@ fn show_answer(answer: &Answer) -> String {
             format!("{} {what}{}", closure.at.period, counters.collect::<String>())
         }
         Answer::Advanced { counter, missing } => {
-            format!("{} at {}, {}..{} missing", counter.key.period, counter.last_seq, missing.first, missing.last)
+            format!(
+                "{} at {}, {}..{} missing",
+                counter.key.period, counter.last_seq, missing.first, missing.last
+            )
         }
         Answer::Wiped(series) => format!("{series} is empty"),
         Answer::ApiKey(key) if key.revoked_at.is_some() => format!("key {} revoked", key.id),
@@ -390,7 +475,10 @@ fn show(entry: &Entry) -> String {
     add("key", entry.key.as_ref().map(ToString::to_string));
     add("params", (!entry.params.is_empty()).then(|| entry.params.to_string()));
     add("ref", entry.reference.as_ref().map(ToString::to_string));
-    add("doc", entry.document.as_ref().map(|document| document.as_str().to_string()));
+    add(
+        "doc",
+        entry.document.as_ref().map(|document| document.as_str().to_string()),
+    );
     add("redacted", entry.is_redacted().then(|| "yes".into()));
     add("expires", entry.expires_at.map(|at| at.to_string()));
     add("reason_code", entry.reason_code.as_ref().map(ToString::to_string));

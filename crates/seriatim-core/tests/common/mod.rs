@@ -69,9 +69,15 @@ pub fn spec_of<'a>(words: impl IntoIterator<Item = (&'a str, &'a str)>) -> Serie
             "test" => spec.test = value == "true",
             "replaces" => spec.replaces = text(value),
             _ => {
-                let name = name.strip_prefix("params.").unwrap_or_else(|| panic!("no setting {name}"));
+                let name = name
+                    .strip_prefix("params.")
+                    .unwrap_or_else(|| panic!("no setting {name}"));
                 let (kind, rest) = value.split_once(':').unwrap_or((value, ""));
-                let values = rest.split('|').filter(|value| !value.is_empty()).map(str::to_string).collect();
+                let values = rest
+                    .split('|')
+                    .filter(|value| !value.is_empty())
+                    .map(str::to_string)
+                    .collect();
                 spec.params.insert(name.to_string(), (kind.to_string(), values));
             }
         }

@@ -11,6 +11,9 @@ use seriatim_core::{
 
 use super::at;
 
+/// A decision asks for what it must see in a few rounds: each is a round trip under locks.
+const ROUNDS_MAX: usize = 12;
+
 pub struct World {
     pub now: Timestamp,
     pub series: BTreeMap<SeriesName, Arc<Series>>,
@@ -56,7 +59,7 @@ impl World {
     }
 
     fn decide_from(&self, mut footprint: Footprint, requests: &[Request]) -> Batch {
-        for _ in 0..100 {
+        for _ in 0..ROUNDS_MAX {
             match decide_all(self.load(&footprint), requests, self.now) {
                 Ok(batch) => return batch,
                 Err(more) => {
@@ -66,7 +69,7 @@ impl World {
                 }
             }
         }
-        panic!("still not loaded after 100 rounds: {footprint:?}")
+        panic!("still not loaded after {ROUNDS_MAX} rounds: {footprint:?}")
     }
 
     fn load(&self, footprint: &Footprint) -> Snapshot {
@@ -76,7 +79,8 @@ impl World {
         }
         for name in &footprint.heights {
             let counters = self.counters.values().filter(|counter| counter.key.series == *name);
-            held.heights.insert(name.clone(), counters.map(|counter| counter.last_seq).max());
+            held.heights
+                .insert(name.clone(), counters.map(|counter| counter.last_seq).max());
         }
         for key in &footprint.counters {
             held.counters.insert(key.clone(), self.counters.get(key).cloned());
@@ -102,7 +106,10 @@ impl World {
         }
         for id in &footprint.missing {
             let runs = self.missing.range((id.counter, 0)..=(id.counter, id.seq));
-            held.missing.extend(runs.filter(|(_, run)| run.last >= id.seq).map(|(at, run)| (*at, run.clone())));
+            held.missing.extend(
+                runs.filter(|(_, run)| run.last >= id.seq)
+                    .map(|(at, run)| (*at, run.clone())),
+            );
             held.missing_asked.insert(*id);
         }
         for period in &footprint.closures {
@@ -122,13 +129,22 @@ impl World {
             Chain::Counter(id) => Chain::counter_genesis(&self.counter_of(id).key),
         };
         match self.events.get(&chain).and_then(|events| events.last()) {
-            Some(event) => ChainHead { length: event.position, head: event.hash },
-            None => ChainHead { length: 0, head: genesis },
+            Some(event) => ChainHead {
+                length: event.position,
+                head: event.hash,
+            },
+            None => ChainHead {
+                length: 0,
+                head: genesis,
+            },
         }
     }
 
     fn counter_of(&self, id: CounterId) -> &Arc<Counter> {
-        self.counters.values().find(|counter| counter.id == id).expect("the counter of a chain")
+        self.counters
+            .values()
+            .find(|counter| counter.id == id)
+            .expect("the counter of a chain")
     }
 
     fn write(&mut self, changes: &Changes) {
@@ -193,7 +209,8 @@ impl World {
         self.closures.retain(|period, _| period.series != *series);
         self.entries.retain(|id, _| !ids.contains(&id.counter));
         self.missing.retain(|(id, _), _| !ids.contains(id));
-        self.events.retain(|chain, _| !matches!(chain, Chain::Counter(id) if ids.contains(id)));
+        self.events
+            .retain(|chain, _| !matches!(chain, Chain::Counter(id) if ids.contains(id)));
     }
 
     /// The events that speak of this entry, in their order.
@@ -238,11 +255,20 @@ impl World {
     fn verify_counter(&self, counter: &Counter) {
         assert!(counter.is_accounted(), "{counter:?}");
         assert_eq!(counter.key.id(), counter.id);
-        let of_counter = |seq| EntryId { counter: counter.id, seq };
-        let entries: Vec<&Arc<Entry>> =
-            self.entries.range(of_counter(0)..=of_counter(u64::MAX)).map(|(_, entry)| entry).collect();
-        let runs: Vec<&Missing> =
-            self.missing.range((counter.id, 0)..=(counter.id, u64::MAX)).map(|(_, run)| run).collect();
+        let of_counter = |seq| EntryId {
+            counter: counter.id,
+            seq,
+        };
+        let entries: Vec<&Arc<Entry>> = self
+            .entries
+            .range(of_counter(0)..=of_counter(u64::MAX))
+            .map(|(_, entry)| entry)
+            .collect();
+        let runs: Vec<&Missing> = self
+            .missing
+            .range((counter.id, 0)..=(counter.id, u64::MAX))
+            .map(|(_, run)| run)
+            .collect();
         let in_state = |state| entries.iter().filter(|entry| entry.state == state).count() as u64;
         let counts = Counts {
             issued: in_state(State::Issued),
@@ -260,7 +286,12 @@ impl World {
             next = last + 1;
         }
         assert_eq!(next, counter.last_seq + 1, "{}", counter.key);
-        assert_eq!(counter.last_date, entries.iter().map(|entry| entry.date).max(), "{}", counter.key);
+        assert_eq!(
+            counter.last_date,
+            entries.iter().map(|entry| entry.date).max(),
+            "{}",
+            counter.key
+        );
     }
 
     fn verify_entry(&self, entry: &Arc<Entry>) {
@@ -273,9 +304,20 @@ impl World {
         // What compare_entry leaves to counting.
         let count = |kind| events.iter().filter(|event| event.kind == kind).count();
         let reserved = entry.origin == Origin::Reserve;
-        assert_eq!(count(EventKind::Confirmed), usize::from(reserved && entry.issued_at.is_some()), "{entry:#?}");
-        assert_eq!(count(EventKind::Redacted), usize::from(entry.is_redacted()), "{entry:#?}");
-        let spent = [EventKind::Voided, EventKind::Released, EventKind::Expired].map(count).iter().sum::<usize>();
+        assert_eq!(
+            count(EventKind::Confirmed),
+            usize::from(reserved && entry.issued_at.is_some()),
+            "{entry:#?}"
+        );
+        assert_eq!(
+            count(EventKind::Redacted),
+            usize::from(entry.is_redacted()),
+            "{entry:#?}"
+        );
+        let spent = [EventKind::Voided, EventKind::Released, EventKind::Expired]
+            .map(count)
+            .iter()
+            .sum::<usize>();
         assert_eq!(spent, usize::from(entry.state == State::Voided), "{entry:#?}");
         // Both ends of a link know each other.
         if let Some(other) = entry.replaces {
@@ -287,7 +329,10 @@ impl World {
         // The number says where it stands.
         let series = &self.series[&entry.counter.series];
         let (params, period, seq) = series.read(&entry.number, &entry.counter.tenant).expect("readable");
-        assert_eq!((&params, &period, seq), (&entry.params, &entry.counter.period, entry.id.seq));
+        assert_eq!(
+            (&params, &period, seq),
+            (&entry.params, &entry.counter.period, entry.id.seq)
+        );
     }
 
     /// P1: no number twice within a tenant and a series, with all that it replaces.
@@ -315,7 +360,10 @@ impl World {
             for id in binding.entries() {
                 let entry = &self.entries[&id];
                 assert_eq!(entry.key.as_ref(), Some(&key.key));
-                assert_eq!((&entry.counter.series, &entry.counter.tenant), (&key.series, &key.tenant));
+                assert_eq!(
+                    (&entry.counter.series, &entry.counter.tenant),
+                    (&key.series, &key.tenant)
+                );
                 assert!(bound.insert(id), "two keys stand for {}", entry.number);
             }
         }

@@ -106,6 +106,9 @@ impl Configuration {
 }
 
 fn show(context: &Context) {
-    let rows = context.config.shown().map(|(name, text, source)| vec![name.to_string(), text.to_string(), source]);
+    let rows = context
+        .config
+        .shown()
+        .map(|(name, text, source)| vec![name.to_string(), text.to_string(), source]);
     context.output.table(&["setting", "value", "from"], rows.collect());
 }

@@ -44,7 +44,9 @@ fn read_checkpoint(file: Option<&str>) -> Result<Option<Box<RawValue>>, Failed> 
     let Some(file) = file else { return Ok(None) };
     let text = read_text(file)?;
     let checkpoint = RawValue::from_string(text.trim().to_string());
-    checkpoint.map(Some).map_err(|error| Failed::Usage(format!("{file} is not a checkpoint: {error}")))
+    checkpoint
+        .map(Some)
+        .map_err(|error| Failed::Usage(format!("{file} is not a checkpoint: {error}")))
 }
 
 /// Asks until the verification has ended; a large store takes minutes.
@@ -55,7 +57,9 @@ async fn finish(session: &Session, begun: Answer) -> Result<Answer, Failed> {
     while text(&report.json, "state") == "running" {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));
-        report = session.answer(Call::get(path(&["v1", "audit", "verifications", &id]))).await?;
+        report = session
+            .answer(Call::get(path(&["v1", "audit", "verifications", &id])))
+            .await?;
     }
     Ok(report)
 }
@@ -65,10 +69,21 @@ fn print_report(context: &Context, report: &Answer) {
         return report.print(context.output);
     }
     let fields = ["severity", "code", "place", "message"];
-    context.output.table(&fields, list(&report.json, "findings").iter().map(|finding| row(finding, &fields)).collect());
+    context.output.table(
+        &fields,
+        list(&report.json, "findings")
+            .iter()
+            .map(|finding| row(finding, &fields))
+            .collect(),
+    );
     let progress = report.json.get("progress").unwrap_or(&Value::Null);
+    let found = if list(&report.json, "findings").is_empty() {
+        "nothing found: "
+    } else {
+        ""
+    };
     context.output.note(format!(
-        "walked {} of {} counters, {} events, {} entries",
+        "{found}walked {} of {} counters, {} events, {} entries",
         text(progress, "counters"),
         text(progress, "counters_total"),
         text(progress, "events"),
@@ -78,7 +93,10 @@ fn print_report(context: &Context, report: &Answer) {
 
 fn judge(report: &Value) -> Result<(), Failed> {
     if text(report, "state") != "done" {
-        return Err(Failed::Other(format!("the verification did not end: {}", text(report, "error"))));
+        return Err(Failed::Other(format!(
+            "the verification did not end: {}",
+            text(report, "error")
+        )));
     }
     match report.get("findings_total").and_then(Value::as_u64) {
         Some(0) => Ok(()),
@@ -95,7 +113,9 @@ impl Checkpoint {
         let session = context.session("checkpoint").await?;
         let answer = session.answer(Call::get("/v1/audit/checkpoint")).await?;
         answer.print(context.output);
-        context.output.note("keep it where the store is not; `seriatim verify --checkpoint FILE` compares");
+        context
+            .output
+            .note("keep it where the store is not; `seriatim verify --checkpoint FILE` compares");
         Ok(())
     }
 }
@@ -128,14 +148,20 @@ impl Gaps {
             ("tenant", self.tenant.as_deref()),
             ("period", self.period.as_deref()),
         ];
-        let answer = session.answer(Call::get(format!("/v1/audit/gaps{}", query(&wanted)))).await?;
+        let answer = session
+            .answer(Call::get(format!("/v1/audit/gaps{}", query(&wanted))))
+            .await?;
         if context.output.form == Form::Json {
             answer.print(context.output);
         } else {
             let head = ["series", "tenant", "partition", "period", "first", "last", "reason"];
             let line = |gap: &Value| [whose(gap), row(gap, &["first", "last", "reason"])].concat();
-            context.output.table(&head, list(&answer.json, "data").iter().map(line).collect());
-            context.output.note(format!("{} counters looked at", text(&answer.json, "counters")));
+            context
+                .output
+                .table(&head, list(&answer.json, "data").iter().map(line).collect());
+            context
+                .output
+                .note(format!("{} counters looked at", text(&answer.json, "counters")));
         }
         unexplained(&answer.json)
     }
@@ -148,7 +174,10 @@ fn unexplained(gaps: &Value) -> Result<(), Failed> {
         return Ok(());
     }
     let counters: Vec<String> = unaccounted.iter().map(|counter| whose(counter).join(" ")).collect();
-    Err(Failed::Found(format!("numbers that nothing explains in {}; run `seriatim verify`", counters.join(", "))))
+    Err(Failed::Found(format!(
+        "numbers that nothing explains in {}; run `seriatim verify`",
+        counters.join(", ")
+    )))
 }
 
 /// Count documents by counter and date
@@ -166,17 +195,37 @@ impl Summary {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         let session = context.session("summary").await?;
         let wanted = [("from", self.from.as_deref()), ("to", self.to.as_deref())];
-        let answer = session.answer(Call::get(format!("/v1/audit/summary{}", query(&wanted)))).await?;
+        let answer = session
+            .answer(Call::get(format!("/v1/audit/summary{}", query(&wanted))))
+            .await?;
         if context.output.form == Form::Json {
             answer.print(context.output);
             return Ok(());
         }
-        let head = ["series", "tenant", "partition", "period", "from", "to", "total", "voided", "net"];
+        let head = [
+            "series",
+            "tenant",
+            "partition",
+            "period",
+            "from",
+            "to",
+            "total",
+            "voided",
+            "net",
+        ];
         let line = |line: &Value| {
             let counts = line.get("counts").unwrap_or(&Value::Null);
-            [whose(line), row(line, &["first", "last", "total"]), row(counts, &["voided"]), row(line, &["net"])].concat()
+            [
+                whose(line),
+                row(line, &["first", "last", "total"]),
+                row(counts, &["voided"]),
+                row(line, &["net"]),
+            ]
+            .concat()
         };
-        context.output.table(&head, list(&answer.json, "data").iter().map(line).collect());
+        context
+            .output
+            .table(&head, list(&answer.json, "data").iter().map(line).collect());
         Ok(())
     }
 }

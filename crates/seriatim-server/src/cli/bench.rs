@@ -42,7 +42,9 @@ pub struct Bench {
 impl Bench {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         if self.clients == 0 || self.requests == 0 || self.retry_each == 0 {
-            return Err(Failed::Usage("clients, requests and retry-each are at least 1".to_string()));
+            return Err(Failed::Usage(
+                "clients, requests and retry-each are at least 1".to_string(),
+            ));
         }
         let is_remote = context.config.get("server").is_some();
         let target = if is_remote || self.in_data_dir {
@@ -52,13 +54,20 @@ impl Bench {
         };
         let measured = self.measure(context, &target).await;
         let judged = match measured {
-            Ok(run) => target.stored().await.map(|stored| (Proof::of(&run.answers, &stored), run)),
+            Ok(run) => target
+                .stored()
+                .await
+                .map(|stored| (Proof::of(&run.answers, &stored), run)),
             Err(failed) => Err(failed),
         };
         target.close().await;
         let (proof, run) = judged?;
         self.print(context, &run, &proof);
-        if proof.holds() { Ok(()) } else { Err(Failed::Found("the promise does not hold".to_string())) }
+        if proof.holds() {
+            Ok(())
+        } else {
+            Err(Failed::Found("the promise does not hold".to_string()))
+        }
     }
 
     /// Every request in all its repetitions, from many clients; the repetitions of one come from several of them.
@@ -68,7 +77,7 @@ impl Bench {
         let work = Arc::new(Work {
             next: AtomicU64::new(0),
             total,
-            requests: self.requests,
+            times: u64::from(self.retry_each),
             label: format!("{:016x}", rand::random::<u64>()),
             bar: bar.clone(),
             done: Mutex::new(Done::new()?),
@@ -111,8 +120,17 @@ impl Bench {
         let ms = |quantile| format!("{:.2} ms", at(quantile) as f64 / 1_000.0);
         let verdict = if proof.holds() { "PASS" } else { "FAIL" };
         context.output.card(vec![
-            ("numbers", format!("{} in {:.2?}, {numbers_per_second:.0} a second", proof.numbers, run.took)),
-            ("answers", format!("{sent} to {} clients, {answers_per_second:.0} a second", self.clients)),
+            (
+                "numbers",
+                format!(
+                    "{} in {:.2?}, {numbers_per_second:.0} a second",
+                    proof.numbers, run.took
+                ),
+            ),
+            (
+                "answers",
+                format!("{sent} to {} clients, {answers_per_second:.0} a second", self.clients),
+            ),
             ("replays", proof.replays.to_string()),
             ("p50", ms(0.5)),
             ("p99", ms(0.99)),
@@ -138,7 +156,8 @@ struct Run {
 struct Work {
     next: AtomicU64,
     total: u64,
-    requests: u64,
+    /// How often each request is sent.
+    times: u64,
     label: String,
     bar: ProgressBar,
     done: Mutex<Done>,
@@ -169,8 +188,8 @@ impl Work {
             if turn >= self.total {
                 break;
             }
-            // The same request comes again when all were sent once: by then another client sends it, most likely.
-            let key = format!("bench_{}_{}", self.label, turn % self.requests);
+            // Several clients send the same request at about the same time, as impatient callers do.
+            let key = format!("bench_{}_{}", self.label, turn / self.times);
             let asked = Instant::now();
             let (number, replayed) = client.issue(&key).await?;
             let micros = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -179,7 +198,9 @@ impl Work {
             self.bar.inc(1);
         }
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.times.add(&mine.times).map_err(|error| Failed::Other(error.to_string()))?;
+        done.times
+            .add(&mine.times)
+            .map_err(|error| Failed::Other(error.to_string()))?;
         done.answers.extend(mine.answers);
         Ok(())
     }

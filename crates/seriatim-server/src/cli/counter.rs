@@ -32,7 +32,10 @@ impl Counters {
             Some(series) => vec![series],
             None => {
                 let all = session.answer(Call::get("/v1/series")).await?;
-                list(&all.json, "data").iter().map(|series| text(series, "name")).collect()
+                list(&all.json, "data")
+                    .iter()
+                    .map(|series| text(series, "name"))
+                    .collect()
             }
         };
         let mut counters = Vec::new();
@@ -40,8 +43,12 @@ impl Counters {
             let mut cursor = None;
             loop {
                 let answer = session.answer(self.page(&series, cursor.as_deref())).await?;
-                counters.extend(list(&answer.json, "data").iter().cloned());
-                cursor = answer.json.get("next_cursor").and_then(Value::as_str).map(str::to_string);
+                if context.output.form == Form::Json {
+                    answer.print_rows(context.output)?;
+                } else {
+                    counters.extend(list(&answer.json, "data").iter().cloned());
+                }
+                cursor = answer.next_cursor();
                 if cursor.is_none() {
                     break;
                 }
@@ -62,9 +69,6 @@ impl Counters {
 }
 
 fn print_counters(context: &Context, counters: &[Value]) {
-    if context.output.form == Form::Json {
-        return counters.iter().for_each(|counter| context.output.line(counter.to_string()));
-    }
     let head = ["series", "tenant", "partition", "period", "first", "last", "counts"];
     let rows = counters.iter().map(|counter| {
         let mut row = row(counter, &["series", "tenant", "period", "first_seq", "last_seq"]);

@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::Context;
 use super::failed::{Failed, read_text};
 use super::output::{Form, list, pairs, row, text};
 use super::session::{Answer, Session};
-use super::Context;
 use crate::transport::{Call, path, query};
 
 /// What a number is taken for.
@@ -88,14 +88,23 @@ fn read_document(file: Option<&str>) -> Result<Option<Box<RawValue>>, Failed> {
     let Some(file) = file else { return Ok(None) };
     let text = read_text(file)?;
     let document = RawValue::from_string(text.trim().to_string());
-    document.map(Some).map_err(|error| Failed::Usage(format!("{file} is not JSON: {error}")))
+    document
+        .map(Some)
+        .map_err(|error| Failed::Usage(format!("{file} is not JSON: {error}")))
 }
 
 /// A request without a key could not be repeated when its answer is lost. It is said before it is used.
 fn make_key(context: &Context) -> String {
     let bits: u128 = rand::random();
     let hex = format!("{bits:032x}");
-    let key = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+    let key = format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    );
     context.output.note(format!("key {key}"));
     key
 }
@@ -142,7 +151,9 @@ impl Reserve {
         body.ttl = Some(self.ttl);
         let parts = ["v1", "series", &series, "reservations"];
         let answer = session.answer(Call::post(path(&parts), &body)?).await?;
-        context.output.note(format!("reserved until {}", text(&answer.json, "expires_at")));
+        context
+            .output
+            .note(format!("reserved until {}", text(&answer.json, "expires_at")));
         print_numbers(session, &answer);
         Ok(())
     }
@@ -208,25 +219,38 @@ impl Target {
         match self.target.as_slice() {
             [id] if id.starts_with("ent_") => Ok(id.clone()),
             [series, number] => find(session, series, number, self.tenant.as_deref()).await,
-            _ => Err(Failed::Usage("say which number: SERIES NUMBER, or its id (ent_…)".to_string())),
+            _ => Err(Failed::Usage(
+                "say which number: SERIES NUMBER, or its id (ent_…)".to_string(),
+            )),
         }
     }
 
     async fn post(&self, session: &Session, verb: &str, body: &impl Serialize) -> Result<Answer, Failed> {
         let id = self.id(session).await?;
-        session.answer(Call::post(path(&["v1", "entries", &id, verb]), body)?).await
+        session
+            .answer(Call::post(path(&["v1", "entries", &id, verb]), body)?)
+            .await
     }
 }
 
 async fn find(session: &Session, series: &str, number: &str, tenant: Option<&str>) -> Result<String, Failed> {
     let tenant = tenant.unwrap_or("default");
-    let wanted = [("series", Some(series)), ("tenant", Some(tenant)), ("number", Some(number))];
-    let answer = session.answer(Call::get(format!("/v1/entries{}", query(&wanted)))).await?;
+    let wanted = [
+        ("series", Some(series)),
+        ("tenant", Some(tenant)),
+        ("number", Some(number)),
+    ];
+    let answer = session
+        .answer(Call::get(format!("/v1/entries{}", query(&wanted))))
+        .await?;
     match list(&answer.json, "data") {
         [entry] => Ok(text(entry, "id")),
-        _ => Err(Failed::missing("unknown_entry", format!(
-            "series {series} has no number {number} of tenant {tenant}; `seriatim list {series}` shows what there is"
-        ))),
+        _ => Err(Failed::missing(
+            "unknown_entry",
+            format!(
+                "series {series} has no number {number} of tenant {tenant}; `seriatim list {series}` shows what there is"
+            ),
+        )),
     }
 }
 
@@ -324,7 +348,11 @@ impl Void {
 /// The number to use from now on: the replacement, or the one that was voided if there is none.
 fn print_void(session: &Session, answer: &Answer) {
     let output = session.output;
-    let voided = answer.json.get("voided").map(|entry| text(entry, "number")).unwrap_or_default();
+    let voided = answer
+        .json
+        .get("voided")
+        .map(|entry| text(entry, "number"))
+        .unwrap_or_default();
     if output.form == Form::Json {
         answer.print(output);
     }
@@ -409,7 +437,9 @@ fn print_card(context: &Context, entry: &Value) {
     context.output.card(card);
     let events = list(entry, "events").iter();
     let head = ["at", "event", "actor", "reason", "hash"];
-    let rows = events.map(|event| row(event, &["at", "kind", "actor", "reason", "hash"])).collect();
+    let rows = events
+        .map(|event| row(event, &["at", "kind", "actor", "reason", "hash"]))
+        .collect();
     context.output.table(&head, rows);
 }
 
@@ -474,37 +504,29 @@ impl List {
         let mut cursor = self.cursor.clone();
         while left > 0 {
             let answer = session.answer(Call::get(self.path(left, cursor.as_deref()))).await?;
-            let rows = list(&answer.json, "data");
-            print_rows(context, &answer, rows)?;
-            left = left.saturating_sub(rows.len());
-            cursor = answer.json.get("next_cursor").and_then(Value::as_str).map(str::to_string);
+            print_rows(context, &answer)?;
+            left = left.saturating_sub(list(&answer.json, "data").len());
+            cursor = answer.next_cursor();
             if cursor.is_none() {
                 break;
             }
         }
         if let Some(cursor) = cursor {
-            context.output.note(format!("there is more; go on with --cursor {cursor}"));
+            context
+                .output
+                .note(format!("there is more; go on with --cursor {cursor}"));
         }
         Ok(())
     }
 }
 
-/// The rows of a list, each as it came.
-#[derive(serde::Deserialize)]
-struct RawRows<'a> {
-    #[serde(borrow)]
-    data: Vec<&'a RawValue>,
-}
-
-fn print_rows(context: &Context, answer: &Answer, entries: &[Value]) -> Result<(), Failed> {
+fn print_rows(context: &Context, answer: &Answer) -> Result<(), Failed> {
     if context.output.form == Form::Json {
-        // One object a line, so that a list of any length can be read as it comes.
-        let raw: RawRows<'_> = serde_json::from_slice(&answer.body)?;
-        raw.data.iter().for_each(|entry| context.output.line(entry.get()));
-        return Ok(());
+        return answer.print_rows(context.output);
     }
     let fields = ["number", "state", "series", "tenant", "date", "key", "reference"];
-    context.output.table(&fields, entries.iter().map(|entry| row(entry, &fields)).collect());
+    let rows = list(&answer.json, "data").iter().map(|entry| row(entry, &fields));
+    context.output.table(&fields, rows.collect());
     Ok(())
 }
 
@@ -545,6 +567,8 @@ fn remark(session: &Session, answer: &Answer, entry: &Value) {
     let differs: Vec<&str> = list(entry, "differs").iter().filter_map(Value::as_str).collect();
     if !differs.is_empty() {
         let differs = differs.join(" and ");
-        session.output.warn(format!("warning: {number}: this request gave another {differs}; the first one stands"));
+        session.output.warn(format!(
+            "warning: {number}: this request gave another {differs}; the first one stands"
+        ));
     }
 }

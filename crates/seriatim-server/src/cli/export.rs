@@ -1,9 +1,6 @@
 //! Everything that is stored about numbers, one JSON object a line, for whoever wants to check it without us.
 
 use clap::Args;
-use serde::Deserialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::Context;
 use super::entry::PAGE_MAX;
@@ -35,7 +32,10 @@ impl Export {
             print_pages(session, "/v1/audit/events", &wanted, wrap).await?;
         }
         let wanted = [("series", self.series.as_deref())];
-        print_pages(session, "/v1/entries", &wanted, |entry| format!("{{\"entry\":{entry}}}")).await
+        print_pages(session, "/v1/entries", &wanted, |entry| {
+            format!("{{\"entry\":{entry}}}")
+        })
+        .await
     }
 
     async fn series(&self, session: &Session) -> Result<Vec<String>, Failed> {
@@ -43,7 +43,10 @@ impl Export {
             return Ok(vec![series.clone()]);
         }
         let all = session.answer(Call::get("/v1/series")).await?;
-        Ok(list(&all.json, "data").iter().map(|series| text(series, "name")).collect())
+        Ok(list(&all.json, "data")
+            .iter()
+            .map(|series| text(series, "name"))
+            .collect())
     }
 }
 
@@ -58,13 +61,6 @@ async fn counters(session: &Session, series: &str) -> Result<Vec<String>, Failed
     Ok(ids)
 }
 
-/// Rows as they came: a document must not be written anew.
-#[derive(Deserialize)]
-struct Rows<'a> {
-    #[serde(borrow)]
-    data: Vec<&'a RawValue>,
-}
-
 async fn print_pages(
     session: &Session,
     at: &str,
@@ -72,8 +68,7 @@ async fn print_pages(
     wrap: impl Fn(&str) -> String,
 ) -> Result<(), Failed> {
     each_page(session, at, wanted, |page| {
-        let rows: Rows<'_> = serde_json::from_slice(&page.body)?;
-        let lines: Vec<String> = rows.data.iter().map(|row| wrap(row.get()) + "\n").collect();
+        let lines: Vec<String> = page.rows()?.iter().map(|row| wrap(row.get()) + "\n").collect();
         session.output.bytes(lines.concat().as_bytes());
         Ok(())
     })
@@ -91,9 +86,11 @@ async fn each_page(
     let mut cursor: Option<String> = None;
     loop {
         let paging = [("limit", Some(limit.as_str())), ("cursor", cursor.as_deref())];
-        let page = session.answer(Call::get(format!("{at}{}", query(&[wanted, &paging].concat())))).await?;
+        let page = session
+            .answer(Call::get(format!("{at}{}", query(&[wanted, &paging].concat()))))
+            .await?;
         take(&page)?;
-        cursor = page.json.get("next_cursor").and_then(Value::as_str).map(str::to_string);
+        cursor = page.next_cursor();
         if cursor.is_none() {
             return Ok(());
         }

@@ -70,6 +70,10 @@ impl Problem {
     /// What the caller does next.
     fn way_out(&self) -> &'static str {
         match self.body.get("retry").and_then(Value::as_str) {
+            _ if self.code() == "version_required" => {
+                "nothing was written; `seriatim series apply FILE` changes a series"
+            }
+            _ if self.status == 401 => "nothing was written; give a key in SERIATIM_API_KEY or SERIATIM_API_KEY_FILE",
             Some("retry") => "nothing happened; try again in a moment",
             Some("retry_same_key") => "it may have happened; try again with the same --key to get the same answer",
             _ => "nothing was written; change the request",
@@ -131,7 +135,11 @@ fn say_problem(output: Output, problem: &Problem) {
         output.warn(drawing);
     }
     let code = problem.code();
-    let code = if code.is_empty() { format!("status {}", problem.status) } else { format!("code {code}") };
+    let code = if code.is_empty() {
+        format!("status {}", problem.status)
+    } else {
+        format!("code {code}")
+    };
     let field = problem.pointer().map(|pointer| format!(", field {pointer}"));
     output.warn(format!("  {code}{}; {}", field.unwrap_or_default(), problem.way_out()));
 }

@@ -80,7 +80,10 @@ impl List {
             return Ok(());
         }
         let head = ["id", "label", "scopes", "tenants", "series", "created_at", "revoked_at"];
-        context.output.table(&head, list(&answer.json, "data").iter().map(|key| row(key, &head)).collect());
+        context.output.table(
+            &head,
+            list(&answer.json, "data").iter().map(|key| row(key, &head)).collect(),
+        );
         Ok(())
     }
 }
@@ -95,7 +98,9 @@ pub struct Revoke {
 impl Revoke {
     async fn run(self, context: &Context) -> Result<(), Failed> {
         let session = context.session("key revoke").await?;
-        session.answer(Call::new(Method::DELETE, path(&["v1", "keys", &self.id]))).await?;
+        session
+            .answer(Call::new(Method::DELETE, path(&["v1", "keys", &self.id])))
+            .await?;
         context.output.note(format!("{} is revoked", self.id));
         Ok(())
     }

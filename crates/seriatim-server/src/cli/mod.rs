@@ -27,7 +27,7 @@ use tokio::sync::OnceCell;
 use crate::config::{Config, Flags};
 use failed::Failed;
 use output::{Form, Output};
-use session::Session;
+use session::{Absent, Session};
 
 /// Unique, gap-free, ordered and explainable numbers for documents.
 #[derive(Parser)]
@@ -75,7 +75,10 @@ impl Common {
             ("server", &self.server),
             ("output", &self.output),
         ];
-        given.into_iter().filter_map(|(name, text)| Some((name, text.clone()?))).collect()
+        given
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text.clone()?)))
+            .collect()
     }
 }
 
@@ -196,21 +199,22 @@ struct Context {
 
 impl Context {
     async fn session(&self, command: &str) -> Result<&Session, Failed> {
-        self.open(command, false).await
+        self.open(command, Absent::Refuse).await
     }
 
-    /// A session of a verb that may make the store it needs.
-    async fn session_or_new(&self, command: &str) -> Result<&Session, Failed> {
-        self.open(command, true).await
+    /// A session of a verb that makes the store it needs, unless it is only a rehearsal.
+    async fn session_to_define(&self, command: &str, dry_run: bool) -> Result<&Session, Failed> {
+        self.open(command, if dry_run { Absent::Pretend } else { Absent::Create })
+            .await
     }
 
     /// A session that the verb closes itself.
     async fn own_session(&self, command: &str) -> Result<Session, Failed> {
-        Session::open(&self.config, self.output, command, false).await
+        Session::open(&self.config, self.output, command, Absent::Refuse).await
     }
 
-    async fn open(&self, command: &str, may_create: bool) -> Result<&Session, Failed> {
-        let open = || Session::open(&self.config, self.output, command, may_create);
+    async fn open(&self, command: &str, absent: Absent) -> Result<&Session, Failed> {
+        let open = || Session::open(&self.config, self.output, command, absent);
         self.session.get_or_try_init(open).await
     }
 }

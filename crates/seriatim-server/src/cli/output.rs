@@ -57,7 +57,8 @@ impl Output {
             return;
         }
         if self.form == Form::Json {
-            rows.into_iter().for_each(|row| self.line(object(head, row).to_string()));
+            rows.into_iter()
+                .for_each(|row| self.line(object(head, row).to_string()));
         } else if io::stdout().is_terminal() {
             self.line(drawn(head, rows));
         } else {
@@ -78,7 +79,10 @@ impl Output {
 }
 
 fn object(head: &[&str], row: Vec<String>) -> Value {
-    let fields = head.iter().map(|name| (*name).to_string()).zip(row.into_iter().map(Value::String));
+    let fields = head
+        .iter()
+        .map(|name| (*name).to_string())
+        .zip(row.into_iter().map(Value::String));
     Value::Object(fields.collect())
 }
 

@@ -50,7 +50,9 @@ const FIELDS: [&str; 6] = ["series", "tenant", "period", "state", "reason", "clo
 impl Change {
     async fn run(self, context: &Context, verb: &str) -> Result<(), Failed> {
         let session = context.session("period").await?;
-        let answer = session.answer(Call::post(format!("/v1/periods/{verb}"), &self)?).await?;
+        let answer = session
+            .answer(Call::post(format!("/v1/periods/{verb}"), &self)?)
+            .await?;
         if context.output.form == Form::Json {
             answer.print(context.output);
         } else {
@@ -74,12 +76,16 @@ impl List {
     async fn run(self, context: &Context) -> Result<(), Failed> {
         let session = context.session("period list").await?;
         let wanted = [("series", self.series.as_deref()), ("tenant", self.tenant.as_deref())];
-        let answer = session.answer(Call::get(format!("/v1/periods{}", query(&wanted)))).await?;
+        let answer = session
+            .answer(Call::get(format!("/v1/periods{}", query(&wanted))))
+            .await?;
         if context.output.form == Form::Json {
             answer.print(context.output);
         } else {
             let closures = list(&answer.json, "data").iter();
-            context.output.table(&FIELDS, closures.map(|closure| row(closure, &FIELDS)).collect());
+            context
+                .output
+                .table(&FIELDS, closures.map(|closure| row(closure, &FIELDS)).collect());
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use definition::{Definition, Sheet};
 #[derive(Subcommand)]
 pub enum Series {
     /// Define a series
-    Create(Create),
+    Create(Box<Create>),
     /// Define and change series as a file says
     Apply(Apply),
     /// List series
@@ -59,7 +59,7 @@ pub struct Create {
 
 impl Create {
     async fn run(self, context: &Context) -> Result<(), Failed> {
-        let session = context.session_or_new("series create").await?;
+        let session = context.session_to_define("series create", self.dry_run).await?;
         let format = self.definition.format.clone();
         let answer = put(session, &self.name, &self.definition, None, self.dry_run)
             .await
@@ -75,7 +75,9 @@ impl Create {
 /// Says what the first number will be. Only a courtesy: whatever is wrong with it is not said.
 async fn note_next(context: &Context, session: &Session, name: &str) {
     let parts = ["v1", "series", name, "preview"];
-    let Ok(call) = Call::post(path(&parts), &serde_json::json!({})) else { return };
+    let Ok(call) = Call::post(path(&parts), &serde_json::json!({})) else {
+        return;
+    };
     if let Ok(answer) = session.answer(call).await
         && let Some(next) = list(&answer.json, "data").first()
     {
@@ -102,15 +104,24 @@ fn print_outcome(context: &Context, answer: &Answer, dry_run: bool) {
     if context.output.form == Form::Json {
         return answer.print(context.output);
     }
-    let done = match (answer.status, answer.json.get("changed").and_then(serde_json::Value::as_bool)) {
+    let done = match (
+        answer.status,
+        answer.json.get("changed").and_then(serde_json::Value::as_bool),
+    ) {
         (201, _) => "created",
         (_, Some(false)) => "unchanged",
         _ => "changed",
     };
-    let done = if dry_run { format!("would be {done}") } else { done.to_string() };
+    let done = if dry_run {
+        format!("would be {done}")
+    } else {
+        done.to_string()
+    };
     let name = text(&answer.json, "name");
     let version = format!("version {}", text(&answer.json, "version"));
-    context.output.table(&["series", "version", "outcome"], vec![vec![name, version, done]]);
+    context
+        .output
+        .table(&["series", "version", "outcome"], vec![vec![name, version, done]]);
 }
 
 /// Draws the place of a problem, if it is one that has a place.
@@ -138,20 +149,37 @@ impl Apply {
     async fn run(self, context: &Context) -> Result<(), Failed> {
         let source = read_text(&self.file)?;
         let sheet = Sheet::parse(&self.file, &source)?;
-        let session = context.session_or_new("series apply").await?;
+        let session = context.session_to_define("series apply", self.dry_run).await?;
+        if !self.dry_run {
+            rehearse(session, &sheet).await?;
+        }
         for (index, definition) in sheet.series.iter().enumerate() {
-            let answer = apply_one(session, definition, self.dry_run)
-                .await
-                .map_err(|failed| draw(failed, |problem| sheet.under(index, problem)))?;
+            let answer = apply_one(session, definition, self.dry_run).await;
+            let answer = answer.map_err(|failed| draw(failed, |problem| sheet.under(index, problem)))?;
             print_outcome(context, &answer, self.dry_run);
         }
         Ok(())
     }
 }
 
+/// The whole file first as if: a mistake in its last series must not leave the others changed.
+async fn rehearse(session: &Session, sheet: &Sheet<'_>) -> Result<(), Failed> {
+    for (index, definition) in sheet.series.iter().enumerate() {
+        match apply_one(session, definition, true).await {
+            // It may replace a series that stands above it in the same file.
+            Err(Failed::Problem(problem)) if problem.code() == "unknown_series" => {}
+            Err(failed) => return Err(draw(failed, |problem| sheet.under(index, problem))),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// A series that is there is changed from the version that is there now.
 async fn apply_one(session: &Session, definition: &Definition, dry_run: bool) -> Result<Answer, Failed> {
-    let there = session.reply(Call::get(path(&["v1", "series", &definition.name]))).await?;
+    let there = session
+        .reply(Call::get(path(&["v1", "series", &definition.name])))
+        .await?;
     let etag = match there.status {
         StatusCode::NOT_FOUND => None,
         status if status.is_success() => there.headers.get("etag").and_then(|etag| etag.to_str().ok()),
@@ -173,7 +201,10 @@ impl List {
             return Ok(());
         }
         let fields = ["name", "format", "reset", "time_zone", "version"];
-        let rows = list(&answer.json, "data").iter().map(|series| row(series, &fields)).collect();
+        let rows = list(&answer.json, "data")
+            .iter()
+            .map(|series| row(series, &fields))
+            .collect();
         context.output.table(&fields, rows);
         Ok(())
     }
@@ -194,12 +225,38 @@ impl Show {
             answer.print(context.output);
             return Ok(());
         }
-        let fields = answer.json.as_object().into_iter().flatten();
-        let card = fields.map(|(name, _)| (name.as_str(), text(&answer.json, name)));
-        context.output.card(card.filter(|(_, text)| !matches!(text.as_str(), "[]" | "{}")).collect());
+        let card = CARD.iter().map(|name| (*name, text(&answer.json, name)));
+        context
+            .output
+            .card(card.filter(|(_, text)| !matches!(text.as_str(), "[]" | "{}")).collect());
         Ok(())
     }
 }
+
+/// The settings in the order in which they are explained.
+const CARD: [&str; 21] = [
+    "name",
+    "version",
+    "format",
+    "reset",
+    "time_zone",
+    "start",
+    "partition_by",
+    "params",
+    "gaps",
+    "overflow",
+    "limit",
+    "max_length",
+    "date_order",
+    "date_window",
+    "keys",
+    "replay",
+    "on_expiry",
+    "on_outage",
+    "test",
+    "replaces",
+    "replaced_by",
+];
 
 /// Show what the next numbers would be; takes none
 #[derive(Args)]

@@ -63,7 +63,10 @@ impl Serve {
             ("log", &self.log),
             ("log_format", &self.log_format),
         ];
-        given.into_iter().filter_map(|(name, text)| Some((name, text.clone()?))).collect()
+        given
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text.clone()?)))
+            .collect()
     }
 
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
@@ -92,7 +95,9 @@ impl Serve {
 fn place(config: &Config) -> Result<Place, Failed> {
     match Where::of(config)? {
         Where::Here(place) => Ok(place),
-        Where::Server(url) => Err(Failed::Usage(format!("serve is a server itself; leave out --server {url}"))),
+        Where::Server(url) => Err(Failed::Usage(format!(
+            "serve is a server itself; leave out --server {url}"
+        ))),
     }
 }
 
@@ -127,7 +132,10 @@ async fn open_store(config: &Config, place: &Place, production: bool) -> Result<
 /// The key of who runs the server: the one he gives, or a new one at the first start in development, to be shown.
 async fn admin_key(config: &Config, opened: &Opened, production: bool) -> Result<Option<String>, Failed> {
     let store = opened.store();
-    let known = store.api_keys().await.map_err(|error| Failed::Unreachable(error.to_string()))?;
+    let known = store
+        .api_keys()
+        .await
+        .map_err(|error| Failed::Unreachable(error.to_string()))?;
     if let Some(text) = config.text("admin_key") {
         let token = Token::parse(text)
             .ok_or_else(|| Failed::Usage("admin_key is not an API key; it looks like srt_<id>_<secret>".to_string()))?;
@@ -200,13 +208,19 @@ fn say_hello(context: &Context, place: &Place, url: &str, created: bool, key: Op
     let store = place.database.display();
     let how = if created { " (created)" } else { "" };
     let version = env!("CARGO_PKG_VERSION");
-    context.output.warn(format!("seriatim {version}  store sqlite {store}{how}"));
+    context
+        .output
+        .warn(format!("seriatim {version}  store sqlite {store}{how}"));
     context.output.warn(format!("  Listening  {url}"));
     context.output.warn(format!("  API        {url}/openapi.json"));
-    context.output.warn(format!("  Health     {url}/livez  {url}/readyz  {url}/metrics"));
+    context
+        .output
+        .warn(format!("  Health     {url}/livez  {url}/readyz  {url}/metrics"));
     if let Some(key) = key {
         context.output.warn(format!("  Admin key  {key}"));
-        context.output.warn("             shown once; `seriatim key create` makes more");
+        context
+            .output
+            .warn("             shown once; `seriatim key create` makes more");
     }
     if !std::io::stderr().is_terminal() {
         tracing::info!(store = %store, address = %url, "listening");

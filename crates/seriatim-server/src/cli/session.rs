@@ -3,12 +3,15 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
+use seriatim::{Issuer, Memory};
 use tokio::sync::Mutex;
 
 use super::failed::{Failed, Problem};
 use super::output::Output;
-use crate::app::AppOptions;
+use crate::app::{App, AppOptions};
 use crate::config::Config;
 use crate::open::{self, Opened, Place, PlaceError, Reach};
 use crate::routes;
@@ -48,12 +51,25 @@ fn store_of(text: &str) -> Result<Place, Failed> {
         Some(("sqlite", path)) if !path.is_empty() => Ok(Place {
             database: Path::new(path).to_path_buf(),
         }),
-        Some((kind @ ("postgres" | "postgresql" | "mongodb" | "mongodb+srv"), _)) => {
-            Err(Failed::Usage(format!("store {kind} comes in a later version; this one has sqlite:PATH")))
-        }
+        Some((kind @ ("postgres" | "postgresql" | "mongodb" | "mongodb+srv"), _)) => Err(Failed::Usage(format!(
+            "store {kind} comes in a later version; this one has sqlite:PATH"
+        ))),
         // Whatever else it is, it may hold a password: it is not repeated.
-        _ => Err(Failed::Usage("a store is written like sqlite:./seriatim-data/seriatim.db".to_string())),
+        _ => Err(Failed::Usage(
+            "a store is written like sqlite:./seriatim-data/seriatim.db".to_string(),
+        )),
     }
+}
+
+/// What a verb does in a place where there is no store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// Says so. A typing error in --data-dir must not start again at 1.
+    Refuse,
+    /// Makes one; but in production, where the directory may be a volume that was not mounted, only `init` does.
+    Create,
+    /// Does as if there were an empty one, for a rehearsal.
+    Pretend,
 }
 
 /// A way to the service, and what must be closed behind it.
@@ -66,14 +82,14 @@ pub struct Session {
 
 impl Session {
     /// Finds the way, and says which store it is.
-    pub async fn open(config: &Config, output: Output, command: &str, may_create: bool) -> Result<Self, Failed> {
+    pub async fn open(config: &Config, output: Output, command: &str, absent: Absent) -> Result<Self, Failed> {
         match Where::of(config)? {
             Where::Server(url) => {
                 output.note(format!("store {url}"));
                 let key = config.text("api_key").map(str::to_string);
                 Ok(Self::new(output, Transport::network(&url, key)?, None))
             }
-            Where::Here(place) => Self::open_here(config, output, command, &place, may_create).await,
+            Where::Here(place) => Self::open_here(config, output, command, &place, absent).await,
         }
     }
 
@@ -90,11 +106,15 @@ impl Session {
         output: Output,
         command: &str,
         place: &Place,
-        may_create: bool,
+        absent: Absent,
     ) -> Result<Self, Failed> {
-        check_there(config, place, may_create)?;
-        place.make_directory()?;
         let database = place.database.display();
+        match absent {
+            _ if place.exists() => {}
+            Absent::Create if !is_production(config)? => place.make_directory()?,
+            Absent::Pretend => return Self::pretend(output).await,
+            Absent::Create | Absent::Refuse => return Err(there_is_none(place)),
+        }
         match open::reach(place, command).await? {
             Reach::Served(socket) => {
                 output.note(format!("store sqlite {database} (through its server)"));
@@ -108,6 +128,15 @@ impl Session {
                 Ok(Self::new(output, transport, Some(opened)))
             }
         }
+    }
+
+    async fn pretend(output: Output) -> Result<Self, Failed> {
+        output.note("store none yet; checked against an empty one in memory");
+        let issuer = Issuer::open(Memory::new())
+            .await
+            .map_err(|error| Failed::Other(error.to_string()))?;
+        let router = routes::router(App::new(issuer, AppOptions::default()));
+        Ok(Self::new(output, Transport::InProcess(router), None))
     }
 
     /// The same way for one more caller; only the first one closes it.
@@ -137,16 +166,11 @@ impl Session {
     }
 }
 
-/// Only some verbs may begin a store: a typing error in --data-dir must not start again at 1. In production none of
-/// them may, for there the directory may be a volume that was not mounted.
-fn check_there(config: &Config, place: &Place, may_create: bool) -> Result<(), Failed> {
-    if place.exists() || (may_create && !is_production(config)?) {
-        return Ok(());
-    }
+fn there_is_none(place: &Place) -> Failed {
     let database = place.database.display();
-    Err(Failed::from(PlaceError::Absent(format!(
+    Failed::from(PlaceError::Absent(format!(
         "there is no store {database}; make one with `seriatim init`, or say where it is with --data-dir"
-    ))))
+    )))
 }
 
 /// How the issuer behaves.
@@ -179,13 +203,34 @@ pub struct Answer {
 impl Answer {
     fn of(reply: Reply) -> Result<Self, Failed> {
         let header = |name: &str| reply.headers.get(name)?.to_str().ok().map(str::to_string);
-        let json = if reply.body.is_empty() { Value::Null } else { serde_json::from_slice(&reply.body)? };
+        let json = if reply.body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&reply.body)?
+        };
         Ok(Self {
             json,
             replayed: header("idempotent-replayed").as_deref() == Some("true"),
             status: reply.status.as_u16(),
             body: reply.body,
         })
+    }
+
+    /// The rows of a list, each as it came: a document in them must not be written anew.
+    pub fn rows(&self) -> Result<Vec<&RawValue>, Failed> {
+        let rows: Rows<'_> = serde_json::from_slice(&self.body)?;
+        Ok(rows.data)
+    }
+
+    /// Prints the rows of a list, one a line, so that a list of any length can be read as it comes.
+    pub fn print_rows(&self, output: Output) -> Result<(), Failed> {
+        self.rows()?.iter().for_each(|row| output.line(row.get()));
+        Ok(())
+    }
+
+    /// Where the next page begins.
+    pub fn next_cursor(&self) -> Option<String> {
+        self.json.get("next_cursor").and_then(Value::as_str).map(str::to_string)
     }
 
     /// Prints the body as it came: a document in it must not be written anew.
@@ -195,6 +240,12 @@ impl Answer {
             output.bytes(b"\n");
         }
     }
+}
+
+#[derive(Deserialize)]
+struct Rows<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
 }
 
 /// Where log lines go and how they look. A server tells what it does; a verb only what goes wrong.
@@ -210,7 +261,9 @@ pub fn start_logging(config: &Config, is_server: bool) -> Result<(), Failed> {
         Some(_) => config.choice("log_format", &["text", "json"])? == "text",
         None => std::io::stderr().is_terminal() || !is_server,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = if readable {
         builder.with_ansi(std::io::stderr().is_terminal()).try_init()
     } else {

@@ -22,7 +22,9 @@ impl Init {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         let place = Where::here(&context.config)?;
         if place.exists() {
-            context.output.note(format!("there is a store already: {}", place.database.display()));
+            context
+                .output
+                .note(format!("there is a store already: {}", place.database.display()));
             return Ok(());
         }
         place.make_directory()?;
@@ -30,7 +32,9 @@ impl Init {
         let opened = Opened::open(&place, lock, issuing(&context.config)?).await?;
         open::checkpoint_key(&place)?;
         opened.close().await;
-        context.output.note(format!("store sqlite {} (created)", place.database.display()));
+        context
+            .output
+            .note(format!("store sqlite {} (created)", place.database.display()));
         Ok(())
     }
 }
@@ -49,12 +53,21 @@ impl Backup {
             return Err(absent(&place));
         }
         if self.to.exists() {
-            return Err(Failed::Usage(format!("{} is there already; name a new file", self.to.display())));
+            return Err(Failed::Usage(format!(
+                "{} is there already; name a new file",
+                self.to.display()
+            )));
         }
         // A second process may read beside a server; the lock is held only if nobody has it.
         let held = Lock::take(&place, &open::Holder::this("backup"))?;
-        let how = if held.is_some() { "in process" } else { "beside its server" };
-        context.output.note(format!("store sqlite {} ({how})", place.database.display()));
+        let how = if held.is_some() {
+            "in process"
+        } else {
+            "beside its server"
+        };
+        context
+            .output
+            .note(format!("store sqlite {} ({how})", place.database.display()));
         let store = open::store(&place).await?;
         let copied = store.backup(&self.to).await;
         store.close().await;
@@ -70,7 +83,9 @@ impl Backup {
 
 fn absent(place: &Place) -> Failed {
     let database = place.database.display();
-    Failed::from(PlaceError::Absent(format!("there is no store {database}; say where it is with --data-dir")))
+    Failed::from(PlaceError::Absent(format!(
+        "there is no store {database}; say where it is with --data-dir"
+    )))
 }
 
 /// Put a backup into an empty place
@@ -98,7 +113,9 @@ impl Restore {
                 return Err(failed);
             }
         };
-        context.output.note(format!("store sqlite {} (restored)", place.database.display()));
+        context
+            .output
+            .note(format!("store sqlite {} (restored)", place.database.display()));
         let said = say_where_it_stands(context, &opened).await;
         opened.close().await;
         said
@@ -147,8 +164,16 @@ fn refuse_unfinished(from: &Path) -> Result<(), Failed> {
 
 /// A restored store knows nothing of the numbers that were handed out after the backup.
 async fn say_where_it_stands(context: &Context, opened: &Opened) -> Result<(), Failed> {
-    let heads = opened.issuer().reads().heads().await.map_err(|error| Failed::Other(error.to_string()))?;
-    let rows = heads.counters.iter().map(|counter| vec![counter.key.to_string(), counter.last_seq.to_string()]);
+    let heads = opened
+        .issuer()
+        .reads()
+        .heads()
+        .await
+        .map_err(|error| Failed::Other(error.to_string()))?;
+    let rows = heads
+        .counters
+        .iter()
+        .map(|counter| vec![counter.key.to_string(), counter.last_seq.to_string()]);
     context.output.table(&["counter", "last"], rows.collect());
     context.output.warn(
         "numbers handed out after this backup are not in it. Before anything is issued, take each counter above the \
@@ -202,13 +227,19 @@ impl Doctor {
 
 fn print_checks(context: &Context, checks: &[Check]) {
     let said = |holds: bool| if holds { "ok" } else { "NOT OK" };
-    let rows = checks.iter().map(|check| vec![said(check.holds).to_string(), check.name.clone(), check.found.clone()]);
+    let rows = checks
+        .iter()
+        .map(|check| vec![said(check.holds).to_string(), check.name.clone(), check.found.clone()]);
     context.output.table(&["result", "check", "found"], rows.collect());
 }
 
 /// Documents and keys are in these files: nobody else has business with them.
 fn check_files(place: &Place) -> Vec<Check> {
-    let files = [place.directory().to_path_buf(), place.database.clone(), place.checkpoint_key()];
+    let files = [
+        place.directory().to_path_buf(),
+        place.database.clone(),
+        place.checkpoint_key(),
+    ];
     let check = |path: &PathBuf| {
         let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
         let name = format!("permissions of {}", path.display());
@@ -222,7 +253,11 @@ fn check_lock(place: &Place) -> Check {
         Ok(Some(_)) => Check::new("lock", "free", true),
         Ok(None) => {
             let holder = open::holder(place);
-            Check::new("lock", holder.map_or_else(|| "held".to_string(), |holder| holder.describe()), true)
+            Check::new(
+                "lock",
+                holder.map_or_else(|| "held".to_string(), |holder| holder.describe()),
+                true,
+            )
         }
         Err(error) => Check::new("lock", error.to_string(), false),
     }
@@ -243,7 +278,11 @@ fn check_disk(place: &Place) -> Check {
     let _ = std::fs::remove_file(&probe);
     match written {
         Ok(()) => Check::new("disk", format!("1 MiB written and synced in {took:.1?}"), true),
-        Err(error) => Check::new("disk", format!("cannot write to {}: {error}", place.directory().display()), false),
+        Err(error) => Check::new(
+            "disk",
+            format!("cannot write to {}: {error}", place.directory().display()),
+            false,
+        ),
     }
 }
 
@@ -253,7 +292,10 @@ async fn check_settings(place: &Place) -> Result<Vec<Check>, Failed> {
     let settings = store.settings().await;
     store.close().await;
     let settings = settings.map_err(|error| Failed::Unreachable(error.to_string()))?;
-    Ok(settings.into_iter().map(|setting| Check::new(setting.name, setting.found, setting.holds)).collect())
+    Ok(settings
+        .into_iter()
+        .map(|setting| Check::new(setting.name, setting.found, setting.holds))
+        .collect())
 }
 
 /// What the service says of itself, line by line.

@@ -4,9 +4,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Deserialize;
 use seriatim::store::CounterFilter;
 use seriatim::{ApiScope, audit, checkpoint as checkpoints};
-use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::entries::date;
@@ -116,5 +116,9 @@ pub async fn checkpoint(State(app): State<App>, caller: Caller) -> Result<Respon
         return Err(Problem::new(StatusCode::CONFLICT, "no_checkpoint_key", detail));
     };
     let checkpoint = checkpoints::take(app.issuer().reads(), key, app.now()).await?;
-    Ok(with_type(StatusCode::OK, "application/json", Body::from(checkpoint.to_json())))
+    Ok(with_type(
+        StatusCode::OK,
+        "application/json",
+        Body::from(checkpoint.to_json()),
+    ))
 }

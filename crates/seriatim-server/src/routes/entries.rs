@@ -5,9 +5,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use seriatim::store::EntryFilter;
-use seriatim::{ApiScope, Code, Command, Date, Entry, EntryId, Key, KeyRef, Reason, Refusal, State as EntryState, Void, VoidReason};
 use serde::Deserialize;
+use seriatim::store::EntryFilter;
+use seriatim::{
+    ApiScope, Code, Command, Date, Entry, EntryId, Key, KeyRef, Reason, Refusal, State as EntryState, Void, VoidReason,
+};
 use utoipa::IntoParams;
 
 use super::view::{View, Wish};
@@ -66,7 +68,10 @@ pub async fn list(
     let (rows, next) = find(&app, &view, query).await?;
     let now = app.now();
     let list = wire::List {
-        data: rows.iter().map(|entry| wire::Entry::of(entry, now, view.is_test(&entry.counter.series))).collect(),
+        data: rows
+            .iter()
+            .map(|entry| wire::Entry::of(entry, now, view.is_test(&entry.counter.series)))
+            .collect(),
         next_cursor: wire::next_cursor('e', next),
     };
     page(&uri, &list)
@@ -98,7 +103,13 @@ async fn find(app: &App, view: &View, query: EntriesQuery) -> Result<(Vec<Arc<En
 }
 
 /// The entries that a key stands for, as far as the other filters let them through.
-async fn of_key(app: &App, view: &View, key: Key, wish: Wish, filter: &EntryFilter) -> Result<Vec<Arc<Entry>>, Problem> {
+async fn of_key(
+    app: &App,
+    view: &View,
+    key: Key,
+    wish: Wish,
+    filter: &EntryFilter,
+) -> Result<Vec<Arc<Entry>>, Problem> {
     let Some(series) = wish.series else {
         let detail = "a key belongs to a series and a tenant; give the series too";
         return Err(Problem::malformed("missing_parameter", detail).at("/series"));
@@ -107,7 +118,11 @@ async fn of_key(app: &App, view: &View, key: Key, wish: Wish, filter: &EntryFilt
     if !view.sees(&series, &tenant) {
         return Ok(Vec::new());
     }
-    let mut entries = app.issuer().reads().entries_of_key(&KeyRef { key, series, tenant }).await?;
+    let mut entries = app
+        .issuer()
+        .reads()
+        .entries_of_key(&KeyRef { key, series, tenant })
+        .await?;
     entries.retain(|entry| passes(filter, entry));
     Ok(entries)
 }
@@ -115,15 +130,17 @@ async fn of_key(app: &App, view: &View, key: Key, wish: Wish, filter: &EntryFilt
 fn passes(filter: &EntryFilter, entry: &Entry) -> bool {
     filter.number.as_deref().is_none_or(|number| *number == *entry.number)
         && filter.state.is_none_or(|state| state == entry.state)
-        && filter.period.as_ref().is_none_or(|period| *period == entry.counter.period)
+        && filter
+            .period
+            .as_ref()
+            .is_none_or(|period| *period == entry.counter.period)
         && filter.date_from.is_none_or(|from| entry.date >= from)
         && filter.date_to.is_none_or(|to| entry.date <= to)
 }
 
 fn state(text: &str) -> Result<EntryState, Problem> {
-    EntryState::parse(text).ok_or_else(|| {
-        Problem::malformed("invalid_query", "a state is reserved, issued or voided").at("/state")
-    })
+    EntryState::parse(text)
+        .ok_or_else(|| Problem::malformed("invalid_query", "a state is reserved, issued or voided").at("/state"))
 }
 
 /// A date of a query.
@@ -148,7 +165,9 @@ pub async fn show(State(app): State<App>, caller: Caller, InPath(id): InPath<Ent
     let entry = app.issuer().reads().entry(id).await?;
     let entry = entry.filter(|entry| view.sees(&entry.counter.series, &entry.counter.tenant));
     let Some(entry) = entry else {
-        return Err(Refusal::new(Code::UnknownEntry, format!("there is no entry {id}")).at("/id").into());
+        return Err(Refusal::new(Code::UnknownEntry, format!("there is no entry {id}"))
+            .at("/id")
+            .into());
     };
     let events = app.issuer().reads().events_of(id).await?;
     let body = wire::EntryWithEvents {

@@ -3,15 +3,15 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
-use seriatim::{ApiScope, Chain, CounterId};
 use serde::Deserialize;
+use seriatim::{ApiScope, Chain, CounterId};
 use utoipa::IntoParams;
 
 use super::page;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::InQuery;
-use crate::problem::Problem;
+use crate::problem::{Problem, Refused};
 use crate::wire;
 
 /// Which events.
@@ -34,7 +34,7 @@ pub struct EventsQuery {
     params(EventsQuery),
     responses(
         (status = 200, description = "Its events, oldest first", body = wire::List<wire::Event>),
-        (status = "default", response = ref("#/components/responses/Problem")),
+        (status = "default", response = Refused),
     ),
 )]
 pub async fn list(
@@ -49,7 +49,10 @@ pub async fn list(
     let after = wire::cursor_of('v', query.cursor.as_deref())?.unwrap_or(0);
     let events = app.issuer().reads().events(chain, after, limit).await?;
     // A full page may be the last one; the next is then empty.
-    let next = events.last().filter(|_| events.len() == limit).map(|event| event.position);
+    let next = events
+        .last()
+        .filter(|_| events.len() == limit)
+        .map(|event| event.position);
     let list = wire::List {
         data: events.iter().map(wire::Event::of).collect(),
         next_cursor: wire::next_cursor('v', next),

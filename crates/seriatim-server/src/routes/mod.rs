@@ -19,11 +19,10 @@ use axum::http::header::{CONTENT_TYPE, ETAG, LINK, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
-use seriatim::{Answer, EntriesAnswer, Request};
 use serde::Serialize;
+use seriatim::{Answer, EntriesAnswer, Request};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -40,9 +39,6 @@ pub fn router(app: App) -> Router {
     let (router, openapi) = documented().split_for_parts();
     let openapi = Bytes::from(openapi_json(openapi, app.options().version));
     router
-        .route("/healthz", get(probes::readyz))
-        .route("/metrics", get(probes::metrics))
-        .route("/openapi.json", get(show_openapi))
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(Extension(Description(openapi)))
@@ -88,16 +84,23 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(keys::revoke))
         .routes(routes!(probes::livez))
         .routes(routes!(probes::readyz))
+        .routes(routes!(probes::healthz))
+        .routes(routes!(probes::metrics))
+        .routes(routes!(show_openapi))
 }
 
 fn openapi_json(mut api: OpenApi, version: &str) -> String {
     let mut parts = ComponentsBuilder::new().response_from::<Refused>();
-    parts = parts.schema_from::<crate::problem::Body>().schema_from::<crate::problem::Place>();
+    parts = parts
+        .schema_from::<crate::problem::Body>()
+        .schema_from::<crate::problem::Place>();
     parts = parts.schema_from::<crate::problem::FieldError>();
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("srt_<id>_<secret>")
-        .description(Some("An API key; the scopes of an operation are those that the key must have"))
+        .description(Some(
+            "An API key; the scopes of an operation are those that the key must have",
+        ))
         .build();
     parts = parts.security_scheme("api_key", SecurityScheme::Http(scheme));
     let info = InfoBuilder::new()
@@ -105,7 +108,10 @@ fn openapi_json(mut api: OpenApi, version: &str) -> String {
         .version(version)
         .description(Some("Unique, gap-free, ordered and explainable numbers for documents."))
         .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").build()));
-    let mut described = OpenApiBuilder::new().info(info.build()).components(Some(parts.build())).build();
+    let mut described = OpenApiBuilder::new()
+        .info(info.build())
+        .components(Some(parts.build()))
+        .build();
     described.merge(std::mem::take(&mut api));
     described.to_pretty_json().unwrap_or_default()
 }
@@ -113,6 +119,11 @@ fn openapi_json(mut api: OpenApi, version: &str) -> String {
 #[derive(Clone)]
 struct Description(Bytes);
 
+/// Describe this interface
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "probes", operation_id = "openapi",
+    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)),
+)]
 async fn show_openapi(Extension(description): Extension<Description>) -> Response {
     with_type(StatusCode::OK, "application/json", Body::from(description.0))
 }
@@ -128,7 +139,9 @@ fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> 
 fn with_type(status: StatusCode, kind: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
@@ -176,7 +189,9 @@ fn one(app: &App, answer: &EntriesAnswer, status: StatusCode) -> Result<Response
 }
 
 fn mark_replayed(response: &mut Response) {
-    response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+    response
+        .headers_mut()
+        .insert("idempotent-replayed", HeaderValue::from_static("true"));
 }
 
 /// A page, with the way to the next one.
@@ -184,7 +199,9 @@ fn page<T: Serialize>(uri: &Uri, list: &wire::List<T>) -> Result<Response, Probl
     let mut response = json(StatusCode::OK, list)?;
     if let Some(cursor) = &list.next_cursor {
         let query = uri.query().unwrap_or_default().split('&');
-        let kept: Vec<&str> = query.filter(|pair| !pair.is_empty() && !pair.starts_with("cursor=")).collect();
+        let kept: Vec<&str> = query
+            .filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="))
+            .collect();
         let and = if kept.is_empty() { "" } else { "&" };
         let link = format!("<{}?{}{and}cursor={cursor}>; rel=\"next\"", uri.path(), kept.join("&"));
         set(&mut response, LINK, &link);

@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use seriatim::{Answer, ApiScope, Command, Reason, SeriesName};
 use serde::Deserialize;
+use seriatim::{Answer, ApiScope, Command, Reason, SeriesName};
 use utoipa::IntoParams;
 
 use super::view::{View, Wish};

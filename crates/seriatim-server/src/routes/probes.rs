@@ -83,8 +83,14 @@ pub async fn readyz(State(app): State<App>, uri: Uri) -> Response {
     let stopping = app.is_stopping();
     let found = app.readiness().look(&app).await;
     let ready = !stopping && found.store.is_ok();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let verbose = uri.query().is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some("verbose")));
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let verbose = uri
+        .query()
+        .is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some("verbose")));
     let body = match (verbose, ready) {
         (true, _) => in_full(&found, stopping),
         (false, true) => "ok\n".to_string(),
@@ -94,25 +100,63 @@ pub async fn readyz(State(app): State<App>, uri: Uri) -> Response {
     text(status, body)
 }
 
+/// The same as `/readyz`
+#[utoipa::path(
+    get, path = "/healthz", tag = "probes", operation_id = "healthz",
+    responses(
+        (status = 200, description = "Requests may be sent here", body = String, content_type = "text/plain"),
+        (status = 503, description = "They may not", body = String, content_type = "text/plain"),
+    ),
+)]
+pub async fn healthz(app: State<App>, uri: Uri) -> Response {
+    readyz(app, uri).await
+}
+
 fn in_full(found: &Found, stopping: bool) -> String {
     let mut lines = vec![match &found.store {
         Ok(()) => "[+]store ok".to_string(),
         // Why is in the log: anybody can read this page.
         Err(_) => "[-]store failed".to_string(),
     }];
-    lines.push(if stopping { "[-]shutdown begun" } else { "[+]shutdown not begun" }.to_string());
+    lines.push(
+        if stopping {
+            "[-]shutdown begun"
+        } else {
+            "[+]shutdown not begun"
+        }
+        .to_string(),
+    );
     let broken = found.settings.iter().filter(|setting| !setting.holds);
     lines.extend(broken.map(|setting| format!("[!]{} {}", setting.name, setting.found)));
-    lines.push(if found.store.is_ok() && !stopping { "ready" } else { "not ready" }.to_string());
+    lines.push(
+        if found.store.is_ok() && !stopping {
+            "ready"
+        } else {
+            "not ready"
+        }
+        .to_string(),
+    );
     lines.join("\n") + "\n"
 }
 
-/// Everything that is measured, for Prometheus.
+/// Everything that is measured, for Prometheus
+#[utoipa::path(
+    get, path = "/metrics", tag = "probes", operation_id = "metrics",
+    responses((status = 200, description = "The Prometheus text format", body = String, content_type = "text/plain")),
+)]
 pub async fn metrics(State(app): State<App>) -> Response {
     telemetry::gauges(app.issuer().queued(), app.options().version);
-    let page = app.options().metrics.as_ref().map(metrics_exporter_prometheus::PrometheusHandle::render);
+    let page = app
+        .options()
+        .metrics
+        .as_ref()
+        .map(metrics_exporter_prometheus::PrometheusHandle::render);
     let mut response = text(StatusCode::OK, page.unwrap_or_default());
-    set(&mut response, axum::http::header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+    set(
+        &mut response,
+        axum::http::header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    );
     response
 }
 

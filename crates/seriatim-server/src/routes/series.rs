@@ -3,9 +3,9 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use seriatim::store::CounterFilter;
 use seriatim::{Answer, ApiScope, Command, Counter, Reason, SeriesName};
-use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::view::{View, Wish};
@@ -111,7 +111,10 @@ pub async fn show(
     if extract::has_version(&headers, series.version) {
         return Ok(versioned(StatusCode::NOT_MODIFIED.into_response(), series.version));
     }
-    Ok(versioned(json(StatusCode::OK, &wire::Series::of(&series))?, series.version))
+    Ok(versioned(
+        json(StatusCode::OK, &wire::Series::of(&series))?,
+        series.version,
+    ))
 }
 
 async fn seen(app: &App, caller: Caller, name: &SeriesName) -> Result<Held, Problem> {
@@ -258,9 +261,7 @@ pub async fn advance(
     };
     let view = view.await?;
     match execute(&app, caller.asks(command), &patience).await? {
-        Answer::Advanced { counter, missing } => {
-            advanced(&counter, &missing, view.one(&series)?)
-        }
+        Answer::Advanced { counter, missing } => advanced(&counter, &missing, view.one(&series)?),
         other => Err(wire::unexpected(&other)),
     }
 }

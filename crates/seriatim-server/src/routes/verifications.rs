@@ -123,13 +123,17 @@ pub async fn start(State(app): State<App>, caller: Caller, payload: Payload) -> 
 }
 
 fn options(ask: &wire::VerificationAsk<'_>) -> Result<Options, Problem> {
-    let checkpoint = ask.checkpoint.map(|raw| Checkpoint::parse(raw.get())).transpose().map_err(|error| {
-        let (status, code) = match &error {
-            CheckpointError::Malformed(_) => (StatusCode::BAD_REQUEST, "invalid_checkpoint"),
-            CheckpointError::BadSignature => (StatusCode::UNPROCESSABLE_ENTITY, "checkpoint_changed"),
-        };
-        Problem::new(status, code, error.to_string()).at("/checkpoint")
-    })?;
+    let checkpoint = ask
+        .checkpoint
+        .map(|raw| Checkpoint::parse(raw.get()))
+        .transpose()
+        .map_err(|error| {
+            let (status, code) = match &error {
+                CheckpointError::Malformed(_) => (StatusCode::BAD_REQUEST, "invalid_checkpoint"),
+                CheckpointError::BadSignature => (StatusCode::UNPROCESSABLE_ENTITY, "checkpoint_changed"),
+            };
+            Problem::new(status, code, error.to_string()).at("/checkpoint")
+        })?;
     let resume = ask.resume.as_deref().map(str::parse::<CounterId>).transpose();
     Ok(Options {
         checkpoint,

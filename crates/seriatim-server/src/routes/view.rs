@@ -37,7 +37,10 @@ impl View {
     /// One series.
     pub fn one(&self, name: &SeriesName) -> Result<&Arc<Series>, Problem> {
         self.series.get(name).ok_or_else(|| {
-            let refusal = Refusal::new(Code::UnknownSeries, format!("there is no series {name}, or none for this API key"));
+            let refusal = Refusal::new(
+                Code::UnknownSeries,
+                format!("there is no series {name}, or none for this API key"),
+            );
             refusal.at("/series").into()
         })
     }

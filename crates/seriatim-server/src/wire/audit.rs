@@ -1,9 +1,9 @@
 //! What an auditor reads: gaps, sums, checkpoints, verifications.
 
-use seriatim::verify::Progress;
-use seriatim::{CounterId, Finding, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use seriatim::verify::Progress;
+use seriatim::{CounterId, Finding, Timestamp};
 use utoipa::ToSchema;
 
 use super::{Counts, ParamsShown, Shown};
@@ -114,7 +114,10 @@ impl<'a> SummaryLine<'a> {
 /// Where every chain ended at one moment, signed. Keep it where the store is not.
 #[derive(ToSchema)]
 #[schema(as = Checkpoint)]
-#[expect(dead_code, reason = "only its description is used; the library writes the JSON that it signed")]
+#[expect(
+    dead_code,
+    reason = "only its description is used; the library writes the JSON that it signed"
+)]
 pub struct CheckpointDocument {
     /// The layout of this document.
     version: u32,

@@ -1,7 +1,7 @@
 //! A count, as callers see it.
 
-use seriatim::{CounterId, Hash, Missing};
 use serde::Serialize;
+use seriatim::{CounterId, Hash, Missing};
 use utoipa::ToSchema;
 
 use super::{ParamsShown, Shown};

@@ -1,8 +1,8 @@
 //! The record of one number, as callers see it.
 
-use seriatim::{Answer, EntriesAnswer, EntryId, Hash, Taken, Timestamp, Warning};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use seriatim::{Answer, EntriesAnswer, EntryId, Hash, Taken, Timestamp, Warning};
 use utoipa::ToSchema;
 
 use super::{Event, ParamsShown, Shown};
@@ -134,7 +134,10 @@ impl<'a> Entry<'a> {
     /// An entry as it is now.
     pub fn of(entry: &'a seriatim::Entry, now: Timestamp, test: bool) -> Self {
         // What is stored was parsed before it was stored.
-        let document = entry.document.as_ref().and_then(|document| serde_json::from_str(document.as_str()).ok());
+        let document = entry
+            .document
+            .as_ref()
+            .and_then(|document| serde_json::from_str(document.as_str()).ok());
         Self {
             id: Shown(entry.id),
             series: &entry.counter.series,

@@ -1,7 +1,7 @@
 //! One fact of the journal, as callers see it.
 
-use seriatim::{EntryId, Hash, Timestamp};
 use serde::Serialize;
+use seriatim::{EntryId, Hash, Timestamp};
 use utoipa::ToSchema;
 
 use super::{ParamsShown, Shown};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use seriatim::{Access, ApiScope, Refusal, SeriesName, Tenant, Timestamp};
 use serde::{Deserialize, Serialize};
+use seriatim::{Access, ApiScope, Refusal, SeriesName, Tenant, Timestamp};
 use utoipa::ToSchema;
 
 use super::Shown;

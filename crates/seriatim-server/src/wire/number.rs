@@ -1,9 +1,9 @@
 //! What callers send about numbers.
 
 use axum::http::HeaderMap;
-use seriatim::{Adopt, Date, Document, Key, Reason, Refusal, Reference, Take, Tenant, Ttl};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use seriatim::{Adopt, Date, Document, Key, Reason, Reference, Refusal, Take, Tenant, Ttl};
 use utoipa::ToSchema;
 
 use super::{NumberOrText, Object, Texts};
@@ -160,7 +160,10 @@ impl BatchAsk<'_> {
                     reference: self.reference,
                 };
                 // What is too large for 32 bits is too large anyway; the core says so.
-                Ok(Batch::Count(issue.take(headers)?, u32::try_from(count).unwrap_or(u32::MAX)))
+                Ok(Batch::Count(
+                    issue.take(headers)?,
+                    u32::try_from(count).unwrap_or(u32::MAX),
+                ))
             }
             (Some(items), None) => {
                 let shared = [
@@ -174,9 +177,10 @@ impl BatchAsk<'_> {
                 if let Some((at, _)) = shared.iter().find(|(_, given)| *given) {
                     return refuse(at, "with items, this belongs to each item");
                 }
-                let takes = items.into_iter().enumerate().map(|(i, Object(item))| {
-                    item.item().map_err(|refusal| refusal.inside(&format!("/items/{i}")))
-                });
+                let takes = items
+                    .into_iter()
+                    .enumerate()
+                    .map(|(i, Object(item))| item.item().map_err(|refusal| refusal.inside(&format!("/items/{i}"))));
                 Ok(Batch::Items(takes.collect::<Result<_, _>>()?))
             }
         }

@@ -32,7 +32,9 @@ pub fn next_cursor(kind: char, next: Option<u64>) -> Option<String> {
 /// Reads [`next_cursor`] back.
 pub fn cursor_of(kind: char, text: Option<&str>) -> Result<Option<u64>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    let digits = text.strip_prefix(kind).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    let digits = text
+        .strip_prefix(kind)
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
     let cursor = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
     cursor.map(Some).ok_or_else(|| {
         let detail = "this is not a cursor of this list; take next_cursor from the page before, or leave it out";

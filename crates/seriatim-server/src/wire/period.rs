@@ -1,7 +1,7 @@
 //! Periods that are closed or were opened again.
 
-use seriatim::{Hash, Timestamp};
 use serde::{Deserialize, Serialize};
+use seriatim::{Hash, Timestamp};
 use utoipa::ToSchema;
 
 use super::{Counts, ParamsShown, Shown};

@@ -1,8 +1,8 @@
 //! A series: the settings that a caller writes, and the definition as it is.
 
-use seriatim::{ParamKind, ParamKinds, SeriesName, SeriesSpec};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
+use seriatim::{ParamKind, ParamKinds, SeriesName, SeriesSpec};
 use utoipa::ToSchema;
 
 use super::{Named, NumberOrText, Object, Shown};

@@ -55,7 +55,11 @@ impl Desk {
     /// The binary in this directory, in an environment that says nothing.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seriatim"));
-        command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
+        command
+            .args(arguments)
+            .current_dir(self.path())
+            .env_clear()
+            .stdin(Stdio::null());
         // The machine's zone must not matter.
         command.env("TZ", "America/Los_Angeles").env("COLUMNS", "100");
         command
@@ -78,7 +82,12 @@ impl Desk {
 
     pub fn run_with_stdin(&self, arguments: &[&str], stdin: &str) -> Ran {
         let mut command = self.command(arguments);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
         finished(child)
     }
@@ -151,7 +160,11 @@ impl Server {
             if let Some(line) = self.said().lines().find(|line| line.contains(wanted)) {
                 return line.to_string();
             }
-            assert!(started.elapsed() < Duration::from_secs(10), "no `{wanted}` in {}", self.said());
+            assert!(
+                started.elapsed() < Duration::from_secs(10),
+                "no `{wanted}` in {}",
+                self.said()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -182,7 +195,7 @@ impl Drop for Server {
     }
 }
 
-/// The same text without what differs from run to run: times, hashes, signatures, secrets.
+/// The same text without what differs from run to run: times, today, who runs it, hashes, secrets.
 pub fn timeless(text: &str) -> String {
     let mut out = String::new();
     for word in text.split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.' | '_'))) {
@@ -190,6 +203,10 @@ pub fn timeless(text: &str) -> String {
         let rest = &word[bare.len()..];
         out.push_str(if is_time(bare) {
             "<time>"
+        } else if is_today(bare) {
+            "<today>"
+        } else if bare.starts_with("os:") {
+            "os:me"
         } else if is_hash(bare) {
             "<hash>"
         } else if bare.starts_with("srt_") {
@@ -204,7 +221,16 @@ pub fn timeless(text: &str) -> String {
 
 fn is_time(word: &str) -> bool {
     let bytes = word.as_bytes();
-    bytes.len() >= 20 && bytes[10] == b'T' && word.ends_with('Z') && bytes[..4].iter().all(u8::is_ascii_digit)
+    let is_micros = bytes.len() == 16 && bytes.iter().all(u8::is_ascii_digit);
+    is_micros
+        || bytes.len() >= 20 && bytes[10] == b'T' && word.ends_with('Z') && bytes[..4].iter().all(u8::is_ascii_digit)
+}
+
+/// Every date that a test writes is in 2025 or at the end of a fiscal year.
+fn is_today(word: &str) -> bool {
+    let is_date =
+        word.len() == 10 && word.matches('-').count() == 2 && word.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    is_date && !word.starts_with("2025-")
 }
 
 fn is_hash(word: &str) -> bool {

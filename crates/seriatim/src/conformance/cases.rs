@@ -120,7 +120,10 @@ where
         if let Err(error) = tokio::spawn(case.play(store)).await {
             let panic = error.try_into_panic().ok();
             let what = panic.as_ref().and_then(|panic| {
-                panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied())
+                panic
+                    .downcast_ref::<String>()
+                    .map(String::as_str)
+                    .or_else(|| panic.downcast_ref::<&str>().copied())
             });
             // Writing to a String cannot fail.
             let _ = writeln!(broken, "{}: {}", case.name, what.unwrap_or("it ended"));

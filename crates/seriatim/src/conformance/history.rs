@@ -193,11 +193,7 @@ impl Readout {
                         place: place(&counter.key.series, &counter.key.tenant),
                         seq: entry.id.seq,
                         number: entry.number.to_string(),
-                        tag: entry
-                            .key
-                            .as_deref()
-                            .or(entry.reference.as_deref())
-                            .map(str::to_string),
+                        tag: entry.key.as_deref().or(entry.reference.as_deref()).map(str::to_string),
                         is_replacement: entry.replaces.is_some(),
                     }));
                 }
@@ -287,7 +283,10 @@ impl<'a> Requests<'a> {
     }
 
     fn answers(&self) -> impl Iterator<Item = (Tag<'a>, &'a Call, &'a [Given])> {
-        let calls = self.0.iter().flat_map(|(tag, calls)| calls.iter().map(move |call| (*tag, *call)));
+        let calls = self
+            .0
+            .iter()
+            .flat_map(|(tag, calls)| calls.iter().map(move |call| (*tag, *call)));
         calls.filter_map(|(tag, call)| match &call.told {
             Told::Done(given) => Some((tag, call, given.as_slice())),
             Told::Refused | Told::Nothing | Told::Unknown => None,
@@ -302,7 +301,10 @@ fn unique(requests: &Requests, readout: &Readout, verdicts: &mut Verdicts) {
         for given in given {
             let owner = owners.entry((tag.0, &given.number)).or_insert(tag);
             if *owner != tag {
-                let evidence = format!("{} of {} was given to {} and to {}", given.number, tag.0, owner.1, tag.1);
+                let evidence = format!(
+                    "{} of {} was given to {} and to {}",
+                    given.number, tag.0, owner.1, tag.1
+                );
                 verdicts.convict(Crime::Duplicate, evidence);
             }
         }
@@ -310,7 +312,10 @@ fn unique(requests: &Requests, readout: &Readout, verdicts: &mut Verdicts) {
     let mut seen = BTreeSet::new();
     for entry in &readout.entries {
         if !seen.insert((&entry.place, &entry.number)) {
-            verdicts.convict(Crime::Duplicate, format!("{} of {} is stored twice", entry.number, entry.place));
+            verdicts.convict(
+                Crime::Duplicate,
+                format!("{} of {} is stored twice", entry.number, entry.place),
+            );
         }
     }
 }
@@ -322,7 +327,10 @@ fn accounted(readout: &Readout, verdicts: &mut Verdicts) {
         stretches.entry(&counter.counter).or_default().extend(&counter.missing);
     }
     for entry in &readout.entries {
-        stretches.entry(&entry.counter).or_default().push((entry.seq, entry.seq));
+        stretches
+            .entry(&entry.counter)
+            .or_default()
+            .push((entry.seq, entry.seq));
     }
     for counter in &readout.counters {
         let mut stretches = stretches.remove(counter.counter.as_str()).unwrap_or_default();
@@ -330,14 +338,23 @@ fn accounted(readout: &Readout, verdicts: &mut Verdicts) {
         let mut next = counter.first;
         for (first, last) in stretches {
             if first != next {
-                let what = if first > next { "nothing stands at" } else { "two things stand at" };
+                let what = if first > next {
+                    "nothing stands at"
+                } else {
+                    "two things stand at"
+                };
                 let at = first.min(next);
                 verdicts.convict(Crime::Unaccounted, format!("{}: {what} {at}", counter.counter));
             }
             next = last + 1;
         }
         if next != counter.last + 1 {
-            let evidence = format!("{}: stands at {}, accounted up to {}", counter.counter, counter.last, next - 1);
+            let evidence = format!(
+                "{}: stands at {}, accounted up to {}",
+                counter.counter,
+                counter.last,
+                next - 1
+            );
             verdicts.convict(Crime::Unaccounted, evidence);
         }
     }
@@ -348,8 +365,11 @@ fn accounted(readout: &Readout, verdicts: &mut Verdicts) {
 
 /// P6: whatever a caller was told is stored.
 fn stored(calls: &[Call], readout: &Readout, verdicts: &mut Verdicts) {
-    let entries: BTreeMap<(&str, u64), &EntryRead> =
-        readout.entries.iter().map(|entry| ((entry.counter.as_str(), entry.seq), entry)).collect();
+    let entries: BTreeMap<(&str, u64), &EntryRead> = readout
+        .entries
+        .iter()
+        .map(|entry| ((entry.counter.as_str(), entry.seq), entry))
+        .collect();
     for call in calls {
         let Told::Done(given) = &call.told else { continue };
         for given in given {
@@ -358,7 +378,10 @@ fn stored(calls: &[Call], readout: &Readout, verdicts: &mut Verdicts) {
                 entry.number == given.number && entry.tag.as_ref().is_none_or(|tag| *tag == call.tag)
             };
             if held.filter(is_his).is_none() {
-                let evidence = format!("{} was told {} ({} of {})", call.tag, given.number, given.seq, given.counter);
+                let evidence = format!(
+                    "{} was told {} ({} of {})",
+                    call.tag, given.number, given.seq, given.counter
+                );
                 verdicts.convict(Crime::Lost, evidence);
             }
         }
@@ -376,11 +399,20 @@ fn replayed(requests: &Requests, verdicts: &mut Verdicts) {
         let all: BTreeSet<Vec<String>> = answers.clone().map(|(_, given)| numbers(given)).collect();
         if all.len() > 1 {
             let all: Vec<String> = all.iter().map(|numbers| numbers.join(" ")).collect();
-            verdicts.convict(Crime::TakenTwice, format!("{tag} of {place} was told {}", all.join(" and ")));
+            verdicts.convict(
+                Crime::TakenTwice,
+                format!("{tag} of {place} was told {}", all.join(" and ")),
+            );
         }
-        let news = answers.clone().filter(|(_, given)| given.iter().any(|given| !given.replayed)).count();
+        let news = answers
+            .clone()
+            .filter(|(_, given)| given.iter().any(|given| !given.replayed))
+            .count();
         if news > 1 {
-            verdicts.convict(Crime::Mislabelled, format!("{tag} of {place} was told {news} times that it is new"));
+            verdicts.convict(
+                Crime::Mislabelled,
+                format!("{tag} of {place} was told {news} times that it is new"),
+            );
         }
         for (call, _) in answers.filter(|(_, given)| given.iter().any(|given| given.replayed)) {
             let took = |other: &&&Call| {
@@ -389,7 +421,10 @@ fn replayed(requests: &Requests, verdicts: &mut Verdicts) {
                     && matches!(other.told, Told::Done(_) | Told::Unknown)
             };
             if !calls.iter().any(|other| took(&other)) {
-                verdicts.convict(Crime::Mislabelled, format!("{tag} of {place} was told of a replay, but is the first"));
+                verdicts.convict(
+                    Crime::Mislabelled,
+                    format!("{tag} of {place} was told of a replay, but is the first"),
+                );
             }
         }
     }
@@ -400,9 +435,15 @@ fn replayed(requests: &Requests, verdicts: &mut Verdicts) {
 fn ordered(requests: &Requests, verdicts: &mut Verdicts) {
     let mut taken: BTreeMap<(&str, u64), (u64, u64, Tag)> = BTreeMap::new();
     for (tag, call, given) in requests.answers() {
-        let invoked = requests.0[&tag].iter().map(|call| call.invoked).min().unwrap_or(call.invoked);
+        let invoked = requests.0[&tag]
+            .iter()
+            .map(|call| call.invoked)
+            .min()
+            .unwrap_or(call.invoked);
         for given in given {
-            let span = taken.entry((&given.counter, given.seq)).or_insert((invoked, call.returned, tag));
+            let span = taken
+                .entry((&given.counter, given.seq))
+                .or_insert((invoked, call.returned, tag));
             span.1 = span.1.min(call.returned);
         }
     }
@@ -412,7 +453,10 @@ fn ordered(requests: &Requests, verdicts: &mut Verdicts) {
         if let Some((_, began, other)) = before
             && returned < began
         {
-            let evidence = format!("{counter}: {} has a seq below {seq}, yet began after {} had it", other.1, tag.1);
+            let evidence = format!(
+                "{counter}: {} has a seq below {seq}, yet began after {} had it",
+                other.1, tag.1
+            );
             verdicts.convict(Crime::OutOfOrder, evidence);
         }
         latest = Some(match before {
@@ -428,13 +472,25 @@ fn explained(requests: &Requests, readout: &Readout, verdicts: &mut Verdicts) {
     for entry in readout.entries.iter().filter(|entry| !entry.is_replacement) {
         match &entry.tag {
             Some(tag) => taken.entry((&entry.place, tag)).or_default().push(entry),
-            None => verdicts.convict(Crime::Invented, format!("{} of {} says not for whom", entry.number, entry.place)),
+            None => verdicts.convict(
+                Crime::Invented,
+                format!("{} of {} says not for whom", entry.number, entry.place),
+            ),
         }
     }
     for (tag, entries) in taken {
         let calls = requests.0.get(&tag).map(Vec::as_slice).unwrap_or_default();
-        let numbers = || entries.iter().map(|entry| entry.number.as_str()).collect::<Vec<_>>().join(" ");
-        if !calls.iter().any(|call| matches!(call.told, Told::Done(_) | Told::Unknown)) {
+        let numbers = || {
+            entries
+                .iter()
+                .map(|entry| entry.number.as_str())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        if !calls
+            .iter()
+            .any(|call| matches!(call.told, Told::Done(_) | Told::Unknown))
+        {
             let evidence = format!("{} of {} has {}, though nobody was told so", tag.1, tag.0, numbers());
             verdicts.convict(Crime::Invented, evidence);
         }

@@ -27,6 +27,11 @@ pub trait Layer: Send + Sync + 'static {
     async fn committed(&self, store: &Arc<dyn Store>, batch: BatchId) -> Result<bool, StoreError> {
         store.committed(batch).await
     }
+
+    /// Instead of the store's own number of lanes.
+    fn lanes(&self, store: &Arc<dyn Store>) -> u32 {
+        store.lanes()
+    }
 }
 
 /// A store with a layer on top.
@@ -54,7 +59,7 @@ impl<L: Layer> Store for Layered<L> {
     }
 
     fn lanes(&self) -> u32 {
-        self.store.lanes()
+        self.layer.lanes(&self.store)
     }
 }
 

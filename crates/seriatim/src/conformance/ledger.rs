@@ -41,14 +41,25 @@ impl Ledger {
     }
 
     pub(super) fn overdue(&self, now: Timestamp) -> Vec<EntryId> {
-        self.entries().filter(|entry| entry.is_overdue(now)).map(|entry| entry.id).collect()
+        self.entries()
+            .filter(|entry| entry.is_overdue(now))
+            .map(|entry| entry.id)
+            .collect()
     }
 
     pub(super) fn gaps(&self, series: &str) -> Vec<GapShown> {
-        let ids: BTreeSet<CounterId> =
-            self.counters().filter(|counter| counter.key.series.as_str() == series).map(|counter| counter.id).collect();
+        let ids: BTreeSet<CounterId> = self
+            .counters()
+            .filter(|counter| counter.key.series.as_str() == series)
+            .map(|counter| counter.id)
+            .collect();
         let runs = self.missing.iter().filter(|((id, _), _)| ids.contains(id));
-        runs.map(|(_, run)| GapShown { first: run.first, last: run.last, reason: run.reason.to_string() }).collect()
+        runs.map(|(_, run)| GapShown {
+            first: run.first,
+            last: run.last,
+            reason: run.reason.to_string(),
+        })
+        .collect()
     }
 
     /// Decides one request twice, with and without a guess of what it needs, and writes what was decided.
@@ -81,14 +92,16 @@ impl Ledger {
         }
         for name in &footprint.heights {
             let counters = self.counters().filter(|counter| counter.key.series == *name);
-            held.heights.insert(name.clone(), counters.map(|counter| counter.last_seq).max());
+            held.heights
+                .insert(name.clone(), counters.map(|counter| counter.last_seq).max());
         }
         for key in &footprint.counters {
             held.counters.insert(key.clone(), self.counters.get(key).cloned());
         }
         for at in &footprint.period_counters {
             let keys: Vec<_> = self.counters.keys().filter(|key| is_in(key, at)).cloned().collect();
-            held.counters.extend(keys.iter().map(|key| (key.clone(), self.counters.get(key).cloned())));
+            held.counters
+                .extend(keys.iter().map(|key| (key.clone(), self.counters.get(key).cloned())));
             held.period_counters.insert(at.clone(), keys);
         }
         for key in &footprint.keys {
@@ -102,7 +115,10 @@ impl Ledger {
         }
         for id in &footprint.missing {
             let runs = self.missing.range((id.counter, 0)..=(id.counter, id.seq));
-            held.missing.extend(runs.filter(|(_, run)| run.last >= id.seq).map(|(at, run)| (*at, run.clone())));
+            held.missing.extend(
+                runs.filter(|(_, run)| run.last >= id.seq)
+                    .map(|(at, run)| (*at, run.clone())),
+            );
             held.missing_asked.insert(*id);
         }
         for at in &footprint.closures {
@@ -116,19 +132,32 @@ impl Ledger {
     }
 
     fn definitions_head(&self) -> ChainHead {
-        let genesis = ChainHead { length: 0, head: Chain::definitions_genesis() };
+        let genesis = ChainHead {
+            length: 0,
+            head: Chain::definitions_genesis(),
+        };
         let last = self.events.get(&Chain::Definitions).and_then(|events| events.last());
-        last.map_or(genesis, |event| ChainHead { length: event.position, head: event.hash })
+        last.map_or(genesis, |event| ChainHead {
+            length: event.position,
+            head: event.hash,
+        })
     }
 
     fn write(&mut self, changes: Changes) {
         for change in changes.list {
             match change {
                 Change::NewEntry(entry) => {
-                    assert_eq!(self.entries.insert(entry.id, entry), None, "a new entry was there already");
+                    assert_eq!(
+                        self.entries.insert(entry.id, entry),
+                        None,
+                        "a new entry was there already"
+                    );
                 }
                 Change::ChangedEntry(entry) => {
-                    assert!(self.entries.insert(entry.id, entry).is_some(), "a changed entry was not there");
+                    assert!(
+                        self.entries.insert(entry.id, entry).is_some(),
+                        "a changed entry was not there"
+                    );
                 }
                 Change::NewKey(key, binding) => {
                     assert_eq!(self.keys.insert(key, binding), None, "a new key was there already");
@@ -159,19 +188,27 @@ impl Ledger {
     }
 
     fn wipe(&mut self, series: &SeriesName) {
-        let gone: BTreeSet<CounterId> =
-            self.counters().filter(|counter| counter.key.series == *series).map(|counter| counter.id).collect();
+        let gone: BTreeSet<CounterId> = self
+            .counters()
+            .filter(|counter| counter.key.series == *series)
+            .map(|counter| counter.id)
+            .collect();
         self.counters.retain(|key, _| key.series != *series);
         self.keys.retain(|key, _| key.series != *series);
         self.closures.retain(|at, _| at.series != *series);
         self.entries.retain(|id, _| !gone.contains(&id.counter));
         self.missing.retain(|(id, _), _| !gone.contains(id));
-        self.events.retain(|chain, _| !matches!(chain, Chain::Counter(id) if gone.contains(id)));
+        self.events
+            .retain(|chain, _| !matches!(chain, Chain::Counter(id) if gone.contains(id)));
     }
 
     /// What contradicts itself: chains, entries against events, states against counts, keys against entries.
     pub(super) fn verify(&self) -> Vec<String> {
-        let mut found = self.verify_chain(Chain::Definitions, Chain::definitions_genesis(), self.definitions_head());
+        let mut found = self.verify_chain(
+            Chain::Definitions,
+            Chain::definitions_genesis(),
+            self.definitions_head(),
+        );
         for counter in self.counters() {
             let chain = Chain::Counter(counter.id);
             found.extend(self.verify_chain(chain, Chain::counter_genesis(&counter.key), counter.chain));
@@ -185,9 +222,17 @@ impl Ledger {
         for entry in self.entries() {
             let events = self.events.get(&Chain::Counter(entry.id.counter)).into_iter().flatten();
             let about = events.filter(|event| event.number.is_some() && event.seq == Some(entry.id.seq));
-            found.extend(about.filter_map(|event| compare_entry(entry, event)).map(|finding| finding.code.to_string()));
+            found.extend(
+                about
+                    .filter_map(|event| compare_entry(entry, event))
+                    .map(|finding| finding.code.to_string()),
+            );
         }
-        let dangling = self.keys.values().flat_map(KeyBinding::entries).filter(|id| !self.entries.contains_key(id));
+        let dangling = self
+            .keys
+            .values()
+            .flat_map(KeyBinding::entries)
+            .filter(|id| !self.entries.contains_key(id));
         found.extend(dangling.map(|id| format!("key of no entry {id}")));
         found
     }

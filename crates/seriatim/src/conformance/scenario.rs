@@ -39,4 +39,4 @@ mod words;
 pub use ask::{Ask, NewKey, Order, TakeWords, Which};
 pub use boundary::{AtDecide, AtIssuer, Boundary};
 pub use outcome::{CounterShown, EntryShown, GapShown, NumberShown, Outcome};
-pub use script::{Script, run, run_file};
+pub use script::{Script, run, run_file, update_file};

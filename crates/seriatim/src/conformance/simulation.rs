@@ -9,7 +9,7 @@ mod bugs;
 mod callers;
 mod faulty;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,10 +19,10 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use seriatim_core::{SeriesSpec, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 
 pub use bugs::Bug;
-pub use faulty::{Fates, Faulty};
+use faulty::{Fates, Faulty};
 
 use super::SetClock;
 use super::history::{Readout, Recorder, judge};
@@ -73,7 +73,9 @@ pub const SOMETIMES: &[&str] = &[
 
 /// Runs many schedules, on every processor; the runs come back in no order.
 ///
-/// `until` says when it is enough.
+/// # Panics
+/// A schedule panicked.
+#[must_use]
 pub fn run_many(seeds: std::ops::Range<u64>, bug: Option<Bug>) -> Vec<Run> {
     let next = AtomicU64::new(seeds.start);
     let work = || {
@@ -89,7 +91,10 @@ pub fn run_many(seeds: std::ops::Range<u64>, bug: Option<Bug>) -> Vec<Run> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("a schedule panicked")).collect()
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("a schedule panicked"))
+            .collect()
     })
 }
 
@@ -99,7 +104,10 @@ pub fn run_many(seeds: std::ops::Range<u64>, bug: Option<Bug>) -> Vec<Run> {
 /// No runtime can be started.
 #[must_use]
 pub fn simulate(seed: u64, bug: Option<Bug>) -> Run {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
     runtime.expect("a runtime").block_on(async {
         let world = World::new(seed, bug);
         world.run().await
@@ -129,10 +137,10 @@ impl Dice {
         self.below(100) < chances
     }
 
-    /// A stretch of time, up to so many milliseconds.
+    /// A stretch of time, below so many milliseconds; whole ones, for timers know no shorter time.
     #[must_use]
     pub fn millis(&self, end: u64) -> Duration {
-        Duration::from_micros(self.below(end.saturating_mul(1_000)))
+        Duration::from_millis(self.below(end))
     }
 
     fn next(&self) -> u64 {
@@ -151,7 +159,12 @@ pub struct Sometimes(Arc<Mutex<BTreeMap<&'static str, u64>>>);
 impl Sometimes {
     /// It happened.
     pub fn hit(&self, what: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(what)
+            .or_default() += 1;
     }
 
     /// How often each happened.
@@ -170,13 +183,38 @@ struct World {
     store: Arc<dyn Store>,
     recorder: Recorder,
     processes: Mutex<Vec<Arc<Process>>>,
+    /// Place and tag of calls that were under way when their process crashed.
+    crashed: Mutex<BTreeSet<(String, String)>>,
 }
 
 /// One issuer, which can be made to end in the middle of what it does.
 struct Process {
     issuer: Issuer,
     clock: Arc<SetClock>,
-    alive: watch::Sender<bool>,
+    life: Life,
+}
+
+/// Ends once, and wakes all who wait for that in the order in which they came: a `watch` would draw the order by lot.
+#[derive(Clone)]
+struct Life(Arc<Semaphore>);
+
+impl Life {
+    fn new() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    fn end(&self) {
+        self.0.close();
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    async fn ended(&self) {
+        // There are no permits, so this waits until the semaphore is closed.
+        let _ = self.0.acquire().await;
+    }
 }
 
 const PROCESSES: usize = 2;
@@ -199,13 +237,16 @@ impl World {
             store,
             recorder: Recorder::default(),
             processes: Mutex::new(Vec::new()),
+            crashed: Mutex::new(BTreeSet::new()),
         })
     }
 
     async fn run(self: Arc<Self>) -> Run {
         self.begin().await;
         self.fates.set_storm(true);
-        let callers: Vec<_> = (0..CALLERS).map(|caller| tokio::spawn(self.clone().call_often(caller))).collect();
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|caller| tokio::spawn(self.clone().call_often(caller)))
+            .collect();
         let chaos = tokio::spawn(self.clone().make_trouble());
         for caller in callers {
             caller.await.expect("a caller panicked");
@@ -233,7 +274,10 @@ impl World {
     async fn begin(&self) {
         for _ in 0..PROCESSES {
             let process = self.start().await;
-            self.processes.lock().unwrap_or_else(PoisonError::into_inner).push(process);
+            self.processes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(process);
         }
         let text = |text: &str| Some(text.to_string());
         let invoice = SeriesSpec {
@@ -252,14 +296,24 @@ impl World {
         };
         let process = self.process(0);
         for (name, spec) in [("invoice", invoice), ("order", order)] {
-            process.issuer.define(name, spec).await.expect("a definition in fair weather");
+            process
+                .issuer
+                .define(name, spec)
+                .await
+                .expect("a definition in fair weather");
         }
     }
 
     async fn start(&self) -> Arc<Process> {
-        let (alive, life) = watch::channel(true);
+        let life = Life::new();
         let fences = self.bug != Some(Bug::AsksWithoutFence);
-        let faulty = Faulty::new(self.dice.clone(), self.fates.clone(), self.sometimes.clone(), life, fences);
+        let faulty = Faulty::new(
+            self.dice.clone(),
+            self.fates.clone(),
+            self.sometimes.clone(),
+            life.clone(),
+            fences,
+        );
         let mut store: Arc<dyn Store> = Arc::new(Layered::new(self.store.clone(), faulty));
         if self.bug == Some(Bug::GuessesAnUnknownCommit) {
             store = bugs::guessing(store);
@@ -272,7 +326,7 @@ impl World {
             ..Options::default()
         };
         let issuer = Issuer::with(store, options).await.expect("reads never fail here");
-        Arc::new(Process { issuer, clock, alive })
+        Arc::new(Process { issuer, clock, life })
     }
 
     fn process(&self, which: usize) -> Arc<Process> {
@@ -284,7 +338,7 @@ impl World {
         let next = self.start().await;
         let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut processes[which], next);
-        old.alive.send_replace(false);
+        old.life.end();
     }
 
     async fn make_trouble(self: Arc<Self>) {
@@ -303,9 +357,14 @@ impl World {
     fn jump(&self, which: usize) {
         let clock = &self.process(which).clock;
         let now = crate::clock::Clock::now(clock.as_ref()).as_micros();
-        let reach = [1_000_000, 60_000_000, DAY, 40 * DAY, 1_500 * DAY][usize::try_from(self.dice.below(5)).unwrap_or(0)];
+        let reach =
+            [1_000_000, 60_000_000, DAY, 40 * DAY, 1_500 * DAY][usize::try_from(self.dice.below(5)).unwrap_or(0)];
         let by = i64::try_from(self.dice.below(2 * reach.cast_unsigned())).unwrap_or(0) - reach;
-        self.sometimes.hit(if by < 0 { "the clock went back" } else { "the clock went ahead" });
+        self.sometimes.hit(if by < 0 {
+            "the clock went back"
+        } else {
+            "the clock went ahead"
+        });
         // Within the years that two digits can tell apart.
         let now = (now + by).clamp(BEGINNING - 8_000 * DAY, BEGINNING + 20_000 * DAY);
         clock.set(Timestamp::from_micros(now));
@@ -315,8 +374,13 @@ impl World {
         let reads: &dyn Reads = &*self.store;
         let readout = Readout::of(reads).await.expect("reads never fail here");
         let verdicts = judge(&self.recorder.calls(), &readout);
-        let report = verify(reads, &crate::verify::Options::default(), &|_| {}).await.expect("reads never fail here");
-        let findings = report.findings.iter().map(|finding| format!("verify: {} {}", finding.code, finding.place));
+        let report = verify(reads, &crate::verify::Options::default(), &|_| {})
+            .await
+            .expect("reads never fail here");
+        let findings = report
+            .findings
+            .iter()
+            .map(|finding| format!("verify: {} {}", finding.code, finding.place));
         verdicts.iter().map(ToString::to_string).chain(findings).collect()
     }
 }
@@ -324,6 +388,8 @@ impl World {
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}: {} calls", self.seed, self.calls)?;
-        self.verdicts.iter().try_for_each(|verdict| writeln!(f, "    {verdict}"))
+        self.verdicts
+            .iter()
+            .try_for_each(|verdict| writeln!(f, "    {verdict}"))
     }
 }

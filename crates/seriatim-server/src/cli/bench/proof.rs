@@ -58,10 +58,14 @@ impl Proof {
             keys_of.entry(number).or_default().insert(key);
         }
         let several = |sets: &HashMap<&str, BTreeSet<&str>>| count(sets.values().filter(|set| set.len() > 1));
-        let stored_key: HashMap<&str, Option<&str>> =
-            stored.iter().map(|entry| (entry.number.as_str(), entry.key.as_deref())).collect();
+        let stored_key: HashMap<&str, Option<&str>> = stored
+            .iter()
+            .map(|entry| (entry.number.as_str(), entry.key.as_deref()))
+            .collect();
         let is_lost = |(number, keys): &(&&str, &BTreeSet<&str>)| {
-            stored_key.get(**number).is_none_or(|key| !key.is_some_and(|key| keys.contains(key)))
+            stored_key
+                .get(**number)
+                .is_none_or(|key| !key.is_some_and(|key| keys.contains(key)))
         };
         Self {
             numbers: count(keys_of.keys()),
@@ -100,7 +104,9 @@ mod tests {
     use super::*;
 
     fn judge(answers: &[(&str, &str, bool)], stored: &[(u64, &str, &str)]) -> Proof {
-        let answers = answers.iter().map(|(key, number, replayed)| (key.to_string(), number.to_string(), *replayed));
+        let answers = answers
+            .iter()
+            .map(|(key, number, replayed)| (key.to_string(), number.to_string(), *replayed));
         let stored = stored.iter().map(|(seq, number, key)| Stored {
             counter: "bench".to_string(),
             seq: *seq,
@@ -112,7 +118,10 @@ mod tests {
 
     #[test]
     fn an_honest_run_passes() {
-        let proof = judge(&[("a", "1", false), ("a", "1", true), ("b", "2", false)], &[(1, "1", "a"), (2, "2", "b")]);
+        let proof = judge(
+            &[("a", "1", false), ("a", "1", true), ("b", "2", false)],
+            &[(1, "1", "a"), (2, "2", "b")],
+        );
         assert_eq!((proof.numbers, proof.replays), (2, 1));
         assert!(proof.holds());
     }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::Method;
+use serde_json::{Value, json};
 use seriatim::store::EntryFilter;
 use seriatim::{Access, Actor, Answer, Command, Issuer, Key, Refusal, Request, SeriesName, SeriesSpec, Take};
-use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::entry::PAGE_MAX;
@@ -65,7 +65,9 @@ impl Target {
         place.make_directory()?;
         let lock = open::claim(&place, "bench").await?;
         let opened = Opened::open(&place, lock, issuing(&context.config)?).await?;
-        context.output.note(format!("store sqlite {} (throw-away)", place.database.display()));
+        context
+            .output
+            .note(format!("store sqlite {} (throw-away)", place.database.display()));
         let spec = SeriesSpec {
             format: FORMAT.to_string(),
             ..SeriesSpec::default()
@@ -192,15 +194,21 @@ async fn stored_there(session: &Session, series: &str) -> Result<Vec<Stored>, Fa
     let mut cursor: Option<String> = None;
     let mut stored = Vec::new();
     loop {
-        let wanted = [("series", Some(series)), ("limit", Some(limit.as_str())), ("cursor", cursor.as_deref())];
-        let answer = session.answer(Call::get(format!("/v1/entries{}", query(&wanted)))).await?;
+        let wanted = [
+            ("series", Some(series)),
+            ("limit", Some(limit.as_str())),
+            ("cursor", cursor.as_deref()),
+        ];
+        let answer = session
+            .answer(Call::get(format!("/v1/entries{}", query(&wanted))))
+            .await?;
         stored.extend(list(&answer.json, "data").iter().map(|entry| Stored {
             counter: text(entry, "period"),
             seq: entry.get("seq").and_then(Value::as_u64).unwrap_or_default(),
             number: text(entry, "number"),
             key: entry.get("key").and_then(Value::as_str).map(str::to_string),
         }));
-        cursor = answer.json.get("next_cursor").and_then(Value::as_str).map(str::to_string);
+        cursor = answer.next_cursor();
         if cursor.is_none() {
             return Ok(stored);
         }

@@ -40,7 +40,12 @@ pub struct Definition {
     partition_by: Vec<String>,
     /// A param and what it may be: branch=digits:2, branch=letters:1..4 or branch=one_of:N,S
     #[arg(long = "param", value_name = "NAME=KIND:WIDTH", value_parser = kind)]
-    #[serde(skip_serializing_if = "Vec::is_empty", default, serialize_with = "as_table", deserialize_with = "of_table")]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        default,
+        serialize_with = "as_table",
+        deserialize_with = "of_table"
+    )]
     params: Vec<Param>,
     /// explain or allow
     #[arg(long)]
@@ -107,7 +112,9 @@ fn kind(text: &str) -> Result<Param, String> {
         let (kind, width) = rest.split_once(':')?;
         let width = match kind {
             "one_of" => width.split(',').collect(),
-            _ => width.parse::<u64>().map_or_else(|_| width.into(), serde_json::Value::from),
+            _ => width
+                .parse::<u64>()
+                .map_or_else(|_| width.into(), serde_json::Value::from),
         };
         Some(Param {
             name: name.to_string(),
@@ -121,7 +128,12 @@ fn kind(text: &str) -> Result<Param, String> {
 type Table = BTreeMap<String, BTreeMap<String, serde_json::Value>>;
 
 fn as_table<S: serde::Serializer>(params: &[Param], serializer: S) -> Result<S::Ok, S::Error> {
-    let row = |param: &Param| (param.name.clone(), BTreeMap::from([(param.kind.clone(), param.width.clone())]));
+    let row = |param: &Param| {
+        (
+            param.name.clone(),
+            BTreeMap::from([(param.kind.clone(), param.width.clone())]),
+        )
+    };
     params.iter().map(row).collect::<Table>().serialize(serializer)
 }
 
@@ -165,7 +177,10 @@ impl<'a> Sheet<'a> {
         let wrong = |span: Option<Range<usize>>, message: &str| {
             let span = span.unwrap_or_default();
             let drawing = draw_in_file(source, span.start, span.len());
-            Failed::Usage(format!("{path}:{}: {message}\n{drawing}", Place::of(source, span.start)))
+            Failed::Usage(format!(
+                "{path}:{}: {message}\n{drawing}",
+                Place::of(source, span.start)
+            ))
         };
         let file: File = toml::from_str(source).map_err(|error| wrong(error.span(), error.message()))?;
         if file.series.is_empty() {
@@ -182,14 +197,23 @@ impl<'a> Sheet<'a> {
     pub fn under(&self, index: usize, problem: &Problem) -> Option<String> {
         let span = self.span_of(index, problem)?;
         let drawing = draw_in_file(self.source, span.start, span.len());
-        Some(format!("  {}:{}\n{drawing}", self.path, Place::of(self.source, span.start)))
+        Some(format!(
+            "  {}:{}\n{drawing}",
+            self.path,
+            Place::of(self.source, span.start)
+        ))
     }
 
     fn span_of(&self, index: usize, problem: &Problem) -> Option<Range<usize>> {
         let root = DeTable::parse(self.source).ok()?;
         let series = root.get_ref().get("series")?.get_ref().get(index)?;
         let mut value: &Spanned<DeValue<'_>> = series;
-        for part in problem.pointer().unwrap_or_default().split('/').filter(|part| !part.is_empty()) {
+        for part in problem
+            .pointer()
+            .unwrap_or_default()
+            .split('/')
+            .filter(|part| !part.is_empty())
+        {
             match value.get_ref().get(part) {
                 Some(inner) => value = inner,
                 // A setting that is not in the file: the nearest that is there.
@@ -222,8 +246,16 @@ pub fn under_format(problem: &Problem, format: &str) -> Option<String> {
 }
 
 fn draw_in_file(source: &str, offset: usize, length: usize) -> String {
-    let start = source.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
-    let line = source.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
+    let start = source
+        .get(..offset)
+        .and_then(|before| before.rfind('\n'))
+        .map_or(0, |newline| newline + 1);
+    let line = source
+        .get(start..)
+        .unwrap_or_default()
+        .lines()
+        .next()
+        .unwrap_or_default();
     draw(line, offset.saturating_sub(start), length)
 }
 
@@ -252,15 +284,33 @@ mod tests {
     fn a_file_of_series_reads() {
         check(
             "[[series]]\nname = \"a\"\nformat = \"{branch}-{seq}\"\n[series.params]\nbranch = { digits = 2 }",
-            expect![[r#"[["a",{"format":"{branch}-{seq}","params":{"branch":{"digits":2}}}]]"#]],
+            expect![[r#"[{"format":"{branch}-{seq}","params":{"branch":{"digits":2}}}]"#]],
         );
     }
 
     #[test]
     fn what_is_wrong_is_drawn() {
-        check("[[series]]\nname = \"a\"\nfromat = \"{seq}\"", expect![[]]);
-        check("[[series]]\nname = \"a\"\nformat = 7", expect![[]]);
-        check("[[series]]\nname = \"a\"\nformat = \"x", expect![[]]);
+        check(
+            "[[series]]\nname = \"a\"\nfromat = \"{seq}\"",
+            expect![[r#"
+            series.toml:3:1: unknown field `fromat`, expected one of `name`, `format`, `reset`, `time_zone`, `start`, `partition_by`, `params`, `gaps`, `overflow`, `limit`, `max_length`, `date_order`, `date_window`, `keys`, `replay`, `on_expiry`, `on_outage`, `test`, `replaces`
+              fromat = "{seq}"
+              ^^^^^^"#]],
+        );
+        check(
+            "[[series]]\nname = \"a\"\nformat = 7",
+            expect![[r#"
+            series.toml:3:10: invalid type: integer `7`, expected a string
+              format = 7
+                       ^"#]],
+        );
+        check(
+            "[[series]]\nname = \"a\"\nformat = \"x",
+            expect![[r#"
+            series.toml:3:12: invalid basic string, expected `"`
+              format = "x
+                         ^"#]],
+        );
         check("", expect![["series.toml has no [[series]]"]]);
     }
 
@@ -273,7 +323,14 @@ mod tests {
             body: serde_json::json!({"errors": [{"pointer": "/format"}], "place": {"offset": 4, "length": 6}}),
             drawing: None,
         };
-        expect![[]].assert_eq(&sheet.under(0, &problem).unwrap());
-        expect![[]].assert_eq(&under_format(&problem, "INV-{yyyy}-{seq}").unwrap());
+        expect![[r#"
+              series.toml:3:15
+              format = "INV-{yyyy}-{seq}"
+                            ^^^^^^"#]]
+        .assert_eq(&sheet.under(0, &problem).unwrap());
+        expect![[r#"
+              INV-{yyyy}-{seq}
+                  ^^^^^^"#]]
+        .assert_eq(&under_format(&problem, "INV-{yyyy}-{seq}").unwrap());
     }
 }

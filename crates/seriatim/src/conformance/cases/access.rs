@@ -23,12 +23,26 @@ pub(super) async fn an_api_key_is_stored_and_revoked(store: Arc<dyn Store>) {
         created_at: at("2026-03-31T06:00:00.123456Z"),
         revoked_at: None,
     };
-    assert!(stage.execute(Command::CreateApiKey(Box::new(key.clone()))).await.is_ok());
+    assert!(
+        stage
+            .execute(Command::CreateApiKey(Box::new(key.clone())))
+            .await
+            .is_ok()
+    );
     assert_eq!(stage.store.api_keys().await, Ok(vec![key.clone()]));
-    assert!(stage.execute(Command::CreateApiKey(Box::new(key.clone()))).await.is_err(), "an id is given once");
+    assert!(
+        stage
+            .execute(Command::CreateApiKey(Box::new(key.clone())))
+            .await
+            .is_err(),
+        "an id is given once"
+    );
     let revoke = Command::RevokeApiKey { id: key.id.clone() };
     assert!(matches!(stage.execute(revoke).await, Ok(Answer::ApiKey(_))));
-    let revoked = ApiKey { revoked_at: Some(at("2026-03-31T06:00:00Z")), ..key };
+    let revoked = ApiKey {
+        revoked_at: Some(at("2026-03-31T06:00:00Z")),
+        ..key
+    };
     assert_eq!(stage.store.api_keys().await, Ok(vec![revoked]));
     assert_eq!(stage.store.heads().await.expect("readable").definitions.length, 3);
 }
@@ -36,10 +50,22 @@ pub(super) async fn an_api_key_is_stored_and_revoked(store: Arc<dyn Store>) {
 pub(super) async fn another_tenants_entry_does_not_exist(store: Arc<dyn Store>) {
     let stage = Stage::invoices(store).await;
     let entry = stage.entry(issue("invoice", "acme", "pay_1")).await;
-    let access = Access { tenants: BTreeSet::from([tenant("zenith")]), ..Access::full() };
+    let access = Access {
+        tenants: BTreeSet::from([tenant("zenith")]),
+        ..Access::full()
+    };
     let before = stage.store.heads().await;
-    for command in [void(entry.id, true), Command::Release { entry: entry.id, reason: reason() }] {
-        let asked = Request { access: access.clone(), ..request(command) };
+    for command in [
+        void(entry.id, true),
+        Command::Release {
+            entry: entry.id,
+            reason: reason(),
+        },
+    ] {
+        let asked = Request {
+            access: access.clone(),
+            ..request(command)
+        };
         let code = refusal(&stage.process(1).execute(asked).await).map(|code| code.as_str());
         assert_eq!(code, Some("unknown_entry"));
     }

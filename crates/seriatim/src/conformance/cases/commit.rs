@@ -8,19 +8,39 @@ use seriatim_core::{Batch, Change, Changes, Command, Entry, EntryId, Footprint, 
 use super::stage::{Stage, at_once, entries, issue, issue_count, key_ref, name, plain, request, take};
 use crate::store::{BatchId, Decide, EntryFilter, Store, StoreError};
 
-const FIRST: BatchId = BatchId { node: 7, lane: 3, batch: 1 };
+const FIRST: BatchId = BatchId {
+    node: 7,
+    lane: 3,
+    batch: 1,
+};
 
 pub(super) async fn an_empty_decision_writes_nothing(store: Arc<dyn Store>) {
     let stage = Stage::invoices(store).await;
     let before = stage.store.heads().await;
     let nothing: Decide = Arc::new(|_| Ok(Batch::default()));
     assert_eq!(stage.store.transact(FIRST, Footprint::default(), nothing).await, Ok(()));
-    assert_eq!(stage.store.committed(FIRST).await, Ok(false), "there was nothing to commit");
+    assert_eq!(
+        stage.store.committed(FIRST).await,
+        Ok(false),
+        "there was nothing to commit"
+    );
     stage.refused(issue("nowhere", "acme", "pay_1")).await;
-    let preview = Command::Preview { series: name("invoice"), take: take("acme", "pay_1"), count: 5 };
+    let preview = Command::Preview {
+        series: name("invoice"),
+        take: take("acme", "pay_1"),
+        count: 5,
+    };
     assert!(stage.execute(preview).await.is_ok());
     assert_eq!(stage.store.heads().await, before);
-    assert_eq!(stage.store.entries(&EntryFilter::default(), 10).await.expect("readable").rows, []);
+    assert_eq!(
+        stage
+            .store
+            .entries(&EntryFilter::default(), 10)
+            .await
+            .expect("readable")
+            .rows,
+        []
+    );
 }
 
 pub(super) async fn a_refused_command_in_a_batch_does_not_hinder_the_others(store: Arc<dyn Store>) {
@@ -29,7 +49,12 @@ pub(super) async fn a_refused_command_in_a_batch_does_not_hinder_the_others(stor
     let answers = at_once((0..90).map(|i| {
         let stage = stage.clone();
         let series = if i % 3 == 0 { "nowhere" } else { "invoice" };
-        async move { stage.process(0).execute(request(issue(series, "acme", &format!("{i}")))).await }
+        async move {
+            stage
+                .process(0)
+                .execute(request(issue(series, "acme", &format!("{i}"))))
+                .await
+        }
     }))
     .await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 60);
@@ -41,7 +66,12 @@ pub(super) async fn a_batch_with_a_bad_item_writes_nothing(store: Arc<dyn Store>
     let before = stage.store.heads().await;
     let mut items: Vec<_> = (0..20).map(|i| take("acme", &format!("{i}"))).collect();
     items[19].params.insert("branch".to_string(), "7".to_string());
-    let code = stage.refused(Command::IssueItems { series: name("invoice"), items }).await;
+    let code = stage
+        .refused(Command::IssueItems {
+            series: name("invoice"),
+            items,
+        })
+        .await;
     assert_eq!(code.as_str(), "unknown_param");
     assert_eq!(stage.store.heads().await, before);
     let held = stage.store.entries_of_key(&key_ref("invoice", "acme", "0")).await;
@@ -73,11 +103,30 @@ pub(super) async fn a_decision_that_asks_for_more_gets_it_with_all_before(store:
     assert_eq!(round.load(Ordering::SeqCst), 5);
     let seen = seen.lock().expect("not poisoned").clone();
     assert!(seen.series.get(&name("invoice")).is_some_and(Option::is_some));
-    let binding = KeyBinding { first: entry.id, count: 1 };
-    assert_eq!(seen.keys.get(&key_ref("invoice", "acme", "pay_1")), Some(&Some(binding)));
-    assert_eq!(seen.keys.get(&key_ref("invoice", "acme", "unheard-of")), Some(&None), "looked for, not there");
-    assert_eq!(seen.entries.get(&entry.id), Some(&Some(entry.clone())), "the entries of a key come with it");
-    let counter = seen.counters.get(&entry.counter).cloned().flatten().expect("the counter");
+    let binding = KeyBinding {
+        first: entry.id,
+        count: 1,
+    };
+    assert_eq!(
+        seen.keys.get(&key_ref("invoice", "acme", "pay_1")),
+        Some(&Some(binding))
+    );
+    assert_eq!(
+        seen.keys.get(&key_ref("invoice", "acme", "unheard-of")),
+        Some(&None),
+        "looked for, not there"
+    );
+    assert_eq!(
+        seen.entries.get(&entry.id),
+        Some(&Some(entry.clone())),
+        "the entries of a key come with it"
+    );
+    let counter = seen
+        .counters
+        .get(&entry.counter)
+        .cloned()
+        .flatten()
+        .expect("the counter");
     assert_eq!((counter.last_seq, counter.chain.head), (1, entry.hash));
     assert_eq!(seen.heights.get(&name("invoice")), Some(&Some(1)));
     assert_eq!(seen.definitions.map(|head| head.length), Some(1));
@@ -95,7 +144,11 @@ pub(super) async fn a_new_entry_that_exists_is_corrupt_and_nothing_is_written(st
 
 pub(super) async fn a_new_entry_twice_in_a_batch_is_corrupt_and_nothing_is_written(store: Arc<dyn Store>) {
     must_be_corrupt(store, |_, mut honest| {
-        let new = honest.list.iter().find(|change| matches!(change, Change::NewEntry(_))).cloned();
+        let new = honest
+            .list
+            .iter()
+            .find(|change| matches!(change, Change::NewEntry(_)))
+            .cloned();
         honest.list.extend(new);
         honest
     })
@@ -104,8 +157,13 @@ pub(super) async fn a_new_entry_twice_in_a_batch_is_corrupt_and_nothing_is_writt
 
 pub(super) async fn a_new_key_that_exists_is_corrupt_and_nothing_is_written(store: Arc<dyn Store>) {
     must_be_corrupt(store, |entry, mut honest| {
-        let binding = KeyBinding { first: entry.id, count: 1 };
-        honest.list.push(Change::NewKey(key_ref("invoice", "acme", "pay_1"), binding));
+        let binding = KeyBinding {
+            first: entry.id,
+            count: 1,
+        };
+        honest
+            .list
+            .push(Change::NewKey(key_ref("invoice", "acme", "pay_1"), binding));
         honest
     })
     .await;
@@ -118,7 +176,11 @@ async fn must_be_corrupt(store: Arc<dyn Store>, spoil: fn(Arc<Entry>, Changes) -
     let before = stage.store.heads().await;
     let (first, clock) = (entry.clone(), stage.clock.clone());
     let decide: Decide = Arc::new(move |held| {
-        let mut batch = decide_all(held, &[request(issue("invoice", "acme", "pay_2"))], crate::Clock::now(&*clock))?;
+        let mut batch = decide_all(
+            held,
+            &[request(issue("invoice", "acme", "pay_2"))],
+            crate::Clock::now(&*clock),
+        )?;
         batch.changes = spoil(first.clone(), batch.changes);
         Ok(batch)
     });
@@ -128,7 +190,10 @@ async fn must_be_corrupt(store: Arc<dyn Store>, spoil: fn(Arc<Entry>, Changes) -
     assert_eq!(stage.store.heads().await, before);
     let next = EntryId { seq: 2, ..entry.id };
     assert_eq!(stage.store.entry(next).await, Ok(None));
-    assert_eq!(stage.store.entries_of_key(&key_ref("invoice", "acme", "pay_2")).await, Ok(vec![]));
+    assert_eq!(
+        stage.store.entries_of_key(&key_ref("invoice", "acme", "pay_2")).await,
+        Ok(vec![])
+    );
     assert_eq!(stage.store.entry(entry.id).await, Ok(Some(entry)));
     // And it goes on.
     assert_eq!(stage.entry(issue("invoice", "acme", "pay_2")).await.id, next);
@@ -141,9 +206,15 @@ pub(super) async fn a_panic_in_a_decision_is_rolled_back_and_the_store_lives_on(
         let decide: Decide = Arc::new(|held: Snapshot| match held.definitions {
             // The second time, when locks are held.
             Some(_) => panic!("a panic that this case provokes"),
-            None => Err(Footprint { definitions: true, ..Footprint::default() }),
+            None => Err(Footprint {
+                definitions: true,
+                ..Footprint::default()
+            }),
         });
-        let outcome = stage.store.transact(BatchId { batch, ..FIRST }, Footprint::default(), decide).await;
+        let outcome = stage
+            .store
+            .transact(BatchId { batch, ..FIRST }, Footprint::default(), decide)
+            .await;
         assert!(matches!(outcome, Err(StoreError::Corrupt(_))), "{outcome:?}");
         assert_eq!(stage.store.committed(BatchId { batch, ..FIRST }).await, Ok(false));
     }
@@ -168,7 +239,12 @@ pub(super) async fn a_batch_is_told_from_the_one_before_and_the_one_after(store:
     assert!(!committed(next).await, "the next one was not sent yet");
     assert!(!committed(BatchId { lane: 4, ..FIRST }).await, "another lane's");
     assert!(!committed(BatchId { node: 8, ..FIRST }).await, "another process's");
-    write(BatchId { node: -8, batch: 9, ..FIRST }).await;
+    write(BatchId {
+        node: -8,
+        batch: 9,
+        ..FIRST
+    })
+    .await;
     assert!(committed(FIRST).await, "what another process writes does not matter");
     write(next).await;
     assert!(committed(next).await);
@@ -184,13 +260,25 @@ pub(super) async fn a_batch_of_a_thousand_is_one_commit(store: Arc<dyn Store>) {
         ..take("acme", &format!("{i}"))
     });
     let items: Vec<_> = items.collect();
-    let command = Command::IssueItems { series: name("plain"), items };
+    let command = Command::IssueItems {
+        series: name("plain"),
+        items,
+    };
     let answer = stage.done(command.clone()).await;
     assert_eq!(answer.taken.last().map(|taken| taken.entry.id.seq), Some(1_000));
     let again = stage.done(command).await;
-    assert!(again.taken.iter().all(|taken| taken.replayed && taken.differs.is_empty()));
+    assert!(
+        again
+            .taken
+            .iter()
+            .all(|taken| taken.replayed && taken.differs.is_empty())
+    );
     let counted = entries(stage.execute(issue_count("plain", "acme", "many", 1_000)).await);
-    let held = stage.store.entries_of_key(&key_ref("plain", "acme", "many")).await.expect("readable");
+    let held = stage
+        .store
+        .entries_of_key(&key_ref("plain", "acme", "many"))
+        .await
+        .expect("readable");
     assert_eq!(held.len(), 1_000);
     assert_eq!(held.first(), Some(&counted.taken[0].entry));
     assert_eq!(stage.counter().await.last_seq, 2_000);

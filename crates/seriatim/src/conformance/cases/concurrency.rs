@@ -42,7 +42,11 @@ pub(super) async fn one_key_sent_by_fifty_callers_at_once_is_one_number(store: A
     .await;
     stage.judge().await;
     assert!(answers.iter().all(|answer| numbers(answer) == ["INV-2526-00001"]));
-    assert_eq!(answers.iter().filter(|answer| !answer.taken[0].replayed).count(), 1, "one of them is the first");
+    assert_eq!(
+        answers.iter().filter(|answer| !answer.taken[0].replayed).count(),
+        1,
+        "one of them is the first"
+    );
     assert_eq!(stage.counter().await.last_seq, 1);
 }
 
@@ -66,7 +70,13 @@ pub(super) async fn many_tenants_count_each_for_itself(store: Arc<dyn Store>) {
     let stage = Stage::invoices(store).await;
     at_once((0..300).map(|call| {
         let stage = stage.clone();
-        async move { entries(stage.issue(call / 7, &format!("t{}", call % 30), &format!("{call}")).await) }
+        async move {
+            entries(
+                stage
+                    .issue(call / 7, &format!("t{}", call % 30), &format!("{call}"))
+                    .await,
+            )
+        }
     }))
     .await;
     stage.judge().await;
@@ -91,22 +101,31 @@ pub(super) async fn batches_with_common_keys_are_all_or_none(store: Arc<dyn Stor
                 items[7].date = Some("1999-01-01".parse().expect("a date"));
                 items[7].key = Some(Key::parse(&format!("bad-{batch}")).expect("a key"));
             }
-            let command = Command::IssueItems { series: name("invoice"), items };
+            let command = Command::IssueItems {
+                series: name("invoice"),
+                items,
+            };
             let answer = stage.process(batch).execute(request(command)).await;
             assert_eq!(refusal(&answer), is_bad.then_some(Code::DateOutsideWindow));
             let told = Told::of(&answer);
             for (i, call) in calls.into_iter().enumerate() {
-                stage.recorder.told(call, match &told {
-                    Told::Done(given) => Told::Done(vec![given[i].clone()]),
-                    other => other.clone(),
-                });
+                stage.recorder.told(
+                    call,
+                    match &told {
+                        Told::Done(given) => Told::Done(vec![given[i].clone()]),
+                        other => other.clone(),
+                    },
+                );
             }
         }
     }))
     .await;
     stage.judge().await;
     for batch in 0..40 {
-        let held = stage.store.entries_of_key(&key_ref("invoice", "acme", &format!("bad-{batch}"))).await;
+        let held = stage
+            .store
+            .entries_of_key(&key_ref("invoice", "acme", &format!("bad-{batch}")))
+            .await;
         assert_eq!(held.expect("readable"), [], "the bad item of a batch was written");
     }
 }
@@ -124,7 +143,10 @@ pub(super) async fn overlapping_decisions_never_interleave(store: Arc<dyn Store>
                 let decide = move |held| {
                     let batch = decide_all(held, &asked, crate::Clock::now(&*clock))?;
                     // From here on the counter is locked: it was asked for and loaded.
-                    assert!(!inside.swap(true, Ordering::SeqCst), "two decide on one counter at the same time");
+                    assert!(
+                        !inside.swap(true, Ordering::SeqCst),
+                        "two decide on one counter at the same time"
+                    );
                     std::thread::sleep(Duration::from_millis(1));
                     inside.store(false, Ordering::SeqCst);
                     decided.fetch_add(1, Ordering::SeqCst);
@@ -150,7 +172,10 @@ pub(super) async fn one_of_many_who_void_a_number_does(store: Arc<dyn Store>) {
         async move { stage.process(caller).execute(request(void(id, true))).await }
     }))
     .await;
-    let refused = answers.iter().filter(|answer| refusal(answer) == Some(Code::AlreadyVoided)).count();
+    let refused = answers
+        .iter()
+        .filter(|answer| refusal(answer) == Some(Code::AlreadyVoided))
+        .count();
     assert_eq!(refused, 19, "{answers:?}");
     let counts = stage.counter().await.counts;
     assert_eq!((counts.issued, counts.voided), (1, 1));
@@ -163,13 +188,26 @@ pub(super) async fn a_reservation_is_confirmed_or_released_never_both(store: Arc
         let answers = at_once((0..6).map(|caller| {
             let (stage, entry) = (stage.clone(), entry.id);
             let command = match caller % 2 {
-                0 => Command::Confirm { entry, document: Some(document(r#"{"total": 1}"#)) },
-                _ => Command::Release { entry, reason: reason() },
+                0 => Command::Confirm {
+                    entry,
+                    document: Some(document(r#"{"total": 1}"#)),
+                },
+                _ => Command::Release {
+                    entry,
+                    reason: reason(),
+                },
             };
             async move { stage.process(caller).execute(request(command)).await }
         }))
         .await;
-        let of = |parity| answers.iter().skip(parity).step_by(2).filter(|answer| answer.is_ok()).count();
+        let of = |parity| {
+            answers
+                .iter()
+                .skip(parity)
+                .step_by(2)
+                .filter(|answer| answer.is_ok())
+                .count()
+        };
         let stored = stage.store.entry(entry.id).await.expect("readable").expect("stored");
         match stored.state {
             State::Issued => assert_eq!((of(0), of(1)), (3, 0), "{answers:?}"),
@@ -187,10 +225,16 @@ pub(super) async fn one_of_many_who_adopt_a_number_does(store: Arc<dyn Store>) {
         async move { stage.process(caller).execute(request(command)).await }
     }))
     .await;
-    let refused = answers.iter().filter(|answer| refusal(answer) == Some(Code::NumberExists)).count();
+    let refused = answers
+        .iter()
+        .filter(|answer| refusal(answer) == Some(Code::NumberExists))
+        .count();
     assert_eq!(refused, 19, "{answers:?}");
     let counter = stage.counter().await;
-    assert_eq!((counter.last_seq, counter.counts.issued, counter.counts.missing), (7, 1, 6));
+    assert_eq!(
+        (counter.last_seq, counter.counts.issued, counter.counts.missing),
+        (7, 1, 6)
+    );
 }
 
 pub(super) async fn one_of_many_who_change_a_series_does(store: Arc<dyn Store>) {
@@ -198,14 +242,25 @@ pub(super) async fn one_of_many_who_change_a_series_does(store: Arc<dyn Store>) 
     let answers = at_once((0..10_u64).map(|caller| {
         let stage = stage.clone();
         async move {
-            let spec = seriatim_core::SeriesSpec { limit: Some(1_000 + caller), ..invoices() };
+            let spec = seriatim_core::SeriesSpec {
+                limit: Some(1_000 + caller),
+                ..invoices()
+            };
             let issuer = stage.process(usize::try_from(caller).expect("a small number"));
             let series = Box::new(issuer.series_from(name("invoice"), &spec).expect("a definition"));
-            issuer.execute(request(Command::Define { series, if_version: Some(1) })).await
+            issuer
+                .execute(request(Command::Define {
+                    series,
+                    if_version: Some(1),
+                }))
+                .await
         }
     }))
     .await;
-    let refused = answers.iter().filter(|answer| refusal(answer) == Some(Code::VersionMismatch)).count();
+    let refused = answers
+        .iter()
+        .filter(|answer| refusal(answer) == Some(Code::VersionMismatch))
+        .count();
     assert_eq!(refused, 9, "{answers:?}");
     let series = stage.store.series().await.expect("readable");
     assert_eq!(series.iter().map(|series| series.version).collect::<Vec<_>>(), [2]);
@@ -233,10 +288,18 @@ pub(super) async fn nothing_is_issued_in_a_period_after_it_was_closed(store: Arc
     };
     let closing = tokio::spawn(closing);
     let answers = at_once(issuing).await;
-    let Ok(Ok(Answer::Closure(closure))) = closing.await else { panic!("the period was not closed") };
+    let Ok(Ok(Answer::Closure(closure))) = closing.await else {
+        panic!("the period was not closed")
+    };
     let counter = stage.counter().await;
-    assert_eq!(closure.counters[0].last_seq, counter.last_seq, "issued after the period was closed");
-    assert_eq!((closure.counters[0].length, closure.counters[0].head), (counter.chain.length, counter.chain.head));
+    assert_eq!(
+        closure.counters[0].last_seq, counter.last_seq,
+        "issued after the period was closed"
+    );
+    assert_eq!(
+        (closure.counters[0].length, closure.counters[0].head),
+        (counter.chain.length, counter.chain.head)
+    );
     let is_fine = |answer: &_| matches!(refusal(answer), None | Some(Code::PeriodClosed));
     assert!(answers.iter().all(is_fine), "{answers:?}");
     stage.judge().await;
@@ -257,8 +320,20 @@ pub(super) async fn every_verb_at_once_leaves_the_books_in_order(store: Arc<dyn 
                 let issued = entries(do_it(issue("invoice", tenant, &key)).await).taken[0].entry.id;
                 entries(do_it(issue_count("invoice", tenant, &format!("c{key}"), 3)).await);
                 let outcome = match (caller + round) % 4 {
-                    0 => do_it(Command::Confirm { entry: reserved, document: None }).await,
-                    1 => do_it(Command::Release { entry: reserved, reason: reason() }).await,
+                    0 => {
+                        do_it(Command::Confirm {
+                            entry: reserved,
+                            document: None,
+                        })
+                        .await
+                    }
+                    1 => {
+                        do_it(Command::Release {
+                            entry: reserved,
+                            reason: reason(),
+                        })
+                        .await
+                    }
                     2 => do_it(void(reserved, false)).await,
                     _ => do_it(void(issued, true)).await,
                 };
@@ -272,7 +347,10 @@ pub(super) async fn every_verb_at_once_leaves_the_books_in_order(store: Arc<dyn 
     for counter in counters(&*stage.store).await {
         let counts = counter.counts;
         assert_eq!(counts.total(), counter.last_seq, "{counter:?}");
-        assert!(counts.voided > 0 && counts.reserved > 0 && counts.issued > 0, "{counter:?}");
+        assert!(
+            counts.voided > 0 && counts.reserved > 0 && counts.issued > 0,
+            "{counter:?}"
+        );
     }
 }
 

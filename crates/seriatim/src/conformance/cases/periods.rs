@@ -26,10 +26,19 @@ impl Clock for Midnight {
 pub(super) async fn a_command_that_waited_past_midnight_belongs_to_the_new_day(store: Arc<dyn Store>) {
     let stage = Stage::invoices(store).await;
     for round in 1..=3 {
-        let clock = Arc::new(Midnight { asked: AtomicUsize::new(0) });
+        let clock = Arc::new(Midnight {
+            asked: AtomicUsize::new(0),
+        });
         let process = process(stage.store.clone(), clock.clone()).await;
-        let answer = entries(process.execute(request(issue("invoice", "acme", &format!("pay_{round}")))).await);
-        assert!(clock.asked.load(Ordering::SeqCst) >= 2, "the time was not read again under the locks");
+        let answer = entries(
+            process
+                .execute(request(issue("invoice", "acme", &format!("pay_{round}"))))
+                .await,
+        );
+        assert!(
+            clock.asked.load(Ordering::SeqCst) >= 2,
+            "the time was not read again under the locks"
+        );
         assert_eq!(numbers(&answer), [format!("INV-2627-{round:05}")]);
     }
     assert_eq!(stage.counter().await.key.period.as_str(), "2026-27");
@@ -60,7 +69,10 @@ pub(super) async fn a_key_is_found_again_in_the_next_period_and_by_another_proce
     for which in 0..4 {
         let again = entries(stage.process(which).execute(request(command.clone())).await);
         assert!(again.taken[0].replayed);
-        assert_eq!(again.taken[0].entry, first, "a replay shows the entry as it was committed, document and all");
+        assert_eq!(
+            again.taken[0].entry, first,
+            "a replay shows the entry as it was committed, document and all"
+        );
     }
 }
 
@@ -68,8 +80,15 @@ pub(super) async fn a_restarted_process_goes_on_where_the_last_one_stopped(store
     let clock = Stage::on(store.clone()).await.clock;
     for round in 1..=5_u64 {
         let process = process(store.clone(), clock.clone()).await;
-        process.define("invoice", invoices()).await.expect("the same definition again");
-        let answer = entries(process.execute(request(issue("invoice", "acme", &format!("pay_{round}")))).await);
+        process
+            .define("invoice", invoices())
+            .await
+            .expect("the same definition again");
+        let answer = entries(
+            process
+                .execute(request(issue("invoice", "acme", &format!("pay_{round}"))))
+                .await,
+        );
         assert_eq!(answer.taken[0].entry.id.seq, round);
         let again = entries(process.execute(request(issue("invoice", "acme", "pay_1"))).await);
         assert_eq!((again.taken[0].entry.id.seq, again.taken[0].replayed), (1, round > 0));

@@ -34,7 +34,12 @@ impl Stage {
             processes.push(process(store.clone(), clock.clone()).await);
         }
         let recorder = Arc::new(Recorder::default());
-        Self { store, clock, recorder, processes }
+        Self {
+            store,
+            clock,
+            recorder,
+            processes,
+        }
     }
 
     /// One of the processes.
@@ -43,7 +48,10 @@ impl Stage {
     }
 
     pub(super) async fn define(&self, name: &str, spec: SeriesSpec) -> Arc<Series> {
-        self.process(0).define(name, spec).await.expect("the definition is accepted")
+        self.process(0)
+            .define(name, spec)
+            .await
+            .expect("the definition is accepted")
     }
 
     /// The series `invoice`, `INV-{fy}-{seq:5}`, April to March in Kolkata; a key is optional.
@@ -80,7 +88,10 @@ impl Stage {
     /// Issues by key, and notes it.
     pub(super) async fn issue(&self, which: usize, tenant: &str, key: &str) -> Result<Answer, Failure> {
         let call = self.recorder.invoke(&place("invoice", tenant), key);
-        let answer = self.process(which).execute(request(issue("invoice", tenant, key))).await;
+        let answer = self
+            .process(which)
+            .execute(request(issue("invoice", tenant, key)))
+            .await;
         self.recorder.told(call, Told::of(&answer));
         answer
     }
@@ -112,7 +123,9 @@ pub(super) async fn process(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Iss
 
 /// Chains, entries, keys and counts must agree, whatever was played.
 pub(super) async fn must_be_in_order(store: &dyn Store) {
-    let report = verify(store, &crate::verify::Options::default(), &|_| {}).await.expect("the store can be read");
+    let report = verify(store, &crate::verify::Options::default(), &|_| {})
+        .await
+        .expect("the store can be read");
     assert!(report.findings.is_empty(), "verify finds: {:?}", report.findings);
     for counter in counters(store).await {
         assert!(counter.is_accounted(), "not accounted for: {counter:?}");
@@ -120,7 +133,10 @@ pub(super) async fn must_be_in_order(store: &dyn Store) {
 }
 
 pub(super) async fn counters(reads: &dyn Reads) -> Vec<Counter> {
-    let page = reads.counters(&CounterFilter::default(), 10_000).await.expect("the store can be read");
+    let page = reads
+        .counters(&CounterFilter::default(), 10_000)
+        .await
+        .expect("the store can be read");
     assert_eq!(page.next, None);
     page.rows
 }
@@ -131,7 +147,10 @@ where
     I: IntoIterator,
     I::Item: Future<Output: Send> + Send + 'static,
 {
-    let tasks: Vec<_> = things.into_iter().map(|thing| tokio::spawn(thing.into_future())).collect();
+    let tasks: Vec<_> = things
+        .into_iter()
+        .map(|thing| tokio::spawn(thing.into_future()))
+        .collect();
     let mut outcomes = Vec::with_capacity(tasks.len());
     for task in tasks {
         outcomes.push(task.await.expect("a task panicked"));
@@ -177,20 +196,36 @@ pub(super) fn take(tenant: &str, key: &str) -> Take {
 }
 
 pub(super) fn issue(series: &str, tenant: &str, key: &str) -> Command {
-    Command::Issue { series: name(series), take: take(tenant, key) }
+    Command::Issue {
+        series: name(series),
+        take: take(tenant, key),
+    }
 }
 
 pub(super) fn issue_count(series: &str, tenant: &str, key: &str, count: u32) -> Command {
-    Command::IssueCount { series: name(series), take: take(tenant, key), count }
+    Command::IssueCount {
+        series: name(series),
+        take: take(tenant, key),
+        count,
+    }
 }
 
 pub(super) fn reserve(series: &str, tenant: &str, key: &str) -> Command {
     let ttl = Ttl::parse("1h").expect("a duration");
-    Command::Reserve { series: name(series), take: take(tenant, key), ttl }
+    Command::Reserve {
+        series: name(series),
+        take: take(tenant, key),
+        ttl,
+    }
 }
 
 pub(super) fn void(entry: EntryId, reissue: bool) -> Command {
-    Command::Void(Void { entry, reason_code: VoidReason::Spoiled, reason: reason(), reissue })
+    Command::Void(Void {
+        entry,
+        reason_code: VoidReason::Spoiled,
+        reason: reason(),
+        reissue,
+    })
 }
 
 pub(super) fn adopt(series: &str, tenant: &str, number: &str, key: &str) -> Command {
@@ -202,7 +237,10 @@ pub(super) fn adopt(series: &str, tenant: &str, number: &str, key: &str) -> Comm
         document: None,
         reference: None,
     };
-    Command::Adopt { series: name(series), adopt }
+    Command::Adopt {
+        series: name(series),
+        adopt,
+    }
 }
 
 pub(super) fn advance(series: &str, tenant: &str, to: u64) -> Command {
@@ -250,7 +288,11 @@ pub(super) fn at(text: &str) -> Timestamp {
 
 /// The numbers of an answer.
 pub(super) fn numbers(answer: &EntriesAnswer) -> Vec<String> {
-    answer.taken.iter().map(|taken| taken.entry.number.to_string()).collect()
+    answer
+        .taken
+        .iter()
+        .map(|taken| taken.entry.number.to_string())
+        .collect()
 }
 
 /// The entries of an answer that must be one.

@@ -243,7 +243,10 @@ impl Order {
     /// Whether it only looks; the answer is found by reading.
     #[must_use]
     pub fn is_look(&self) -> bool {
-        matches!(self, Self::Counter { .. } | Self::Entry(_) | Self::Gaps { .. } | Self::Verify)
+        matches!(
+            self,
+            Self::Counter { .. } | Self::Entry(_) | Self::Gaps { .. } | Self::Verify
+        )
     }
 
     /// The command of a boundary inside the process; none if the order looks or sweeps.
@@ -296,7 +299,9 @@ impl Order {
                 entry: entry()?,
                 reason: Reason::parse(reason)?,
             },
-            Self::Void { code, reason, reissue, .. } => Command::Void(Void {
+            Self::Void {
+                code, reason, reissue, ..
+            } => Command::Void(Void {
                 entry: entry()?,
                 reason_code: VoidReason::parse(code)?,
                 reason: Reason::parse(reason)?,
@@ -310,19 +315,36 @@ impl Order {
                 series: SeriesName::parse(series)?,
                 adopt: parse_adopt(number, take)?,
             },
-            Self::Close { series, tenant, period, reason } => Command::Close {
+            Self::Close {
+                series,
+                tenant,
+                period,
+                reason,
+            } => Command::Close {
                 series: SeriesName::parse(series)?,
                 tenant: parse_tenant(tenant.as_deref())?,
                 period: period.clone(),
                 reason: Reason::parse(reason)?,
             },
-            Self::Reopen { series, tenant, period, reason } => Command::Reopen {
+            Self::Reopen {
+                series,
+                tenant,
+                period,
+                reason,
+            } => Command::Reopen {
                 series: SeriesName::parse(series)?,
                 tenant: parse_tenant(tenant.as_deref())?,
                 period: period.clone(),
                 reason: Reason::parse(reason)?,
             },
-            Self::Advance { series, tenant, params, period, to, reason } => Command::Advance {
+            Self::Advance {
+                series,
+                tenant,
+                params,
+                period,
+                to,
+                reason,
+            } => Command::Advance {
                 series: SeriesName::parse(series)?,
                 tenant: parse_tenant(tenant.as_deref())?,
                 params: params.clone(),
@@ -359,10 +381,24 @@ fn parse_items(items: &[TakeWords]) -> Result<Vec<Take>, Refusal> {
 }
 
 fn parse_adopt(number: &str, take: &TakeWords) -> Result<Adopt, Refusal> {
-    let Take { key, tenant, date, document, reference, .. } = take.parse()?;
+    let Take {
+        key,
+        tenant,
+        date,
+        document,
+        reference,
+        ..
+    } = take.parse()?;
     let date = date.map_or_else(|| "".parse(), Ok)?;
     let number = number.to_string();
-    Ok(Adopt { number, date, tenant, key, document, reference })
+    Ok(Adopt {
+        number,
+        date,
+        tenant,
+        key,
+        document,
+        reference,
+    })
 }
 
 fn parse_tenant(text: Option<&str>) -> Result<Tenant, Refusal> {
@@ -376,9 +412,21 @@ impl NewKey {
             label: self.name.clone(),
             secret_sha256: Hash::of(self.name.as_bytes()),
             access: Access {
-                scopes: self.scopes.iter().map(|scope| ApiScope::parse(scope)).collect::<Result<_, _>>()?,
-                tenants: self.tenants.iter().map(|tenant| Tenant::parse(tenant)).collect::<Result<_, _>>()?,
-                series: self.series.iter().map(|series| SeriesName::parse(series)).collect::<Result<_, _>>()?,
+                scopes: self
+                    .scopes
+                    .iter()
+                    .map(|scope| ApiScope::parse(scope))
+                    .collect::<Result<_, _>>()?,
+                tenants: self
+                    .tenants
+                    .iter()
+                    .map(|tenant| Tenant::parse(tenant))
+                    .collect::<Result<_, _>>()?,
+                series: self
+                    .series
+                    .iter()
+                    .map(|series| SeriesName::parse(series))
+                    .collect::<Result<_, _>>()?,
                 test_only: self.test,
             },
             created_at: now,

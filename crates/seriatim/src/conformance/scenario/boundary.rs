@@ -56,15 +56,18 @@ impl Boundary for AtDecide {
 
     async fn answer(&mut self, ask: &Ask) -> Outcome {
         match &ask.order {
-            Order::Counter { series, tenant, period, params } => {
-                Outcome::of_counters(self.ledger.counters().filter(|counter| {
-                    let key = &counter.key;
-                    key.series.as_str() == series
-                        && tenant.as_ref().is_none_or(|tenant| key.tenant.as_str() == tenant)
-                        && period.as_ref().is_none_or(|period| key.period.as_str() == period)
-                        && has_params(&key.partition, params)
-                }))
-            }
+            Order::Counter {
+                series,
+                tenant,
+                period,
+                params,
+            } => Outcome::of_counters(self.ledger.counters().filter(|counter| {
+                let key = &counter.key;
+                key.series.as_str() == series
+                    && tenant.as_ref().is_none_or(|tenant| key.tenant.as_str() == tenant)
+                    && period.as_ref().is_none_or(|period| key.period.as_str() == period)
+                    && has_params(&key.partition, params)
+            })),
             Order::Entry(which) => match self.find(which) {
                 Ok(id) => Outcome::Entry(id.and_then(|id| self.ledger.entry(id)).map(|entry| {
                     let linked = |id: Option<EntryId>| id.and_then(|id| self.ledger.entry(id));
@@ -136,15 +139,27 @@ impl AtIssuer {
     async fn try_answer(&self, ask: &Ask) -> Result<Outcome, Failure> {
         let reads = self.issuer.reads();
         Ok(match &ask.order {
-            Order::Counter { series, tenant, period, params } => {
+            Order::Counter {
+                series,
+                tenant,
+                period,
+                params,
+            } => {
                 let filter = CounterFilter {
                     series: vec![SeriesName::parse(series)?],
-                    tenants: tenant.iter().map(|tenant| Tenant::parse(tenant)).collect::<Result<_, _>>()?,
+                    tenants: tenant
+                        .iter()
+                        .map(|tenant| Tenant::parse(tenant))
+                        .collect::<Result<_, _>>()?,
                     period: period.as_deref().map(seriatim_core::Period::stored),
                     ..CounterFilter::default()
                 };
                 let page = reads.counters(&filter, 1_000).await?;
-                Outcome::of_counters(page.rows.iter().filter(|counter| has_params(&counter.key.partition, params)))
+                Outcome::of_counters(
+                    page.rows
+                        .iter()
+                        .filter(|counter| has_params(&counter.key.partition, params)),
+                )
             }
             Order::Entry(which) => match self.find(which).await? {
                 Ok(id) => self.look_at(id).await?,
@@ -152,7 +167,10 @@ impl AtIssuer {
             },
             Order::Gaps { series } => {
                 let series = vec![SeriesName::parse(series)?];
-                let filter = CounterFilter { series, ..CounterFilter::default() };
+                let filter = CounterFilter {
+                    series,
+                    ..CounterFilter::default()
+                };
                 Outcome::of_gaps(&gaps(reads, &filter).await?)
             }
             Order::Verify => {
@@ -177,18 +195,32 @@ impl AtIssuer {
         };
         let access = match &ask.caller {
             None => Access::full(),
-            Some(name) => match self.issuer.reads().api_keys().await?.into_iter().find(|key| key.id == *name) {
+            Some(name) => match self
+                .issuer
+                .reads()
+                .api_keys()
+                .await?
+                .into_iter()
+                .find(|key| key.id == *name)
+            {
                 Some(key) => key.access,
                 None => return Ok(Outcome::Failed(format!("there is no key {name}"))),
             },
         };
-        Ok(Outcome::of_answer(&self.issuer.execute(request(command, access)).await?))
+        Ok(Outcome::of_answer(
+            &self.issuer.execute(request(command, access)).await?,
+        ))
     }
 
     async fn look_at(&self, id: Option<EntryId>) -> Result<Outcome, Failure> {
         let reads = self.issuer.reads();
-        let Some(entry) = linked(reads, id).await? else { return Ok(Outcome::Entry(None)) };
-        let (replaces, replacement) = (linked(reads, entry.replaces).await?, linked(reads, entry.replacement).await?);
+        let Some(entry) = linked(reads, id).await? else {
+            return Ok(Outcome::Entry(None));
+        };
+        let (replaces, replacement) = (
+            linked(reads, entry.replaces).await?,
+            linked(reads, entry.replacement).await?,
+        );
         let shown = EntryShown::of(&entry, replaces.as_deref(), replacement.as_deref());
         Ok(Outcome::Entry(Some(Box::new(shown))))
     }
@@ -200,7 +232,10 @@ impl AtIssuer {
             ..EntryFilter::default()
         };
         let page = self.issuer.reads().entries(&filter, 1_000).await?;
-        Ok(one(which, page.rows.iter().map(|entry| &**entry).filter(|entry| is(entry, which))))
+        Ok(one(
+            which,
+            page.rows.iter().map(|entry| &**entry).filter(|entry| is(entry, which)),
+        ))
     }
 }
 
@@ -211,12 +246,16 @@ impl Boundary for AtIssuer {
     }
 
     async fn answer(&mut self, ask: &Ask) -> Outcome {
-        self.try_answer(ask).await.unwrap_or_else(|failure| Outcome::of_failure(&failure))
+        self.try_answer(ask)
+            .await
+            .unwrap_or_else(|failure| Outcome::of_failure(&failure))
     }
 
     async fn restart(&mut self) {
         self.issuer.close().await;
-        self.issuer = issuer_at(self.store.clone(), self.clock.clone()).await.expect("the store could be read before");
+        self.issuer = issuer_at(self.store.clone(), self.clock.clone())
+            .await
+            .expect("the store could be read before");
     }
 }
 
@@ -248,7 +287,10 @@ fn request(command: seriatim_core::Command, access: Access) -> Request {
 fn is(entry: &Entry, which: &Which) -> bool {
     entry.counter.series.as_str() == which.series
         && (*entry.number == *which.number || entry.id.to_string() == which.number)
-        && which.tenant.as_ref().is_none_or(|tenant| entry.counter.tenant.as_str() == tenant)
+        && which
+            .tenant
+            .as_ref()
+            .is_none_or(|tenant| entry.counter.tenant.as_str() == tenant)
 }
 
 fn one<'a>(which: &Which, found: impl Iterator<Item = &'a Entry>) -> Result<Option<EntryId>, String> {

@@ -180,7 +180,11 @@ impl Outcome {
         Self::Numbers {
             numbers: shown.collect(),
             voided: answer.voided.as_ref().map(|entry| entry.number.to_string()),
-            warnings: answer.warnings.iter().map(|warning| warning.code().to_string()).collect(),
+            warnings: answer
+                .warnings
+                .iter()
+                .map(|warning| warning.code().to_string())
+                .collect(),
             test: answer.series.test,
         }
     }
@@ -272,10 +276,19 @@ impl EntryShown {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Numbers { numbers, voided, warnings, test } => {
+            Self::Numbers {
+                numbers,
+                voided,
+                warnings,
+                test,
+            } => {
                 show_numbers(f, numbers)?;
                 show(f, " replaces ", voided.as_ref())?;
-                show(f, " warnings ", (!warnings.is_empty()).then(|| warnings.join(",")).as_ref())?;
+                show(
+                    f,
+                    " warnings ",
+                    (!warnings.is_empty()).then(|| warnings.join(",")).as_ref(),
+                )?;
                 f.write_str(if *test { " test" } else { "" })
             }
             Self::Series { version, changed } => {
@@ -283,7 +296,15 @@ impl fmt::Display for Outcome {
             }
             Self::Closed(counters) => {
                 let counters: Vec<String> = counters.iter().map(ToString::to_string).collect();
-                write!(f, "closed {}", if counters.is_empty() { "empty".to_string() } else { counters.join("; ") })
+                write!(
+                    f,
+                    "closed {}",
+                    if counters.is_empty() {
+                        "empty".to_string()
+                    } else {
+                        counters.join("; ")
+                    }
+                )
             }
             Self::Open => f.write_str("open"),
             Self::Missing { first, last } => write!(f, "missing {first}..{last}"),
@@ -298,12 +319,19 @@ impl fmt::Display for Outcome {
             Self::Gaps(gaps) => {
                 let mut gaps = gaps.clone();
                 gaps.sort();
-                let shown = gaps.iter().map(|gap| format!("{}..{} {}", gap.first, gap.last, quoted(&gap.reason)));
+                let shown = gaps
+                    .iter()
+                    .map(|gap| format!("{}..{} {}", gap.first, gap.last, quoted(&gap.reason)));
                 f.write_str(&shown.collect::<Vec<_>>().join("; "))
             }
             Self::Verified(findings) if findings.is_empty() => f.write_str("ok"),
             Self::Verified(findings) => f.write_str(&findings.join(", ")),
-            Self::Refused { code, field, voided, replacement } => {
+            Self::Refused {
+                code,
+                field,
+                voided,
+                replacement,
+            } => {
                 write!(f, "refused {code}")?;
                 show(f, " ", field.as_ref())?;
                 show(f, " ", voided.as_ref())?;
@@ -319,7 +347,14 @@ fn show_numbers(f: &mut fmt::Formatter<'_>, numbers: &[NumberShown]) -> fmt::Res
     let tail = |number: &NumberShown| number.to_string()[number.number.len()..].to_string();
     match numbers {
         [first, .., last] if numbers.len() > 4 && numbers.iter().all(|number| tail(number) == tail(first)) => {
-            write!(f, "{} … {} ({}){}", first.number, last.number, numbers.len(), tail(first))
+            write!(
+                f,
+                "{} … {} ({}){}",
+                first.number,
+                last.number,
+                numbers.len(),
+                tail(first)
+            )
         }
         _ => {
             let shown: Vec<String> = numbers.iter().map(ToString::to_string).collect();
@@ -348,9 +383,22 @@ impl fmt::Display for CounterShown {
             write!(f, "first {} ", self.first)?;
         }
         write!(f, "last {}", self.last)?;
-        let Counts { issued, reserved, voided, missing } = self.counts;
-        let states = [("issued", issued), ("reserved", reserved), ("voided", voided), ("missing", missing)];
-        states.iter().filter(|(_, count)| *count > 0).try_for_each(|(state, count)| write!(f, " {state} {count}"))
+        let Counts {
+            issued,
+            reserved,
+            voided,
+            missing,
+        } = self.counts;
+        let states = [
+            ("issued", issued),
+            ("reserved", reserved),
+            ("voided", voided),
+            ("missing", missing),
+        ];
+        states
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .try_for_each(|(state, count)| write!(f, " {state} {count}"))
     }
 }
 
@@ -374,5 +422,9 @@ fn show(f: &mut fmt::Formatter<'_>, before: &str, text: Option<&String>) -> fmt:
 }
 
 fn quoted(text: &str) -> String {
-    if text.contains(' ') { format!("'{text}'") } else { text.to_string() }
+    if text.contains(' ') {
+        format!("'{text}'")
+    } else {
+        text.to_string()
+    }
 }

@@ -183,8 +183,12 @@ fn series(words: &mut Words) -> Result<Order, String> {
         ..SeriesSpec::default()
     };
     for (name, value) in words.rest() {
-        let param = name.strip_prefix("params.").ok_or_else(|| format!("`{name}` is no setting of a series"))?;
-        let (kind, rest) = value.split_once(':').ok_or("write params.x=digits:2 or params.x=one_of:N|S")?;
+        let param = name
+            .strip_prefix("params.")
+            .ok_or_else(|| format!("`{name}` is no setting of a series"))?;
+        let (kind, rest) = value
+            .split_once(':')
+            .ok_or("write params.x=digits:2 or params.x=one_of:N|S")?;
         let values = rest.split('|').map(str::to_string).collect();
         spec.params.insert(param.to_string(), (kind.to_string(), values));
     }

@@ -30,7 +30,7 @@ enum Step {
     Nothing,
     Clock(Timestamp),
     Restart,
-    Ask(Ask),
+    Ask(Box<Ask>),
 }
 
 const ARROW: &str = " -> ";
@@ -53,7 +53,17 @@ impl Script {
             }
         }
         let name = name.to_string();
-        if wrong.is_empty() { Ok(Self { name, lines }) } else { Err(wrong) }
+        if wrong.is_empty() {
+            Ok(Self { name, lines })
+        } else {
+            Err(wrong)
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self, String> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+        Self::parse(&name, &text)
     }
 
     /// How many lines say what they answer.
@@ -73,7 +83,7 @@ impl Line {
             _ if asked.is_empty() || asked.starts_with('#') => Step::Nothing,
             Some(("at", time)) => Step::Clock(time.trim().parse().map_err(|refusal| format!("{refusal}"))?),
             _ if asked == "restart" => Step::Restart,
-            _ => Step::Ask(read::ask(asked)?),
+            _ => Step::Ask(Box::new(read::ask(asked)?)),
         };
         if !matches!(step, Step::Ask(_)) && expected.is_some() && !asked.starts_with('#') {
             return Err("this line answers nothing".to_string());
@@ -88,73 +98,100 @@ impl Line {
 /// # Errors
 /// Every line that answered something else, as `name:line`, with what was expected and what came.
 pub async fn run(script: &Script, boundary: &mut dyn Boundary) -> Result<(), String> {
-    let (wrong, _) = compare(script, boundary).await;
-    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    let played = Played::of(script, boundary).await;
+    played.verdict(true)
 }
 
-/// Runs the script of a file. With `UPDATE_EXPECT=1` the file is rewritten with what came instead.
+/// Runs the script of a file.
+///
+/// # Errors
+/// The file cannot be read; else as [`run`].
+pub async fn run_file(path: &Path, boundary: &mut dyn Boundary) -> Result<(), String> {
+    run(&Script::read(path)?, boundary).await
+}
+
+/// Runs the script of a file; with `UPDATE_EXPECT=1` the file says afterwards what came.
+///
+/// One boundary of all should do so, or they overwrite one another.
 ///
 /// # Errors
 /// The file cannot be read or written; else as [`run`].
-pub async fn run_file(path: &Path, boundary: &mut dyn Boundary) -> Result<(), String> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-    let script = Script::parse(&name, &text)?;
-    let (wrong, rewritten) = compare(&script, boundary).await;
-    if !wrong.is_empty() && std::env::var_os("UPDATE_EXPECT").is_some() {
-        return std::fs::write(path, rewritten).map_err(|error| format!("{name}: {error}"));
+pub async fn update_file(path: &Path, boundary: &mut dyn Boundary) -> Result<(), String> {
+    let played = Played::of(&Script::read(path)?, boundary).await;
+    let updates = std::env::var_os("UPDATE_EXPECT").is_some();
+    if updates && !played.wrong.is_empty() {
+        std::fs::write(path, &played.rewritten).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    played.verdict(!updates)
 }
 
-/// What is wrong, and the script as it would be right.
-async fn compare(script: &Script, boundary: &mut dyn Boundary) -> (String, String) {
-    let (mut wrong, mut rewritten) = (String::new(), String::new());
-    for (i, line) in script.lines.iter().enumerate() {
-        let answered = match &line.step {
-            Step::Nothing => None,
-            Step::Clock(now) => {
-                boundary.set_clock(*now);
-                None
-            }
-            Step::Restart => {
-                boundary.restart().await;
-                None
-            }
-            Step::Ask(ask) => Some(boundary.answer(ask).await),
-        };
-        let text = answered.map_or_else(|| line.text.clone(), |answered| line.judge(&answered, &mut |what| {
-            let _ = writeln!(wrong, "{}:{}: {}\n{what}", script.name, i + 1, line.asked());
-        }));
-        rewritten += &(text + "\n");
-    }
-    let verified = boundary.answer(&Ask { caller: None, order: Order::Verify }).await;
-    if verified != Outcome::Verified(Vec::new()) {
-        let _ = writeln!(wrong, "{}: at the end verify finds: {verified}", script.name);
-    }
-    (wrong, rewritten)
+/// What a script answered.
+#[derive(Default)]
+struct Played {
+    /// Lines that answered something else.
+    wrong: String,
+    /// What verify found at the end.
+    found: String,
+    /// The script as it would be right.
+    rewritten: String,
 }
 
-impl Line {
-    fn asked(&self) -> &str {
-        self.text.split(ARROW).next().unwrap_or_default().trim_end()
-    }
-
-    /// Tells what is wrong, and gives the line as it would be right.
-    fn judge(&self, answered: &Outcome, wrong: &mut dyn FnMut(String)) -> String {
-        let actual = answered.to_string();
-        match &self.expected {
-            None if answered.is_done() => self.text.clone(),
-            Some(expected) if *expected == actual => self.text.clone(),
-            None => {
-                wrong(format!("    expected: (no refusal)\n    actual:   {actual}"));
-                format!("{}{ARROW}{actual}", self.text)
+impl Played {
+    async fn of(script: &Script, boundary: &mut dyn Boundary) -> Self {
+        let mut played = Self::default();
+        for (i, line) in script.lines.iter().enumerate() {
+            match &line.step {
+                Step::Nothing => {}
+                Step::Clock(now) => boundary.set_clock(*now),
+                Step::Restart => boundary.restart().await,
+                Step::Ask(ask) => {
+                    let actual = boundary.answer(ask).await;
+                    played.judge(&format!("{}:{}", script.name, i + 1), line, &actual);
+                    continue;
+                }
             }
-            Some(expected) => {
-                wrong(format!("    expected: {expected}\n    actual:   {actual}"));
-                let before = self.text.split(ARROW).next().unwrap_or_default();
-                format!("{before}{ARROW}{actual}")
-            }
+            played.keep(&line.text);
         }
+        let verify = Ask {
+            caller: None,
+            order: Order::Verify,
+        };
+        let verified = boundary.answer(&verify).await;
+        if verified != Outcome::Verified(Vec::new()) {
+            played.found = format!("{}: at the end verify finds: {verified}\n", script.name);
+        }
+        played
+    }
+
+    fn judge(&mut self, at: &str, line: &Line, answered: &Outcome) {
+        let actual = answered.to_string();
+        let expected = match &line.expected {
+            None if answered.is_done() => return self.keep(&line.text),
+            Some(expected) if *expected == actual => return self.keep(&line.text),
+            None => "(no refusal)",
+            Some(expected) => expected,
+        };
+        let asked = line.text.split(ARROW).next().unwrap_or_default();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            self.wrong,
+            "{at}: {}\n    expected: {expected}\n    actual:   {actual}",
+            asked.trim_end()
+        );
+        self.keep(&format!("{asked}{ARROW}{actual}"));
+    }
+
+    fn keep(&mut self, line: &str) {
+        self.rewritten += line;
+        self.rewritten.push('\n');
+    }
+
+    fn verdict(self, lines_count: bool) -> Result<(), String> {
+        let wrong = if lines_count {
+            self.wrong + &self.found
+        } else {
+            self.found
+        };
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 }

@@ -47,7 +47,10 @@ impl Words {
 
     pub(super) fn list(&mut self, name: &str) -> Vec<String> {
         let text = self.get(name).unwrap_or_default();
-        text.split(',').filter(|part| !part.is_empty()).map(str::to_string).collect()
+        text.split(',')
+            .filter(|part| !part.is_empty())
+            .map(str::to_string)
+            .collect()
     }
 
     /// Everything with a name that is left: params.
@@ -117,11 +120,14 @@ fn word((text, equals): (String, Option<usize>)) -> Result<Word, String> {
 fn spell_out(text: &str) -> Result<String, String> {
     let text = replace_all(text, "\\u{", "}", |code| {
         let c = u32::from_str_radix(code, 16).ok().and_then(char::from_u32);
-        c.map(String::from).ok_or_else(|| format!("\\u{{{code}}} is not a character"))
+        c.map(String::from)
+            .ok_or_else(|| format!("\\u{{{code}}} is not a character"))
     })?;
     replace_all(&text, "repeat(", ")", |inside| {
         let (what, times) = inside.rsplit_once(',').ok_or("write repeat(text,times)")?;
-        let times: usize = times.parse().map_err(|_| format!("`{times}` is not a number of times"))?;
+        let times: usize = times
+            .parse()
+            .map_err(|_| format!("`{times}` is not a number of times"))?;
         Ok(what.repeat(times))
     })
 }
@@ -135,7 +141,9 @@ fn replace_all(
     let mut spelled = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(open) {
-        let (inside, after) = after.split_once(close).ok_or_else(|| format!("`{open}` is left open"))?;
+        let (inside, after) = after
+            .split_once(close)
+            .ok_or_else(|| format!("`{open}` is left open"))?;
         spelled = spelled + before + &replace(inside)?;
         rest = after;
     }

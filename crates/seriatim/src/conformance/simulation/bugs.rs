@@ -117,8 +117,13 @@ async fn decide_outside(
 
 /// Writes as a database without unique constraints does: who comes second wins or is lost, and nobody hears of it.
 async fn write(store: &Arc<dyn Store>, batch: BatchId, changes: Changes) {
-    let decided = Batch { answers: Vec::new(), changes };
-    let _ = store.transact(batch, Footprint::default(), Arc::new(move |_| Ok(decided.clone()))).await;
+    let decided = Batch {
+        answers: Vec::new(),
+        changes,
+    };
+    let _ = store
+        .transact(batch, Footprint::default(), Arc::new(move |_| Ok(decided.clone())))
+        .await;
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
@@ -135,7 +140,10 @@ impl Layer for DropsTheKey {
     ) -> Result<(), StoreError> {
         let forgetful: Decide = Arc::new(move |held| {
             let mut batch = decide(held)?;
-            batch.changes.list.retain(|change| !matches!(change, Change::NewKey(..) | Change::MovedKey(..)));
+            batch
+                .changes
+                .list
+                .retain(|change| !matches!(change, Change::NewKey(..) | Change::MovedKey(..)));
             Ok(batch)
         });
         store.transact(batch, footprint, forgetful).await

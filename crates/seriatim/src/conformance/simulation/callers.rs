@@ -1,7 +1,7 @@
 //! Those who call: with keys of their own and keys that others use too, patient ones and ones who hang up.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use seriatim_core::{
@@ -36,10 +36,20 @@ impl World {
 
     /// One call, noted from its first moment to its last; gives the first number taken.
     async fn call(&self, process: &Process, wanted: Wanted) -> Option<(EntryId, State)> {
-        let calls: Vec<usize> = wanted.notes.iter().map(|(place, tag)| self.recorder.invoke(place, tag)).collect();
+        let calls: Vec<usize> = wanted
+            .notes
+            .iter()
+            .map(|(place, tag)| self.recorder.invoke(place, tag))
+            .collect();
         let answer = self.ask(process, wanted.command).await;
         let told = answer.as_ref().map_or(Told::Unknown, Told::of);
         self.note(answer.as_ref());
+        if answer.is_none() && process.life.is_over() {
+            self.crashed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(wanted.notes);
+        }
         match &told {
             // The items of a batch are noted one by one.
             Told::Done(given) if calls.len() > 1 => {
@@ -57,12 +67,19 @@ impl World {
     /// Nothing if the process crashed or the caller hung up: then nobody knows.
     async fn ask(&self, process: &Process, command: Command) -> Option<Result<Answer, Failure>> {
         let request: Request = process.issuer.own(command);
-        let deadline = if self.dice.percent(20) { self.dice.millis(300) } else { Duration::from_secs(3) };
-        let patience = if self.dice.percent(10) { self.dice.millis(60) } else { Duration::from_secs(60) };
-        let mut life = process.alive.subscribe();
+        let deadline = if self.dice.percent(20) {
+            self.dice.millis(300)
+        } else {
+            Duration::from_secs(3)
+        };
+        let patience = if self.dice.percent(10) {
+            self.dice.millis(60)
+        } else {
+            Duration::from_secs(60)
+        };
         tokio::select! {
             biased;
-            _ = life.wait_for(|alive| !alive) => {
+            () = process.life.ended() => {
                 self.sometimes.hit("a crash with calls under way");
                 None
             }
@@ -80,7 +97,10 @@ impl World {
                 self.sometimes.hit("a replay");
             }
             Some(Err(Failure::Refused(_))) => self.sometimes.hit("a refusal"),
-            Some(Err(Failure::Unavailable { code: "deadline_exceeded", .. })) => {
+            Some(Err(Failure::Unavailable {
+                code: "deadline_exceeded",
+                ..
+            })) => {
                 self.sometimes.hit("a deadline passed and nothing had happened");
             }
             Some(Err(Failure::Unavailable { .. })) => self.sometimes.hit("the retries were used up"),
@@ -117,7 +137,7 @@ impl World {
     /// In fair weather every key whose answer was lost is asked for again, and must be answered at once.
     pub(super) async fn resolve(&self) -> Vec<String> {
         let mut lost: BTreeMap<(String, String), bool> = BTreeMap::new();
-        let crashed_once = self.sometimes.counts().contains_key("a crash with calls under way");
+        let crashed = self.crashed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for call in self.recorder.calls() {
             *lost.entry((call.place, call.tag)).or_default() |= call.told == Told::Unknown;
         }
@@ -125,24 +145,29 @@ impl World {
         let process = self.process(0);
         let mut verdicts = Vec::new();
         for (place, tag) in lost {
-            let Some(command) = command_of(&place, &tag) else { continue };
+            let Some(command) = command_of(&place, &tag) else {
+                continue;
+            };
             let call = self.recorder.invoke(&place, &tag);
             let answer = process.issuer.execute(process.issuer.own(command)).await;
             let told = Told::of(&answer);
             match &told {
-                Told::Done(given) => self.resolved(given, crashed_once),
+                Told::Done(given) => self.resolved(given, crashed.contains(&(place.clone(), tag.clone()))),
                 Told::Refused => {}
-                Told::Nothing | Told::Unknown => verdicts.push(format!("Stuck: {tag} of {place} has no answer: {answer:?}")),
+                Told::Nothing | Told::Unknown => {
+                    verdicts.push(format!("Stuck: {tag} of {place} has no answer: {answer:?}"))
+                }
             }
             self.recorder.told(call, told);
         }
         verdicts
     }
 
-    fn resolved(&self, given: &[Given], crashed_once: bool) {
+    fn resolved(&self, given: &[Given], had_crashed: bool) {
         if given.iter().all(|given| given.replayed) {
-            self.sometimes.hit("a lost answer resolved to a number that had been taken");
-            if crashed_once {
+            self.sometimes
+                .hit("a lost answer resolved to a number that had been taken");
+            if had_crashed {
                 self.sometimes.hit("a takeover answered a key of the crashed process");
             }
         } else {
@@ -165,21 +190,36 @@ fn draw(dice: &Dice, caller: u64, call: u64) -> Wanted {
                 reference: Some(Reference::parse(&tag).expect("a reference")),
                 ..take(tenant, None)
             };
-            let command = Command::Issue { series: name(series), take };
-            Wanted { command, notes: vec![note(tag)] }
+            let command = Command::Issue {
+                series: name(series),
+                take,
+            };
+            Wanted {
+                command,
+                notes: vec![note(tag)],
+            }
         }
         "items" => {
             // In any order, and with keys that single requests use too.
             let first = dice.below(8);
             let tags: Vec<String> = (0..3).map(|i| format!("one-{}", (first + 5 * i) % 8)).collect();
             let items = tags.iter().map(|tag| take(tenant, Some(tag))).collect();
-            let command = Command::IssueItems { series: name(series), items };
-            Wanted { command, notes: tags.into_iter().map(note).collect() }
+            let command = Command::IssueItems {
+                series: name(series),
+                items,
+            };
+            Wanted {
+                command,
+                notes: tags.into_iter().map(note).collect(),
+            }
         }
         kind => {
             let tag = format!("{kind}-{}", dice.below(8));
             let command = command_of(&place, &tag).expect("a request by key");
-            Wanted { command, notes: vec![note(tag)] }
+            Wanted {
+                command,
+                notes: vec![note(tag)],
+            }
         }
     }
 }
@@ -191,7 +231,11 @@ fn command_of(place: &str, tag: &str) -> Option<Command> {
     match tag.split('-').next()? {
         "one" => Some(Command::Issue { series, take }),
         "many" => Some(Command::IssueCount { series, take, count: 3 }),
-        "hold" => Some(Command::Reserve { series, take, ttl: Ttl::from_seconds(3_600).ok()? }),
+        "hold" => Some(Command::Reserve {
+            series,
+            take,
+            ttl: Ttl::from_seconds(3_600).ok()?,
+        }),
         _ => None,
     }
 }

@@ -1,24 +1,24 @@
 //! A layer that does to a store what networks, disks and power cuts do.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use seriatim_core::Footprint;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Dice, Sometimes};
+use super::{Dice, Life, Sometimes};
 use crate::conformance::layer::Layer;
 use crate::store::{BatchId, Decide, Store, StoreError};
 
 /// The weather over all processes.
 #[derive(Debug, Clone, Default)]
-pub struct Fates(Arc<AtomicBool>);
+pub(super) struct Fates(Arc<AtomicBool>);
 
 impl Fates {
     /// In a storm things fail; without one they work, at once.
-    pub fn set_storm(&self, storm: bool) {
+    pub(super) fn set_storm(&self, storm: bool) {
         self.0.store(storm, Ordering::Relaxed);
     }
 
@@ -28,15 +28,17 @@ impl Fates {
 }
 
 /// The way of one process to the store.
-pub struct Faulty {
+pub(super) struct Faulty {
     dice: Dice,
     fates: Fates,
     sometimes: Sometimes,
-    /// False once the process has crashed: nothing that it began goes on, but for what the store has already.
-    life: watch::Receiver<bool>,
+    /// Over once the process has crashed: nothing that it began goes on, but for what the store has already.
+    life: Life,
     /// Whether `committed` waits for a commit under way, as the contract of a store says.
     fences: bool,
-    late: Mutex<Option<Late>>,
+    lanes: u32,
+    /// By lane.
+    late: Mutex<BTreeMap<u32, Late>>,
 }
 
 /// A commit that the store has received and not yet carried out.
@@ -56,16 +58,17 @@ enum Fate {
 
 impl Faulty {
     /// The way of a process that lives as long as `life` says.
-    #[must_use]
-    pub fn new(
-        dice: Dice,
-        fates: Fates,
-        sometimes: Sometimes,
-        life: watch::Receiver<bool>,
-        fences: bool,
-    ) -> Self {
-        let late = Mutex::new(None);
-        Self { dice, fates, sometimes, life, fences, late }
+    pub(super) fn new(dice: Dice, fates: Fates, sometimes: Sometimes, life: Life, fences: bool) -> Self {
+        let (lanes, late) = (1 + u32::try_from(dice.below(3)).unwrap_or(0), Mutex::default());
+        Self {
+            dice,
+            fates,
+            sometimes,
+            life,
+            fences,
+            lanes,
+            late,
+        }
     }
 
     fn draw(&self) -> Fate {
@@ -85,7 +88,7 @@ impl Faulty {
     /// Time passes on the way; who has crashed by then stays there for ever.
     async fn travel(&self, millis: u64) {
         tokio::time::sleep(self.dice.millis(millis)).await;
-        if !*self.life.borrow() {
+        if self.life.is_over() {
             std::future::pending::<()>().await;
         }
     }
@@ -100,17 +103,20 @@ impl Faulty {
             if is_fenced.load(Ordering::Relaxed) {
                 return;
             }
-            if store.transact(batch, footprint, decide).await.is_ok() && !*life.borrow() {
+            if store.transact(batch, footprint, decide).await.is_ok() && life.is_over() {
                 sometimes.hit("a late commit landed after its process had crashed");
             }
         });
-        *self.late.lock().unwrap_or_else(PoisonError::into_inner) = Some(Late { fenced, landing });
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        late.insert(batch.lane, Late { fenced, landing });
     }
 
     /// Nobody is told of an outcome that may still change.
-    async fn fence(&self) {
-        let late = self.late.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(late) = late.filter(|late| !late.landing.is_finished()) else { return };
+    async fn fence(&self, lane: u32) {
+        let late = self.late.lock().unwrap_or_else(PoisonError::into_inner).remove(&lane);
+        let Some(late) = late.filter(|late| !late.landing.is_finished()) else {
+            return;
+        };
         if self.dice.percent(50) {
             late.fenced.store(true, Ordering::Relaxed);
             self.sometimes.hit("a late commit was fenced off");
@@ -146,7 +152,9 @@ impl Layer for Faulty {
                 outcome
             }
             Fate::UnavailableBefore => Err(StoreError::Unavailable("the store is away".to_string())),
-            Fate::RequestLost => Err(StoreError::Unknown("the connection broke before the commit".to_string())),
+            Fate::RequestLost => Err(StoreError::Unknown(
+                "the connection broke before the commit".to_string(),
+            )),
             Fate::AnswerLost => {
                 store.transact(batch, footprint, decide).await?;
                 self.travel(20).await;
@@ -154,7 +162,9 @@ impl Layer for Faulty {
             }
             Fate::CommitLate => {
                 self.commit_later(store, batch, footprint, decide);
-                Err(StoreError::Unknown("the connection broke with the commit under way".to_string()))
+                Err(StoreError::Unknown(
+                    "the connection broke with the commit under way".to_string(),
+                ))
             }
         }
     }
@@ -166,7 +176,7 @@ impl Layer for Faulty {
             return Err(StoreError::Unavailable("the store is still away".to_string()));
         }
         if self.fences {
-            self.fence().await;
+            self.fence(batch.lane).await;
         }
         let committed = store.committed(batch).await;
         self.travel(20).await;
@@ -175,5 +185,10 @@ impl Layer for Faulty {
             Ok(false) | Err(_) => "an unknown commit had not committed",
         });
         committed
+    }
+
+    /// The store can take any number side by side, so this is drawn too.
+    fn lanes(&self, _: &Arc<dyn Store>) -> u32 {
+        self.lanes
     }
 }

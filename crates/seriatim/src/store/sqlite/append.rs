@@ -22,7 +22,11 @@ pub(super) struct Entries<'s> {
 impl<'s> Entries<'s> {
     pub(super) fn new(session: &'s Session) -> Result<Self, Fault> {
         let statement = session.conn.prepare_cached(INSERT_ENTRY)?;
-        Ok(Self { session, statement, last: None })
+        Ok(Self {
+            session,
+            statement,
+            last: None,
+        })
     }
 
     /// Says in which order it arrived.
@@ -38,7 +42,10 @@ impl<'s> Entries<'s> {
         row.put(|(_, entry)| entry.key.as_deref(), |key| key)?;
         row.put(|(_, entry)| &entry.params, text_of)?;
         row.put(|(_, entry)| entry.reference.as_deref(), |reference| reference)?;
-        row.put(|(_, entry)| entry.document_sha256.as_ref(), |hash| hash.map(Hash::as_bytes))?;
+        row.put(
+            |(_, entry)| entry.document_sha256.as_ref(),
+            |hash| hash.map(Hash::as_bytes),
+        )?;
         row.put(|(_, entry)| entry.taken_at, Timestamp::as_micros)?;
         row.put(|(_, entry)| entry.issued_at, micros)?;
         row.put(|(_, entry)| entry.expires_at, micros)?;
@@ -104,7 +111,12 @@ struct Likeness<'a, 'c, T> {
 
 impl<'a, 'c, T: Copy> Likeness<'a, 'c, T> {
     fn new(statement: &'a mut Statement<'c>, this: T, last: Option<T>) -> Self {
-        Self { statement, this, last, column: 0 }
+        Self {
+            statement,
+            this,
+            last,
+            column: 0,
+        }
     }
 
     /// The next column, bound if it is not what it was.

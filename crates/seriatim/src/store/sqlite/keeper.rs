@@ -4,12 +4,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::fault::{Fault, what_and_way_out};
+use super::fault::Fault;
 use super::open::{Place, open_keeper};
 use super::readers::Readers;
 
@@ -20,6 +21,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) struct Keeper {
     wake: SyncSender<()>,
     busy: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
 }
 
 /// How much of the WAL is where.
@@ -42,10 +44,18 @@ impl Keeper {
             readers: Arc::downgrade(readers),
             busy: busy.clone(),
             conn: None,
+            failing: false,
         };
         let thread = std::thread::Builder::new().name("seriatim-keeper".to_string());
-        thread.spawn(move || keeping.run(&woken))?;
-        Ok(Self { wake, busy })
+        let thread = thread.spawn(move || keeping.run(&woken))?;
+        Ok(Self { wake, busy, thread })
+    }
+
+    /// Ends it, and waits until it has let go of the file.
+    pub(super) fn stop(self) {
+        drop(self.wake);
+        // A panic in there was logged; there is nothing left to do for it.
+        let _ = self.thread.join();
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -65,6 +75,8 @@ struct Keeping {
     readers: Weak<Readers>,
     busy: Arc<AtomicBool>,
     conn: Option<Connection>,
+    /// Whether it failed the last time, so that a full disk is logged once and not after every batch.
+    failing: bool,
 }
 
 impl Keeping {
@@ -86,14 +98,19 @@ impl Keeping {
 
     fn carry_over(&mut self) {
         let carried = self.connection().and_then(|conn| checkpoint(conn, "passive"));
-        if let Err(fault) = carried {
-            // Nothing is lost: the WAL grows until it works again. A connection that failed is not used again.
-            self.conn = None;
-            let what = match fault {
-                Fault::Sql(error) => what_and_way_out(&error),
-                Fault::Damage(what) => what,
-            };
-            warn!(path = %self.place.path.display(), what, "cannot carry the WAL over into the database");
+        let was_failing = std::mem::replace(&mut self.failing, carried.is_err());
+        let path = self.place.path.display();
+        match carried {
+            Ok(_) if was_failing => info!(%path, "the WAL is carried over into the database again"),
+            Ok(_) => {}
+            Err(fault) => {
+                // Nothing is lost: the WAL grows until it works again. A connection that failed is not used again.
+                self.conn = None;
+                if !was_failing {
+                    let error = self.place.error("carry over the WAL of", fault);
+                    warn!(%path, %error, "the WAL grows until it can be carried over");
+                }
+            }
         }
     }
 

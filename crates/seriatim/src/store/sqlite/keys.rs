@@ -21,8 +21,8 @@ const UPDATE_COLLISION: &str = include_str!("queries/update_collision.sql");
 const DELETE_COLLISIONS: &str = include_str!("queries/delete_collisions.sql");
 const LIST_KEYED_ENTRIES: &str = include_str!("queries/list_keyed_entries.sql");
 
-/// How many bits of the hash are kept.
-pub(super) const HASH_BITS: u32 = 63;
+/// How many bits of the hash are kept; so few in the tests below that most keys collide.
+const HASH_BITS: u32 = if cfg!(test) { 3 } else { 63 };
 
 /// Where a binding is kept and what it says.
 struct Slot {
@@ -53,7 +53,6 @@ pub(super) struct Keys<'s> {
     find: CachedStatement<'s>,
     insert: CachedStatement<'s>,
     has_collisions: bool,
-    bits: u32,
 }
 
 impl<'s> Keys<'s> {
@@ -64,13 +63,14 @@ impl<'s> Keys<'s> {
             find: session.conn.prepare_cached(FIND_KEY)?,
             insert: session.conn.prepare_cached(INSERT_KEY)?,
             has_collisions: has != Some(0),
-            bits: HASH_BITS,
         })
     }
 
     /// What a key stands for, with its first entry.
     pub(super) fn find(&mut self, key: &KeyRef) -> Result<Option<(KeyBinding, Arc<Entry>)>, Fault> {
-        let Some((slot, first)) = self.slot(key)? else { return Ok(None) };
+        let Some((slot, first)) = self.slot(key)? else {
+            return Ok(None);
+        };
         let binding = KeyBinding {
             first: first.id,
             count: slot.count,
@@ -80,8 +80,7 @@ impl<'s> Keys<'s> {
 
     /// Binds a key that was not there.
     pub(super) fn bind(&mut self, key: &KeyRef, to: Bound) -> Result<(), Fault> {
-        let hash = self.hash(key);
-        let row = (hash, to.counter, integer(to.first)?, to.count);
+        let row = (hash(key), to.counter, integer(to.first)?, to.count);
         if self.insert.execute(row)? == 1 {
             return self.refuse_twice(key);
         }
@@ -105,13 +104,23 @@ impl<'s> Keys<'s> {
     /// Binds a key that is there to another entry.
     pub(super) fn rebind(&mut self, key: &KeyRef, to: Bound) -> Result<(), Fault> {
         let (slot, _) = self.slot(key)?.ok_or_else(|| {
-            Fault::damage(format!("key {} of series {} cannot move: it is not there", key.key, key.series))
+            Fault::damage(format!(
+                "key {} of series {} cannot move: it is not there",
+                key.key, key.series
+            ))
         })?;
         let first = integer(to.first)?;
         match slot.place {
             Place::Hash(hash) => self.session.run(UPDATE_KEY, (hash, to.counter, first, to.count)),
             Place::Collision => {
-                let row = (key.series.as_str(), key.tenant.as_str(), key.key.as_str(), to.counter, first, to.count);
+                let row = (
+                    key.series.as_str(),
+                    key.tenant.as_str(),
+                    key.key.as_str(),
+                    to.counter,
+                    first,
+                    to.count,
+                );
                 self.session.run(UPDATE_COLLISION, row)
             }
         }
@@ -123,8 +132,8 @@ impl<'s> Keys<'s> {
         let mut count = 0;
         self.each_keyed(counter, series, tenant, |keys, key, seq| {
             let here = |slot: Slot| slot.counter == counter && slot.first == seq;
-            let hash = keys.hash(key);
-            let by_hash = keys.by_hash(hash)?.is_some_and(here);
+            let at = hash(key);
+            let by_hash = keys.by_hash(at)?.is_some_and(here);
             if by_hash || keys.collision(key)?.is_some_and(here) {
                 count += 1;
             }
@@ -136,7 +145,7 @@ impl<'s> Keys<'s> {
     /// Forgets the keys that stand for entries of a counter, while the entries are still there.
     pub(super) fn forget(&mut self, counter: i64, series: &SeriesName, tenant: &Tenant) -> Result<(), Fault> {
         self.each_keyed(counter, series, tenant, |keys, key, seq| {
-            let row = (keys.hash(key), counter, integer(seq)?);
+            let row = (hash(key), counter, integer(seq)?);
             keys.session.run(DELETE_KEY, row).map(|_| ())
         })
     }
@@ -169,14 +178,16 @@ impl<'s> Keys<'s> {
 
     /// The slot that holds this very key, with its first entry.
     fn slot(&mut self, key: &KeyRef) -> Result<Option<(Slot, Arc<Entry>)>, Fault> {
-        let hash = self.hash(key);
-        if let Some(slot) = self.by_hash(hash)? {
+        let at = hash(key);
+        if let Some(slot) = self.by_hash(at)? {
             let first = self.first_entry(&slot, key)?;
             if is_of(&first, key) {
                 return Ok(Some((slot, first)));
             }
         }
-        let Some(slot) = self.collision(key)? else { return Ok(None) };
+        let Some(slot) = self.collision(key)? else {
+            return Ok(None);
+        };
         let first = self.first_entry(&slot, key)?;
         if is_of(&first, key) {
             return Ok(Some((slot, first)));
@@ -207,22 +218,8 @@ impl<'s> Keys<'s> {
             return Ok(None);
         }
         let name = [key.series.as_str(), key.tenant.as_str(), key.key.as_str()];
-        self.session.find(FIND_COLLISION, name, |row| slot("key_collision", row, Place::Collision))
-    }
-
-    fn hash(&self, key: &KeyRef) -> i64 {
-        // The longest series, tenant and key, with a zero byte between them: none of them contains one, so no two run
-        // together.
-        let mut text = [0; 63 + 1 + 64 + 1 + 255];
-        let mut end = 0;
-        for part in [key.series.as_bytes(), &[0], key.tenant.as_bytes(), &[0], key.key.as_bytes()] {
-            if let Some(room) = text.get_mut(end..end + part.len()) {
-                room.copy_from_slice(part);
-                end += part.len();
-            }
-        }
-        let [a, b, c, d, e, f, g, h, ..] = *Hash::of(&text[..end]).as_bytes();
-        (u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> (64 - self.bits)).cast_signed()
+        self.session
+            .find(FIND_COLLISION, name, |row| slot("key_collision", row, Place::Collision))
     }
 }
 
@@ -233,7 +230,33 @@ fn slot(table: &'static str, row: &rusqlite::Row<'_>, place: Place) -> Result<Sl
     if count == 0 {
         return Err(Fault::in_row(table, first, "column count is 0"));
     }
-    Ok(Slot { place, counter, first, count })
+    Ok(Slot {
+        place,
+        counter,
+        first,
+        count,
+    })
+}
+
+fn hash(key: &KeyRef) -> i64 {
+    // The longest series, tenant and key, with a zero byte between them: none of them contains one, so no two run
+    // together.
+    let mut text = [0; 63 + 1 + 64 + 1 + 255];
+    let mut end = 0;
+    for part in [
+        key.series.as_bytes(),
+        &[0],
+        key.tenant.as_bytes(),
+        &[0],
+        key.key.as_bytes(),
+    ] {
+        if let Some(room) = text.get_mut(end..end + part.len()) {
+            room.copy_from_slice(part);
+            end += part.len();
+        }
+    }
+    let [a, b, c, d, e, f, g, h, ..] = *Hash::of(&text[..end]).as_bytes();
+    (u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> (64 - HASH_BITS)).cast_signed()
 }
 
 fn is_of(entry: &Entry, key: &KeyRef) -> bool {
@@ -247,4 +270,135 @@ fn exists(key: &KeyRef) -> Fault {
 /// The entries of a binding but the first.
 pub(super) fn others(binding: &KeyBinding) -> impl Iterator<Item = EntryId> {
     binding.entries().skip(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use seriatim_core::{
+        Access, Actor, Command, EntryId, Footprint, Key, KeyRef, Reason, Request, Series, SeriesName, SeriesSpec, Take,
+        Tenant, Timestamp, Void, VoidReason, decide_all,
+    };
+
+    use crate::store::sqlite::{Sqlite, SqliteOptions};
+    use crate::store::{BatchId, Reads, Store};
+    use crate::{BundledZones, Memory};
+
+    async fn act(store: &dyn Store, command: Command) {
+        let access = Access::full();
+        let actor = Actor::parse("os:ann").unwrap();
+        let request = Request {
+            actor,
+            on_behalf_of: None,
+            access,
+            rehearsal: false,
+            command,
+        };
+        let now = Timestamp::from_micros(1_774_958_400_000_000);
+        let footprint = Footprint::of([&request], &|_| None, now);
+        let batch = BatchId {
+            node: 1,
+            lane: 0,
+            batch: 1,
+        };
+        store
+            .transact(
+                batch,
+                footprint,
+                Arc::new(move |held| decide_all(held, [&request], now)),
+            )
+            .await
+            .unwrap();
+    }
+
+    fn key_ref(i: u32) -> KeyRef {
+        let key = Key::parse(&format!("pay_{i}")).unwrap();
+        KeyRef {
+            key,
+            series: SeriesName::parse("trial").unwrap(),
+            tenant: Tenant::default(),
+        }
+    }
+
+    fn define() -> Command {
+        let spec = SeriesSpec {
+            format: "T-{seq}".into(),
+            test: true,
+            ..SeriesSpec::default()
+        };
+        let series = Series::define(key_ref(0).series, &spec, &BundledZones).unwrap();
+        Command::Define {
+            series: Box::new(series),
+            if_version: None,
+        }
+    }
+
+    fn issue(i: u32) -> Command {
+        let KeyRef { key, series, tenant } = key_ref(i);
+        Command::Issue {
+            series,
+            take: Take {
+                key: Some(key),
+                tenant,
+                ..Take::default()
+            },
+        }
+    }
+
+    fn reissue(entry: EntryId) -> Command {
+        let reason = Reason::parse("sent twice").unwrap();
+        Command::Void(Void {
+            entry,
+            reason_code: VoidReason::Duplicate,
+            reason,
+            reissue: true,
+        })
+    }
+
+    // With 3 bits, 40 keys share 8 hashes: nearly all of them are told apart by their text alone.
+    #[tokio::test]
+    async fn keys_of_the_same_hash_are_told_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let sqlite = Sqlite::open(directory.path().join("s.db"), SqliteOptions::default())
+            .await
+            .unwrap();
+        let memory = Memory::new();
+        let stores: [&dyn Store; 2] = [&memory, &sqlite];
+        let act_both = async |command: Command| {
+            for store in stores {
+                act(store, command.clone()).await;
+            }
+        };
+        act_both(define()).await;
+        for round in 0..3 {
+            for i in 0..40 {
+                act_both(issue(i)).await;
+                act_both(issue(i / 2)).await;
+            }
+            for i in [3, 7, 20, 39] {
+                let entries = memory.entries_of_key(&key_ref(i)).await.unwrap();
+                act_both(reissue(entries[0].id)).await;
+            }
+            for i in 0..45 {
+                let expected = memory.entries_of_key(&key_ref(i)).await.unwrap();
+                assert_eq!(
+                    sqlite.entries_of_key(&key_ref(i)).await.unwrap(),
+                    expected,
+                    "round {round}, key {i}"
+                );
+                assert_eq!(expected.len(), usize::from(i < 40));
+            }
+            for counter in memory.heads().await.unwrap().counters {
+                assert_eq!(counter.last_seq, 44);
+                assert_eq!(sqlite.counter(counter.id).await.unwrap().as_ref(), Some(&counter));
+                assert_eq!(sqlite.bound_keys(counter.id).await.unwrap(), 40);
+            }
+            act_both(Command::Wipe {
+                series: key_ref(0).series,
+            })
+            .await;
+            assert!(sqlite.entries_of_key(&key_ref(1)).await.unwrap().is_empty());
+        }
+    }
 }

@@ -84,7 +84,9 @@ pub enum OpenError {
         what: String,
     },
     /// The SQLite that is linked in has a bug that could lose a commit.
-    #[error("cannot use SQLite {found}: it is older than 3.51.3, which lost commits; build Seriatim with its bundled SQLite")]
+    #[error(
+        "cannot use SQLite {found}: it is older than 3.51.3, which lost commits; build Seriatim with its bundled SQLite"
+    )]
     TooOld {
         /// The version that is linked in.
         found: String,
@@ -109,9 +111,10 @@ impl From<OpenError> for StoreError {
         match error {
             OpenError::Store(error) => error,
             OpenError::NotWritable { .. } => Self::Unavailable(error.to_string()),
-            OpenError::NotOurs { .. } | OpenError::Newer { .. } | OpenError::TooOld { .. } | OpenError::Setting { .. } => {
-                Self::Corrupt(error.to_string())
-            }
+            OpenError::NotOurs { .. }
+            | OpenError::Newer { .. }
+            | OpenError::TooOld { .. }
+            | OpenError::Setting { .. } => Self::Corrupt(error.to_string()),
         }
     }
 }
@@ -398,7 +401,9 @@ pub(super) fn copy(place: &Place, to: &Path) -> Result<(), StoreError> {
         Fault::Damage(what) => failed(what),
     });
     let synced = copied.and_then(|()| {
-        let named = File::open(&partial).and_then(|file| file.sync_all()).and_then(|()| std::fs::rename(&partial, to));
+        let named = File::open(&partial)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| std::fs::rename(&partial, to));
         named.map_err(|error| failed(error.to_string()))?;
         Ok(copy.sync_directory()?)
     });
@@ -410,7 +415,9 @@ pub(super) fn copy(place: &Place, to: &Path) -> Result<(), StoreError> {
 }
 
 fn copy_to(place: &Place, partial: &Path) -> Result<(), Fault> {
-    let name = partial.to_str().ok_or_else(|| Fault::damage("the name is not UTF-8; choose another"))?;
+    let name = partial
+        .to_str()
+        .ok_or_else(|| Fault::damage("the name is not UTF-8; choose another"))?;
     // Left over from an attempt that was cut off.
     let _ = std::fs::remove_file(partial);
     let conn = connect(place, OpenFlags::SQLITE_OPEN_READ_ONLY)?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rusqlite::params;
 use seriatim_core::{
-    ApiKey, Chain, Change, Changes, Closure, Counter, CounterId, Entry, Event, Hash, KeyBinding, KeyRef,
-    Missing, Series, SeriesName, Timestamp,
+    ApiKey, Chain, Change, Changes, Closure, Counter, CounterId, Entry, Event, Hash, KeyBinding, KeyRef, Missing,
+    Series, SeriesName, Timestamp,
 };
 
 use super::append::{Entries, Events, link};
@@ -74,7 +74,11 @@ impl<'s> Persisting<'s> {
             events: Events::new(session)?,
             keys: Keys::new(session)?,
             nos,
-            counters: changes.counters.values().map(|counter| (counter.id, &**counter)).collect(),
+            counters: changes
+                .counters
+                .values()
+                .map(|counter| (counter.id, &**counter))
+                .collect(),
         })
     }
 
@@ -85,7 +89,9 @@ impl<'s> Persisting<'s> {
             Change::NewKey(key, binding) => self.new_key(key, binding),
             Change::MovedKey(key, binding) => self.moved_key(key, binding),
             Change::Event(Chain::Definitions, event) => self.event(0, event),
-            Change::Event(Chain::Counter(id), event) => self.on_counter(*id, |this, nos| this.event(nos.counter, event)),
+            Change::Event(Chain::Counter(id), event) => {
+                self.on_counter(*id, |this, nos| this.event(nos.counter, event))
+            }
             Change::NewMissing(id, run) => self.on_counter(*id, |this, nos| this.new_missing(nos.counter, run)),
             Change::RemovedMissing(id, run) => self.on_counter(*id, |this, nos| this.removed_missing(nos.counter, run)),
             Change::Series(series) => self.series(series),
@@ -124,9 +130,11 @@ impl<'s> Persisting<'s> {
 
     fn new_counter(&self, counter: &Counter) -> Result<CounterNos, Fault> {
         let Counter { key, counts, chain, .. } = counter;
-        let line = self.session.find(PUT_LINE, [key.series.as_str(), key.tenant.as_str()], |row| {
-            Columns::new("line", row).integer()
-        })?;
+        let line = self
+            .session
+            .find(PUT_LINE, [key.series.as_str(), key.tenant.as_str()], |row| {
+                Columns::new("line", row).integer()
+            })?;
         let line = line.ok_or_else(|| Fault::damage(format!("counter {key} gets no line")))?;
         self.session.run(
             INSERT_COUNTER,
@@ -148,13 +156,19 @@ impl<'s> Persisting<'s> {
                 chain.head.as_bytes(),
             ],
         )?;
-        Ok(CounterNos { counter: self.session.conn.last_insert_rowid(), line })
+        Ok(CounterNos {
+            counter: self.session.conn.last_insert_rowid(),
+            line,
+        })
     }
 
     fn counter(&mut self, counter: &Counter) -> Result<(), Fault> {
         let Counter { counts, chain, .. } = counter;
         if !counter.is_accounted() {
-            return Err(Fault::damage(format!("counter {} would not be accounted for", counter.key)));
+            return Err(Fault::damage(format!(
+                "counter {} would not be accounted for",
+                counter.key
+            )));
         }
         let no = self.nos_of(counter.id)?.map(|nos| nos.counter);
         let changed = self.session.run(
@@ -172,14 +186,19 @@ impl<'s> Persisting<'s> {
                 chain.head.as_bytes(),
             ],
         )?;
-        one(changed, || format!("counter {} cannot be changed: it is not there", counter.key))
+        one(changed, || {
+            format!("counter {} cannot be changed: it is not there", counter.key)
+        })
     }
 
     fn new_entry(&mut self, entry: &'s Entry) -> Result<(), Fault> {
         self.on_counter(entry.id.counter, |this, nos| {
             let arrival = this.entries.insert(nos, entry)?;
             match &entry.document {
-                Some(document) => this.session.run(PUT_DOCUMENT, params![arrival, document.as_str()]).map(|_| ()),
+                Some(document) => this
+                    .session
+                    .run(PUT_DOCUMENT, params![arrival, document.as_str()])
+                    .map(|_| ()),
                 None => Ok(()),
             }
         })
@@ -202,7 +221,9 @@ impl<'s> Persisting<'s> {
                 integer(entry.position)?,
                 entry.hash.as_bytes(),
             ];
-            let arrival = this.session.find(UPDATE_ENTRY, row, |row| Columns::new("entry", row).integer())?;
+            let arrival = this
+                .session
+                .find(UPDATE_ENTRY, row, |row| Columns::new("entry", row).integer())?;
             let arrival = arrival
                 .ok_or_else(|| Fault::damage(format!("entry {} cannot be changed: it is not there", entry.id)))?;
             match &entry.document {
@@ -214,11 +235,15 @@ impl<'s> Persisting<'s> {
     }
 
     fn new_key(&mut self, key: &KeyRef, binding: &KeyBinding) -> Result<(), Fault> {
-        self.on_counter(binding.first.counter, |this, nos| this.keys.bind(key, bound(nos.counter, binding)))
+        self.on_counter(binding.first.counter, |this, nos| {
+            this.keys.bind(key, bound(nos.counter, binding))
+        })
     }
 
     fn moved_key(&mut self, key: &KeyRef, binding: &KeyBinding) -> Result<(), Fault> {
-        self.on_counter(binding.first.counter, |this, nos| this.keys.rebind(key, bound(nos.counter, binding)))
+        self.on_counter(binding.first.counter, |this, nos| {
+            this.keys.rebind(key, bound(nos.counter, binding))
+        })
     }
 
     fn event(&mut self, chain: i64, event: &'s Event) -> Result<(), Fault> {
@@ -231,8 +256,16 @@ impl<'s> Persisting<'s> {
     }
 
     fn removed_missing(&mut self, counter: i64, run: &Missing) -> Result<(), Fault> {
-        let changed = self.session.run(DELETE_MISSING, params![counter, integer(run.first)?, integer(run.last)?])?;
-        one(changed, || format!("missing seqs {} to {} of counter {counter} are not there", run.first, run.last))
+        let changed = self.session.run(
+            DELETE_MISSING,
+            params![counter, integer(run.first)?, integer(run.last)?],
+        )?;
+        one(changed, || {
+            format!(
+                "missing seqs {} to {} of counter {counter} are not there",
+                run.first, run.last
+            )
+        })
     }
 
     fn series(&mut self, series: &Arc<Series>) -> Result<(), Fault> {
@@ -260,7 +293,9 @@ impl<'s> Persisting<'s> {
     }
 
     fn wipe(&mut self, series: &SeriesName) -> Result<(), Fault> {
-        let nos = self.session.list(LIST_COUNTER_NOS, [series.as_str()], |row| Columns::new("counter", row).integer())?;
+        let nos = self.session.list(LIST_COUNTER_NOS, [series.as_str()], |row| {
+            Columns::new("counter", row).integer()
+        })?;
         for no in nos {
             let (_, key) = self.session.counter_name(no)?;
             self.keys.forget(no, series, &key.tenant)?;
@@ -287,5 +322,9 @@ fn bound(counter: i64, binding: &KeyBinding) -> Bound {
 }
 
 fn one(changed: usize, what: impl FnOnce() -> String) -> Result<(), Fault> {
-    if changed == 1 { Ok(()) } else { Err(Fault::Damage(what())) }
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(Fault::Damage(what()))
+    }
 }

@@ -35,7 +35,11 @@ struct Running {
 impl Readers {
     pub(super) fn new(place: Arc<Place>) -> Self {
         let permits = Arc::new(Semaphore::new(place.options.readers.max(1)));
-        Self { place, permits, pool: Mutex::default() }
+        Self {
+            place,
+            permits,
+            pool: Mutex::default(),
+        }
     }
 
     /// Reads at one moment, away from the async threads.
@@ -52,7 +56,9 @@ impl Readers {
             drop(permit);
             found
         });
-        let found = task.await.map_err(|_| unavailable(&place, "reading ended in a panic; see the log"))?;
+        let found = task
+            .await
+            .map_err(|_| unavailable(&place, "reading ended in a panic; see the log"))?;
         found.map_err(|fault| place.error("read", fault))
     }
 
@@ -78,7 +84,11 @@ impl Readers {
         let mut pool = self.pool();
         pool.started += 1;
         let id = pool.started;
-        pool.running.push(Running { id, since: Instant::now(), interrupt });
+        pool.running.push(Running {
+            id,
+            since: Instant::now(),
+            interrupt,
+        });
         id
     }
 

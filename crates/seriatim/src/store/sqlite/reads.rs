@@ -31,7 +31,10 @@ impl Session {
         let period = filter.period.as_ref().map(|period| period.as_str());
         let skip = filter.cursor.unwrap_or(0);
         // One more than asked for tells whether there is a next page.
-        let (limit_sql, skip_sql) = (rows_max(limit.saturating_add(1)), i64::try_from(skip).unwrap_or(i64::MAX));
+        let (limit_sql, skip_sql) = (
+            rows_max(limit.saturating_add(1)),
+            i64::try_from(skip).unwrap_or(i64::MAX),
+        );
         let read = |row: &rusqlite::Row<'_>| Ok(rows::counter(row)?.counter);
         let mut rows = if filter.tenants.is_empty() {
             let params = named_params! { ":series": series, ":period": period, ":limit": limit_sql, ":skip": skip_sql };
@@ -59,7 +62,9 @@ impl Session {
     }
 
     pub(super) fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, Fault> {
-        let Some((binding, first)) = Keys::new(self)?.find(key)? else { return Ok(Vec::new()) };
+        let Some((binding, first)) = Keys::new(self)?.find(key)? else {
+            return Ok(Vec::new());
+        };
         let mut entries = vec![first];
         for id in others(&binding) {
             entries.extend(self.entry(id)?);
@@ -67,9 +72,18 @@ impl Session {
         Ok(entries)
     }
 
-    pub(super) fn entries_by_seq(&self, counter: CounterId, after: u64, limit: usize) -> Result<Vec<Arc<Entry>>, Fault> {
-        let Some(no) = self.counter_no(counter)? else { return Ok(Vec::new()) };
-        self.list(LIST_ENTRIES_BY_SEQ, [no, seq_max(after), rows_max(limit)], |row| Ok(self.entry_in(row)?.1))
+    pub(super) fn entries_by_seq(
+        &self,
+        counter: CounterId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Arc<Entry>>, Fault> {
+        let Some(no) = self.counter_no(counter)? else {
+            return Ok(Vec::new());
+        };
+        self.list(LIST_ENTRIES_BY_SEQ, [no, seq_max(after), rows_max(limit)], |row| {
+            Ok(self.entry_in(row)?.1)
+        })
     }
 
     pub(super) fn events(&self, chain: Chain, after: u64, limit: usize) -> Result<Vec<Event>, Fault> {
@@ -82,12 +96,16 @@ impl Session {
     }
 
     pub(super) fn events_of(&self, entry: EntryId) -> Result<Vec<Event>, Fault> {
-        let Some(no) = self.counter_no(entry.counter)? else { return Ok(Vec::new()) };
+        let Some(no) = self.counter_no(entry.counter)? else {
+            return Ok(Vec::new());
+        };
         self.list(LIST_EVENTS_OF_ENTRY, [no, integer(entry.seq)?], rows::event)
     }
 
     pub(super) fn missing_runs(&self, counter: CounterId, after: u64, limit: usize) -> Result<Vec<Missing>, Fault> {
-        let Some(no) = self.counter_no(counter)? else { return Ok(Vec::new()) };
+        let Some(no) = self.counter_no(counter)? else {
+            return Ok(Vec::new());
+        };
         self.list(LIST_MISSING, [no, seq_max(after), rows_max(limit)], rows::missing)
     }
 
@@ -107,7 +125,9 @@ impl Session {
     }
 
     pub(super) fn bound_keys(&self, counter: CounterId) -> Result<u64, Fault> {
-        let Some(StoredCounter { nos, counter }) = self.counter_by_id(counter)? else { return Ok(0) };
+        let Some(StoredCounter { nos, counter }) = self.counter_by_id(counter)? else {
+            return Ok(0);
+        };
         Keys::new(self)?.count_of(nos.counter, &counter.key.series, &counter.key.tenant)
     }
 
@@ -157,7 +177,11 @@ struct Tally {
 
 impl Tally {
     fn begin(seq: u64) -> Self {
-        Self { first: seq, last: seq, counts: Counts::default() }
+        Self {
+            first: seq,
+            last: seq,
+            counts: Counts::default(),
+        }
     }
 
     fn add(&mut self, seq: u64, state: State) {

@@ -37,7 +37,11 @@ impl<'r, 's> Columns<'r, 's> {
 
     /// Damage in the column taken last.
     fn wrong(&self, what: impl Display) -> Fault {
-        let column = self.row.as_ref().column_name(self.next.saturating_sub(1)).unwrap_or("?");
+        let column = self
+            .row
+            .as_ref()
+            .column_name(self.next.saturating_sub(1))
+            .unwrap_or("?");
         // The first column, or the first two, tell rows apart.
         let id: Vec<String> = (0..2).filter_map(|i| self.row.get_ref(i).ok()).map(shown).collect();
         Fault::in_row(self.table, id.join(" "), format!("column {column} {what}"))
@@ -188,7 +192,10 @@ pub(super) fn counter_name(columns: &mut Columns<'_, '_>) -> Result<(i64, Counte
 pub(super) fn counter(row: &Row<'_>) -> Result<StoredCounter, Fault> {
     let mut columns = Columns::new("counter", row);
     let (no, (id, key)) = counter_name(&mut columns)?;
-    let nos = CounterNos { counter: no, line: columns.integer()? };
+    let nos = CounterNos {
+        counter: no,
+        line: columns.integer()?,
+    };
     let counter = Counter {
         key,
         id,
@@ -207,7 +214,10 @@ pub(super) fn counter(row: &Row<'_>) -> Result<StoredCounter, Fault> {
         },
     };
     if !counter.is_accounted() {
-        let what = format!("counter {} is not accounted for: its counts do not add up to its seqs", counter.key);
+        let what = format!(
+            "counter {} is not accounted for: its counts do not add up to its seqs",
+            counter.key
+        );
         return Err(Fault::in_row("counter", no, what));
     }
     Ok(StoredCounter { nos, counter })

@@ -64,7 +64,12 @@ struct Search<'a> {
 impl Search<'_> {
     /// The counters that the filter names, if their entries are few enough to be sorted.
     fn few_counters(&self) -> Result<Option<String>, Fault> {
-        let EntryFilter { series, tenants, period, .. } = self.filter;
+        let EntryFilter {
+            series,
+            tenants,
+            period,
+            ..
+        } = self.filter;
         if series.is_empty() && tenants.is_empty() && period.is_none() {
             return Ok(None);
         }
@@ -93,7 +98,11 @@ impl Search<'_> {
             return self.page(PAGE_ENTRIES_OF_NUMBER, 0, &[(":number", &self.filter.number)]);
         }
         let series = self.session.series_json(&self.filter.series)?;
-        self.page(PAGE_ENTRIES_OF_NUMBER_OF_TENANTS, 0, &[(":number", &self.filter.number), (":series", &series)])
+        self.page(
+            PAGE_ENTRIES_OF_NUMBER_OF_TENANTS,
+            0,
+            &[(":number", &self.filter.number), (":series", &series)],
+        )
     }
 
     fn reserved(&self) -> Result<Page<Arc<Entry>>, Fault> {
@@ -111,7 +120,16 @@ impl Search<'_> {
     /// Runs a search over the arrivals from `from` to the one before the cursor. What `special` gives takes the
     /// place of the filter; what a statement does not ask for is left out.
     fn page(&self, sql: &str, from: u64, special: &[(&str, &dyn ToSql)]) -> Result<Page<Arc<Entry>>, Fault> {
-        let EntryFilter { series, tenants, state, period, date_from, date_to, expires_until, .. } = self.filter;
+        let EntryFilter {
+            series,
+            tenants,
+            state,
+            period,
+            date_from,
+            date_to,
+            expires_until,
+            ..
+        } = self.filter;
         let list = |texts: Vec<&str>| (!texts.is_empty()).then(|| json(texts.into_iter()));
         let series = list(series.iter().map(|name| name.as_str()).collect());
         let tenants = list(tenants.iter().map(|tenant| tenant.as_str()).collect());

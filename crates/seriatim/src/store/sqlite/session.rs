@@ -120,14 +120,23 @@ impl Session {
         }
         let series = Arc::new(rows::series(row)?);
         let definition = definition.to_string();
-        let remembered = Remembered { version, definition, series: series.clone() };
+        let remembered = Remembered {
+            version,
+            definition,
+            series: series.clone(),
+        };
         self.series.borrow_mut().insert(series.name.clone(), remembered);
         Ok(series)
     }
 
     pub(super) fn counter(&self, key: &Arc<CounterKey>) -> Result<Option<StoredCounter>, Fault> {
         let partition = key.partition.to_string();
-        let name = [key.series.as_str(), key.tenant.as_str(), key.period.as_str(), &partition];
+        let name = [
+            key.series.as_str(),
+            key.tenant.as_str(),
+            key.period.as_str(),
+            &partition,
+        ];
         self.find(FIND_COUNTER, name, rows::counter)
     }
 
@@ -138,7 +147,10 @@ impl Session {
     pub(super) fn counter_nos(&self, id: CounterId) -> Result<Option<CounterNos>, Fault> {
         self.find(FIND_COUNTER_NO, [id.as_bytes()], |row| {
             let mut columns = Columns::new("counter", row);
-            Ok(CounterNos { counter: columns.integer()?, line: columns.integer()? })
+            Ok(CounterNos {
+                counter: columns.integer()?,
+                line: columns.integer()?,
+            })
         })
     }
 
@@ -152,7 +164,9 @@ impl Session {
     }
 
     pub(super) fn height(&self, series: &SeriesName) -> Result<Option<u64>, Fault> {
-        let height = self.find(FIND_HEIGHT, [series.as_str()], |row| Columns::new("counter", row).natural_if_any())?;
+        let height = self.find(FIND_HEIGHT, [series.as_str()], |row| {
+            Columns::new("counter", row).natural_if_any()
+        })?;
         Ok(height.flatten())
     }
 
@@ -161,8 +175,11 @@ impl Session {
         if let Some(name) = self.counters.borrow().get(&no) {
             return Ok(name.clone());
         }
-        let found = self.find(FIND_COUNTER_KEY, [no], |row| rows::counter_name(&mut Columns::new("counter", row)))?;
-        let (_, name) = found.ok_or_else(|| Fault::damage(format!("there is no counter {no}, but rows that name it")))?;
+        let found = self.find(FIND_COUNTER_KEY, [no], |row| {
+            rows::counter_name(&mut Columns::new("counter", row))
+        })?;
+        let (_, name) =
+            found.ok_or_else(|| Fault::damage(format!("there is no counter {no}, but rows that name it")))?;
         let mut known = self.counters.borrow_mut();
         if known.len() >= COUNTER_NAMES_MAX {
             known.clear();
@@ -189,7 +206,9 @@ impl Session {
 
     /// The run of missing seqs that holds this seq.
     pub(super) fn missing_at(&self, id: EntryId) -> Result<Option<Missing>, Fault> {
-        let Some(no) = self.counter_no(id.counter)? else { return Ok(None) };
+        let Some(no) = self.counter_no(id.counter)? else {
+            return Ok(None);
+        };
         let before = self.find(FIND_MISSING, [no, integer(id.seq)?], rows::missing)?;
         Ok(before.filter(|run| run.last >= id.seq))
     }
@@ -206,9 +225,15 @@ impl Session {
     pub(super) fn definitions_head(&self) -> Result<ChainHead, Fault> {
         let last = self.find(FIND_DEFINITIONS_HEAD, [], |row| {
             let mut columns = Columns::new("event", row);
-            Ok(ChainHead { length: columns.natural()?, head: columns.hash()? })
+            Ok(ChainHead {
+                length: columns.natural()?,
+                head: columns.hash()?,
+            })
         })?;
-        Ok(last.unwrap_or_else(|| ChainHead { length: 0, head: Chain::definitions_genesis() }))
+        Ok(last.unwrap_or_else(|| ChainHead {
+            length: 0,
+            head: Chain::definitions_genesis(),
+        }))
     }
 
     pub(super) fn last_batch(&self, batch: BatchId) -> Result<Option<u64>, Fault> {

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::fault::{Fault, what_and_way_out};
-use super::keeper::{Keeper, Wal, checkpoint};
+use super::keeper::{Keeper, checkpoint};
 use super::load::{KnownNos, load};
 use super::open::{PAGE_BYTES, Place, open_writer};
 use super::persist::persist;
@@ -76,7 +76,12 @@ impl Writer {
     fn run(mut self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
             match job {
-                Job::Transact { batch, footprint, decide, answer } => {
+                Job::Transact {
+                    batch,
+                    footprint,
+                    decide,
+                    answer,
+                } => {
                     let outcome = self.transact(batch, footprint, &decide);
                     // Whoever asked may be gone; the batch is committed or not all the same.
                     let _ = answer.send(outcome);
@@ -87,6 +92,7 @@ impl Writer {
                 }
                 Job::Close { answer } => {
                     self.retire();
+                    // Whoever asked may be gone.
                     let _ = answer.send(());
                     return;
                 }
@@ -153,33 +159,29 @@ impl Writer {
 
     /// After each batch: has the WAL carried over before it is too large. The bulk is the keeper's; what was added
     /// meanwhile is carried over here, because only a WAL without a rest starts over.
-    fn tend_wal(&mut self) {
+    fn tend_wal(&self) {
         let Some(session) = &self.session else { return };
-        let tended = checkpoint(&session.conn, "noop").and_then(|wal| self.tend(session, wal));
-        if let Err(fault) = tended {
-            let error = self.place.error("carry over the WAL of", fault);
-            warn!(%error, "the WAL grows until it can be carried over");
-        }
-    }
-
-    fn tend(&self, session: &Session, wal: Wal) -> Result<(), Fault> {
-        let size = u64::from(wal.pages) * u64::from(PAGE_BYTES);
-        let rest = size - u64::from(wal.carried.min(wal.pages)) * u64::from(PAGE_BYTES);
+        let Ok(wal) = checkpoint(&session.conn, "noop") else {
+            return;
+        };
         let size_max = u64::from(self.place.options.wal_kib) * 1024;
+        let size = u64::from(wal.pages) * u64::from(PAGE_BYTES);
+        let rest = u64::from(wal.pages.saturating_sub(wal.carried)) * u64::from(PAGE_BYTES);
         if size < size_max || rest == 0 || self.keeper.is_busy() {
-            return Ok(());
+            return;
         }
-        if rest < size_max / 4 || size > size_max * WAL_OUTGROWN {
-            checkpoint(&session.conn, "passive")?;
-        } else {
+        let carried_here = (rest < size_max / 4 || size > size_max * WAL_OUTGROWN)
+            && checkpoint(&session.conn, "passive").is_ok_and(|wal| wal.pages == wal.carried);
+        if !carried_here {
+            // Also if it failed here: the keeper tries again, and says what is the matter.
             self.keeper.carry_over();
         }
-        Ok(())
     }
 
     /// Leaves one tidy file behind; if that fails, the next opening finds everything in the WAL.
-    fn retire(&mut self) {
-        let Some(session) = self.session.take() else { return };
+    fn retire(self) {
+        self.keeper.stop();
+        let Some(session) = self.session else { return };
         if let Err(fault) = checkpoint(&session.conn, "truncate") {
             let error = self.place.error("carry over the WAL of", fault);
             warn!(%error, "closed with a WAL that is carried over at the next opening");
