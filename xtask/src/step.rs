@@ -38,7 +38,9 @@ pub fn ensure(name: &str, package: &str) -> Result<()> {
         return Ok(());
     }
     program("apt-get", &["update", "-qq"]).run()?;
-    program("apt-get", &["install", "-y", "-qq", package]).run().with_context(|| format!("install {name} and try again"))
+    program("apt-get", &["install", "-y", "-qq", package])
+        .run()
+        .with_context(|| format!("install {name} and try again"))
 }
 
 impl Step {

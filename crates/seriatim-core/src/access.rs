@@ -207,7 +207,8 @@ impl ApiKey {
         let list = |name: &str| -> Result<Vec<&str>, Refusal> {
             Ok(field(name)?.split(',').filter(|part| !part.is_empty()).collect())
         };
-        let micros = field("created_at")?.parse::<i64>().unwrap_or_default();
+        let damaged = |name: &str| Refusal::new(Code::InvalidText, format!("the API key's `{name}` does not read"));
+        let micros = field("created_at")?.parse().map_err(|_| damaged("created_at"))?;
         Ok(Self {
             id: field("id")?.to_string(),
             label: field("label")?.to_string(),
@@ -225,7 +226,7 @@ impl ApiKey {
                     .into_iter()
                     .map(SeriesName::parse)
                     .collect::<Result<_, _>>()?,
-                test_only: field("test")? == "true",
+                test_only: field("test")?.parse().map_err(|_| damaged("test"))?,
             },
             created_at: Timestamp::from_micros(micros),
             revoked_at,

@@ -548,7 +548,11 @@ impl SeriesSpec {
             "replay" => self.replay = text(),
             "on_expiry" => self.on_expiry = text(),
             "on_outage" => self.on_outage = text(),
-            "test" => self.test = value == "true",
+            "test" => {
+                self.test = value
+                    .parse()
+                    .map_err(|_| DefinitionError::new(field, format!("`{value}` is not true or false")))?;
+            }
             "replaces" => self.replaces = text(),
             _ => match (field.strip_prefix("params."), value.split_once(':')) {
                 (Some(name), Some((kind, rest))) => {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use common::ledger::{Ledger, ledger};
 use expect_test::expect;
-use seriatim_core::Code;
+use seriatim_core::{Actor, Code};
 
 // Numbers.
 
@@ -1053,6 +1053,37 @@ fn api_keys_are_made_once_and_revoked_for_good() {
             seriatim_core::ApiKey::from_text(&key.to_text(), key.revoked_at).as_ref(),
             Ok(key)
         );
+    }
+}
+
+#[test]
+fn every_event_says_who_did_it_and_on_whose_behalf() {
+    let mut ledger = Ledger::default();
+    let lines = [
+        "define invoice format=INV-{seq}",
+        "reserve invoice key=a doc={}",
+        "confirm INV-1",
+        "redact INV-1",
+        "void INV-1 reissue",
+        "adopt invoice INV-5",
+        "close invoice all",
+        "reopen invoice all",
+        "key k1",
+        "revoke k1",
+    ];
+    for line in lines {
+        let mut request = ledger.request(line).expect("a request");
+        request.actor = Actor::parse("key:shop").expect("an actor");
+        request.on_behalf_of = Some(Actor::parse("user:bob").expect("an actor"));
+        let answers = ledger.world.decide(&[request]);
+        assert!(answers[0].is_ok(), "{line}: {answers:?}");
+    }
+    let events: Vec<_> = ledger.world.events.values().flatten().collect();
+    assert_eq!(events.len(), 12);
+    for event in events {
+        let who = (event.actor.as_str(), event.on_behalf_of.as_deref());
+        assert_eq!(who, ("key:shop", Some("user:bob")), "{event:?}");
+        assert_eq!(event.at, ledger.world.now);
     }
 }
 

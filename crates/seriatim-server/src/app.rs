@@ -2,16 +2,18 @@
 //!
 //! This module must never know HTTP: no status, no header, no JSON.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
 use seriatim::{Issuer, Timestamp};
 
 use crate::auth::Keys;
 use crate::routes::probes::Readiness;
 use crate::routes::verifications::Verifications;
+use crate::telemetry::Meters;
 
 /// How the service behaves; the defaults are those of the binary.
 #[derive(Clone)]
@@ -85,6 +87,8 @@ struct Shared {
     keys: Keys,
     readiness: Readiness,
     verifications: Verifications,
+    meters: Meters,
+    description: OnceLock<Bytes>,
     stopping: AtomicBool,
     requests: AtomicU64,
     /// Two processes must not give the same ids to their requests.
@@ -101,6 +105,8 @@ impl App {
             keys: Keys::default(),
             readiness: Readiness::default(),
             verifications: Verifications::default(),
+            meters: Meters::default(),
+            description: OnceLock::new(),
             stopping: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             process: rand::random(),
@@ -136,6 +142,19 @@ impl App {
 
     pub(crate) fn verifications(&self) -> &Verifications {
         &self.shared.verifications
+    }
+
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.shared.meters
+    }
+
+    /// Keeps the description of the interface, once it is known.
+    pub(crate) fn describe(&self, description: String) {
+        self.shared.description.get_or_init(|| Bytes::from(description));
+    }
+
+    pub(crate) fn description(&self) -> Bytes {
+        self.shared.description.get().cloned().unwrap_or_default()
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -271,19 +271,34 @@ fn explain_query(text: &str) -> Problem {
     }
 }
 
-/// The caller's key, from the header or the body.
-pub fn key(headers: &HeaderMap, in_body: Option<&str>) -> Result<Option<Key>, Problem> {
-    let mut key = in_body.map(Key::parse).transpose()?;
-    for value in headers.get_all("idempotency-key") {
-        let given =
-            Key::parse(&unquoted(value.as_bytes())).map_err(|refusal| refusal.at("/headers/Idempotency-Key"))?;
-        if key.as_ref().is_some_and(|key| *key != given) {
-            let detail = "the header Idempotency-Key and the key in the body differ; send one of them";
-            return Err(Problem::malformed("key_mismatch", detail).at("/key"));
+/// The caller's key as the header `Idempotency-Key` gives it.
+pub struct HeaderKey(pub Option<Key>);
+
+impl FromRequestParts<App> for HeaderKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        let mut key = None;
+        for value in parts.headers.get_all("idempotency-key") {
+            let given = Key::parse(&unquoted(value.as_bytes()));
+            let given = given.map_err(|refusal| refusal.at("/headers/Idempotency-Key"))?;
+            key = Self(key).or_body(Some(given))?;
         }
-        key = Some(given);
+        Ok(Self(key))
     }
-    Ok(key)
+}
+
+impl HeaderKey {
+    /// The one key of header and body.
+    pub fn or_body(self, in_body: Option<Key>) -> Result<Option<Key>, Problem> {
+        match (self.0, in_body) {
+            (Some(header), Some(body)) if header != body => {
+                let detail = "the header Idempotency-Key and the key in the body differ; send one of them";
+                Err(Problem::malformed("key_mismatch", detail).at("/key"))
+            }
+            (header, body) => Ok(header.or(body)),
+        }
+    }
 }
 
 /// The draft standard has a quoted string, common practice a bare one.

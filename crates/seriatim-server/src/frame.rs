@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::problem::{Problem, keep_router_headers};
-use crate::telemetry;
 
 /// Answers one request.
 pub async fn frame(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -29,7 +28,7 @@ pub async fn frame(State(app): State<App>, request: Request, next: Next) -> Resp
         response = write(&app, problem, &response, &id, &method, route);
     }
     let took = started.elapsed();
-    telemetry::answered(&method, route, response.status(), took);
+    app.meters().answered(&method, route, response.status(), took);
     tracing::debug!(%method, route, status = response.status().as_u16(), ?took, request_id = %id, "answered");
     if let Ok(id) = HeaderValue::try_from(id) {
         response.headers_mut().insert("x-request-id", id);

@@ -1,9 +1,11 @@
 //! What is measured of HTTP, and the page that shows all that is measured. Labels never hold a tenant or a number.
 
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 const SECONDS: &[f64] = &[
@@ -33,50 +35,65 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
     Ok(handle)
 }
 
-/// A request was answered.
-pub(crate) fn answered(method: &Method, route: &str, status: StatusCode, took: Duration) {
-    let route: std::sync::Arc<str> = route.into();
-    let method = method_name(method);
-    let status = status_class(status);
-    counter!("seriatim_http_requests_total", "method" => method, "route" => route.clone(), "status" => status)
-        .increment(1);
-    histogram!("seriatim_http_request_duration_seconds", "route" => route).record(took.as_secs_f64());
+/// The meters of each route, found once: to look one up by its labels would cost more than to count.
+#[derive(Default)]
+pub(crate) struct Meters {
+    routes: RwLock<HashMap<String, Arc<RouteMeters>>>,
+}
+
+struct RouteMeters {
+    route: Arc<str>,
+    duration: Histogram,
+    counters: [[OnceLock<Counter>; STATUSES.len() + 1]; METHODS.len() + 1],
+}
+
+/// A caller can invent methods; a label must not. What is not named here is `other`.
+const METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
+const STATUSES: [&str; 14] = [
+    "200", "201", "202", "304", "400", "401", "403", "404", "409", "413", "422", "429", "500", "503",
+];
+
+impl Meters {
+    /// A request was answered.
+    pub(crate) fn answered(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
+        let meters = self.of(route);
+        meters.duration.record(took.as_secs_f64());
+        meters.counter(method.as_str(), status.as_str()).increment(1);
+    }
+
+    fn of(&self, route: &str) -> Arc<RouteMeters> {
+        if let Some(meters) = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(route) {
+            return meters.clone();
+        }
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(RouteMeters::new(route));
+        routes.entry(route.to_string()).or_insert_with(new).clone()
+    }
+}
+
+impl RouteMeters {
+    fn new(route: &str) -> Self {
+        let route: Arc<str> = route.into();
+        Self {
+            duration: histogram!("seriatim_http_request_duration_seconds", "route" => route.clone()),
+            route,
+            counters: Default::default(),
+        }
+    }
+
+    fn counter(&self, method: &str, status: &str) -> &Counter {
+        let at = |known: &[&str], text: &str| known.iter().position(|known| *known == text).unwrap_or(known.len());
+        let (m, s) = (at(&METHODS, method), at(&STATUSES, status));
+        self.counters[m][s].get_or_init(|| {
+            let method = METHODS.get(m).copied().unwrap_or("other");
+            let status = STATUSES.get(s).copied().unwrap_or("other");
+            counter!("seriatim_http_requests_total", "method" => method, "route" => self.route.clone(), "status" => status)
+        })
+    }
 }
 
 /// What is only known when somebody asks.
 pub(crate) fn gauges(queued: usize, version: &'static str) {
     gauge!("seriatim_queue_depth").set(u32::try_from(queued).map_or(f64::MAX, f64::from));
     gauge!("seriatim_build_info", "version" => version).set(1.0);
-}
-
-/// A caller can invent methods; a label must not.
-fn method_name(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "PUT" => "PUT",
-        "POST" => "POST",
-        "DELETE" => "DELETE",
-        _ => "other",
-    }
-}
-
-fn status_class(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        200 => "200",
-        201 => "201",
-        202 => "202",
-        304 => "304",
-        400 => "400",
-        401 => "401",
-        403 => "403",
-        404 => "404",
-        409 => "409",
-        422 => "422",
-        500 => "500",
-        503 => "503",
-        _ if status.is_client_error() => "4xx",
-        _ if status.is_server_error() => "5xx",
-        _ => "other",
-    }
 }

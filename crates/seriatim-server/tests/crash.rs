@@ -3,6 +3,8 @@
 //! Everything that was acknowledged must be there, accounted for and chained, and every key that got no answer must
 //! replay to one number. `SERIATIM_KILLS` says how often it is killed (10 by default; CI: 100).
 
+#![allow(clippy::print_stdout, reason = "says how many numbers were acknowledged")]
+
 mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,8 +82,15 @@ fn settle(server: &Server, known: &mut Known, round: u32) {
         let first = issue(&server.address, &key).unwrap();
         assert_eq!(first.status, 201, "round {round}, key {key}: {}", first.body);
         let second = issue(&server.address, &key).unwrap();
-        assert!(second.replayed, "round {round}: the second answer for {key} is not marked as a replay");
-        assert_eq!(first.text("number"), second.text("number"), "round {round}: {key} has two numbers");
+        assert!(
+            second.replayed,
+            "round {round}: the second answer for {key} is not marked as a replay"
+        );
+        assert_eq!(
+            first.text("number"),
+            second.text("number"),
+            "round {round}: {key} has two numbers"
+        );
         known.answered.insert(key, first.text("number"));
     }
 }
@@ -93,11 +102,23 @@ fn judge(server: &Server, known: &Known) {
     for (key, number) in &known.answered {
         assert_eq!(by_key.get(key), Some(&number), "{key} was acknowledged as {number}");
     }
-    assert_eq!(stored.len(), known.answered.len(), "there is a number that nobody asked for");
+    assert_eq!(
+        stored.len(),
+        known.answered.len(),
+        "there is a number that nobody asked for"
+    );
     let seqs: BTreeSet<u64> = stored.iter().map(|(seq, _, _)| *seq).collect();
-    assert_eq!(seqs, (1..=stored.len() as u64).collect(), "the series has a hole or a number twice");
+    assert_eq!(
+        seqs,
+        (1..=stored.len() as u64).collect(),
+        "the series has a hole or a number twice"
+    );
     let verified = cli(&server.folder, &["verify"]);
-    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    assert!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stderr)
+    );
     println!("{} numbers acknowledged, none lost", stored.len());
     assert!(!stored.is_empty());
 }

@@ -75,11 +75,18 @@ fn a_thousand_payments_sent_three_times_take_exactly_a_thousand_numbers() {
     let answers = send_all(&server, || {});
     assert_eq!(answers.len() as u64, PAYMENTS);
     for (payment, answers) in &answers {
-        assert_eq!(answers.len() as u64, TIMES, "payment {payment} has not got all its answers");
+        assert_eq!(
+            answers.len() as u64,
+            TIMES,
+            "payment {payment} has not got all its answers"
+        );
         let numbers: BTreeSet<&String> = answers.iter().map(|(number, _)| number).collect();
         assert_eq!(numbers.len(), 1, "payment {payment} has two numbers");
         let fresh = answers.iter().filter(|(_, replayed)| !replayed).count();
-        assert_eq!(fresh, 1, "payment {payment}: every answer but one is marked as a replay");
+        assert_eq!(
+            fresh, 1,
+            "payment {payment}: every answer but one is marked as a replay"
+        );
     }
     judge(&server);
 }
@@ -94,18 +101,28 @@ fn the_same_with_the_server_killed_in_the_middle() {
         let process = server.process();
         send_all(&server, move || {
             std::thread::sleep(Duration::from_millis(150));
-            let killed = std::process::Command::new("kill").args(["-9", &process.to_string()]).status().unwrap();
+            let killed = std::process::Command::new("kill")
+                .args(["-9", &process.to_string()])
+                .status()
+                .unwrap();
             assert!(killed.success());
         })
     };
-    assert!((lost.len() as u64) < PAYMENTS, "the server was killed too late to matter");
+    assert!(
+        (lost.len() as u64) < PAYMENTS,
+        "the server was killed too late to matter"
+    );
     server.kill();
     server.start_again();
     for payment in 1..=PAYMENTS {
         let answer = pay(&address, payment).unwrap();
         assert_eq!(answer.status, 201, "{}", answer.body);
         for (number, _) in lost.get(&payment).into_iter().flatten() {
-            assert_eq!(*number, answer.text("number"), "payment {payment} was acknowledged with another number");
+            assert_eq!(
+                *number,
+                answer.text("number"),
+                "payment {payment} was acknowledged with another number"
+            );
             assert!(answer.replayed);
         }
     }

@@ -97,11 +97,7 @@ pub struct SummaryLine {
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn summary(
-    reads: &dyn Reads,
-    from: Option<Date>,
-    to: Option<Date>,
-) -> Result<Vec<SummaryLine>, StoreError> {
+pub async fn summary(reads: &dyn Reads, from: Option<Date>, to: Option<Date>) -> Result<Vec<SummaryLine>, StoreError> {
     let rows = reads.summary(from, to).await?;
     let line = |row: crate::store::SummaryRow| SummaryLine {
         counter: row.counter,

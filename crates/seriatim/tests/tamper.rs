@@ -3,6 +3,7 @@
 //! By default every column in rows of every kind, and a sample of all rows. `SERIATIM_TAMPER=rows` (as in CI) tries every
 //! row in one column at least; `SERIATIM_TAMPER=all`, every column of every row.
 #![cfg(feature = "sqlite")]
+#![allow(clippy::print_stdout, reason = "says how many fields were flipped")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,12 +16,14 @@ use seriatim::checkpoint::{self, Checkpoint};
 use seriatim::store::sqlite::SqliteOptions;
 use seriatim::verify::{self, Options, Report};
 use seriatim::{
-    Access, Actor, Adopt, Answer, ApiKey, ApiScope, Clock, Command, Document, EntryId, Hash, Issuer, Key, Reason, Reference,
-    Request, SeriesName, SeriesSpec, Sqlite, Take, Tenant, Timestamp, Ttl, Void, VoidReason,
+    Access, Actor, Adopt, Answer, ApiKey, ApiScope, Clock, Command, Document, EntryId, Hash, Issuer, Key, Reason,
+    Reference, Request, SeriesName, SeriesSpec, Sqlite, Take, Tenant, Timestamp, Ttl, Void, VoidReason,
 };
 
 /// Storage details that say nothing about a number.
-const NOT_EVIDENCE: [(&str, &str); 4] = [
+const NOT_EVIDENCE: [(&str, &str); 6] = [
+    ("counter", "line"), // an index by number; the number itself is evidence
+    ("entry", "line"),
     ("entry", "no"),             // order of arrival, for listings
     ("entry", "taken_position"), // where to look for an event, so that no index is needed
     ("document", "entry"),       // tested by removing and inserting rows
@@ -64,7 +67,9 @@ impl Story {
             story.chapter().await;
         }
         story.administer().await;
-        let taken = checkpoint::take(story.issuer.reads(), &[7; 32], Timestamp::from_micros(0)).await.unwrap();
+        let taken = checkpoint::take(story.issuer.reads(), &[7; 32], Timestamp::from_micros(0))
+            .await
+            .unwrap();
         story.issuer.close().await;
         store.close().await;
         taken
@@ -89,9 +94,18 @@ impl Story {
             on_expiry: Some(on_expiry.into()),
             ..SeriesSpec::default()
         };
-        self.issuer.define("invoice", spec("INV-{desk}-{seq:4}", "hold")).await.unwrap();
-        self.issuer.define("receipt", spec("RCT-{desk}-{seq:4}", "void")).await.unwrap();
-        self.issuer.define("old", spec("OLD-{desk}-{seq:4}", "hold")).await.unwrap();
+        self.issuer
+            .define("invoice", spec("INV-{desk}-{seq:4}", "hold"))
+            .await
+            .unwrap();
+        self.issuer
+            .define("receipt", spec("RCT-{desk}-{seq:4}", "void"))
+            .await
+            .unwrap();
+        self.issuer
+            .define("old", spec("OLD-{desk}-{seq:4}", "hold"))
+            .await
+            .unwrap();
     }
 
     fn take(&mut self) -> Take {
@@ -102,7 +116,9 @@ impl Story {
             tenant: Tenant::parse(if drawn.is_multiple_of(5) { "acme" } else { "zeta" }).unwrap(),
             params: desk(if drawn.is_multiple_of(3) { "01" } else { "02" }),
             document: (!drawn.is_multiple_of(4)).then(|| Document::parse(&format!(r#"{{"total": {drawn}}}"#)).unwrap()),
-            reference: drawn.is_multiple_of(2).then(|| Reference::parse(&format!("order {drawn}")).unwrap()),
+            reference: drawn
+                .is_multiple_of(2)
+                .then(|| Reference::parse(&format!("order {drawn}")).unwrap()),
             date: None,
         }
     }
@@ -121,7 +137,8 @@ impl Story {
 
     async fn reserve(&mut self, series: &str, seconds: u64) -> EntryId {
         let ttl = Ttl::from_seconds(seconds).unwrap();
-        self.one(series, |series, take| Command::Reserve { series, take, ttl }).await
+        self.one(series, |series, take| Command::Reserve { series, take, ttl })
+            .await
     }
 
     /// One of every life that a number can have.
@@ -130,7 +147,11 @@ impl Story {
         let document = Some(Document::parse(r#"{"final": true}"#).unwrap());
         self.execute(Command::Confirm { entry, document }).await;
         let entry = self.reserve("invoice", 3_600).await;
-        self.execute(Command::Release { entry, reason: reason() }).await;
+        self.execute(Command::Release {
+            entry,
+            reason: reason(),
+        })
+        .await;
         let entry = self.reserve("receipt", 1).await;
         self.execute(Command::Expire { entry }).await;
         for reissue in [false, true] {
@@ -186,7 +207,11 @@ impl Story {
             panic!("no entries");
         };
         let entry = counted.taken[1].entry.id;
-        self.execute(Command::Redact { entry, reason: reason() }).await;
+        self.execute(Command::Redact {
+            entry,
+            reason: reason(),
+        })
+        .await;
         let close = Command::Close {
             series,
             tenant,
@@ -214,7 +239,9 @@ impl Story {
 
 /// What verify says of a copy of the file after somebody worked on it; `None` if it cannot even be read.
 async fn verdict(original: &Path, checkpoint: Option<&Checkpoint>, work: impl FnOnce(&Connection)) -> Option<Report> {
-    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let folder = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap();
     let copy = folder.path().join("copy.db");
     std::fs::copy(original, &copy).unwrap();
     let conn = Connection::open(&copy).unwrap();
@@ -244,7 +271,9 @@ struct Table {
     rows: Vec<Vec<Value>>,
 }
 
-const TABLES: [&str; 9] = ["series", "counter", "entry", "document", "key", "event", "missing", "closure", "api_key"];
+const TABLES: [&str; 9] = [
+    "series", "counter", "entry", "document", "key", "event", "missing", "closure", "api_key",
+];
 
 fn read_tables(path: &Path) -> Vec<Table> {
     let conn = Connection::open(path).unwrap();
@@ -268,7 +297,11 @@ impl Table {
         Self {
             name,
             types: about.iter().map(|(_, of, _)| of.to_lowercase()).collect(),
-            key: about.iter().filter(|(_, _, key)| *key > 0).map(|(column, _, _)| column.clone()).collect(),
+            key: about
+                .iter()
+                .filter(|(_, _, key)| *key > 0)
+                .map(|(column, _, _)| column.clone())
+                .collect(),
             columns: about.into_iter().map(|(column, _, _)| column).collect(),
             rows,
         }
@@ -337,7 +370,12 @@ async fn every_flipped_field_is_found() {
     for table in read_tables(&path) {
         let mut seen: BTreeMap<(String, usize), u32> = BTreeMap::new();
         for (i, row) in table.rows.iter().enumerate() {
-            for (c, column) in table.columns.iter().enumerate().filter(|(_, column)| table.is_evidence(column)) {
+            for (c, column) in table
+                .columns
+                .iter()
+                .enumerate()
+                .filter(|(_, column)| table.is_evidence(column))
+            {
                 let times = seen.entry((table.kind(row), c)).or_default();
                 let is_sampled = i.is_multiple_of(sample()) && i % table.columns.len() == c;
                 if *times > 0 && !is_sampled && !wants("all") {
@@ -406,8 +444,8 @@ async fn inserted_and_swapped_rows_are_found() {
          update event set position = 5 where chain = 1 and position = 6;
          update event set position = 6 where chain = 1 and position = -1",
         // An entry more, beyond the counter.
-        "insert into entry (counter, seq, number, state, origin, date, taken_at, issued_at, position, hash, taken_position)
-            select counter, 9999, number, state, origin, date, taken_at, issued_at, position, hash, taken_position
+        "insert into entry (counter, seq, line, number, state, origin, date, taken_at, issued_at, position, hash, taken_position)
+            select counter, 9999, line, number || '9', state, origin, date, taken_at, issued_at, position, hash, taken_position
             from entry where counter = 1 and seq = 1",
         // Two entries exchanged.
         "update entry set seq = -1 where counter = 1 and seq = 3;
@@ -426,8 +464,8 @@ async fn inserted_and_swapped_rows_are_found() {
          drop table t",
         // A run of missing seqs more; a counter, closure, API key and series more.
         "insert into missing select counter, last + 1, last + 1, reason from missing order by last desc limit 1",
-        "insert into counter (id, series, tenant, partition, period, first_seq, last_seq, issued, reserved, voided, missing,
-            length, head) select x'00010203040506070809', series, 'mallory', partition, period, 1, 0, 0, 0, 0, 0, 0, head
+        "insert into counter (id, series, tenant, partition, period, line, first_seq, last_seq, issued, reserved, voided, missing,
+            length, head) select x'00010203040506070809', series, 'mallory', partition, period, line, 1, 0, 0, 0, 0, 0, 0, head
             from counter limit 1",
         "insert into closure select series, 'mallory', period, closed, reason, actor, at, detail from closure limit 1",
         "insert into api_key select 'mallory', replace(definition, 'id=one', 'id=mallory'), null from api_key limit 1",
@@ -459,15 +497,27 @@ async fn a_cut_tail_and_a_removed_counter_are_found_against_a_checkpoint() {
             where no = (select chain from last);
         drop table last";
     let work = |conn: &Connection| {
-        let before: i64 = conn.query_row("select count(*) from event", [], |row| row.get(0)).unwrap();
+        let before: i64 = conn
+            .query_row("select count(*) from event", [], |row| row.get(0))
+            .unwrap();
         conn.execute_batch(cut).unwrap();
-        let after: i64 = conn.query_row("select count(*) from event", [], |row| row.get(0)).unwrap();
+        let after: i64 = conn
+            .query_row("select count(*) from event", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(after, before - 1, "no counter ends with an issued number");
     };
     let blind = verdict(&path, None, work).await.unwrap();
-    assert_eq!(blind.findings, [], "without a checkpoint a clean cut cannot be seen; docs/stores.md says so");
+    assert_eq!(
+        blind.findings,
+        [],
+        "without a checkpoint a clean cut cannot be seen; docs/stores.md says so"
+    );
     let seeing = verdict(&path, Some(&checkpoint), work).await.unwrap();
-    assert!(seeing.findings.iter().any(|finding| finding.code == "tail_cut"), "{:?}", seeing.findings);
+    assert!(
+        seeing.findings.iter().any(|finding| finding.code == "tail_cut"),
+        "{:?}",
+        seeing.findings
+    );
 
     let remove = "
         delete from document where entry in (select no from entry where counter = 1);
@@ -476,8 +526,14 @@ async fn a_cut_tail_and_a_removed_counter_are_found_against_a_checkpoint() {
         delete from event where chain = 1;
         delete from missing where counter = 1;
         delete from counter where no = 1";
-    let seeing = verdict(&path, Some(&checkpoint), |conn| conn.execute_batch(remove).unwrap()).await.unwrap();
-    assert!(seeing.findings.iter().any(|finding| finding.code == "counter_removed"), "{:?}", seeing.findings);
+    let seeing = verdict(&path, Some(&checkpoint), |conn| conn.execute_batch(remove).unwrap())
+        .await
+        .unwrap();
+    assert!(
+        seeing.findings.iter().any(|finding| finding.code == "counter_removed"),
+        "{:?}",
+        seeing.findings
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -486,6 +542,12 @@ async fn a_checkpoint_that_was_changed_is_refused() {
     let json = Story::tell(&folder.path().join("story.db")).await.to_json();
     assert!(Checkpoint::parse(&json).is_ok());
     let changed = json.replacen("\"last_seq\": ", "\"last_seq\": 1", 1);
-    assert_eq!(Checkpoint::parse(&changed), Err(checkpoint::CheckpointError::BadSignature));
-    assert!(matches!(Checkpoint::parse("{}"), Err(checkpoint::CheckpointError::Malformed(_))));
+    assert_eq!(
+        Checkpoint::parse(&changed),
+        Err(checkpoint::CheckpointError::BadSignature)
+    );
+    assert!(matches!(
+        Checkpoint::parse("{}"),
+        Err(checkpoint::CheckpointError::Malformed(_))
+    ));
 }

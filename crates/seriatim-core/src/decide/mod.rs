@@ -131,7 +131,6 @@ pub struct Batch {
 ///
 /// # Errors
 /// All that must be loaded before the batch can be decided; the snapshot is spent then.
-#[expect(clippy::result_large_err, reason = "asked for once a batch, and taken apart at once")]
 pub fn decide_all<'a>(
     mut held: Snapshot,
     requests: impl IntoIterator<Item = &'a Request>,

@@ -28,7 +28,9 @@ const ECHO_ADDRESS: &str = "SERIATIM_BENCH_ECHO";
 /// The yardstick: reads the body, checks the key as we do, and gives the body back.
 pub async fn echo_server() -> Result<()> {
     let address: SocketAddr = std::env::var(ECHO_ADDRESS)?.parse()?;
-    let app = Router::new().route("/echo", post(echo)).route("/readyz", get(|| async { "ok" }));
+    let app = Router::new()
+        .route("/echo", post(echo))
+        .route("/readyz", get(|| async { "ok" }));
     let listener = tokio::net::TcpListener::bind(address).await?;
     let listener = listener.tap_io(|stream| {
         // Without it every small answer would wait for an acknowledgement.
@@ -39,7 +41,9 @@ pub async fn echo_server() -> Result<()> {
 }
 
 async fn echo(headers: HeaderMap, body: Bytes) -> Response {
-    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let bearer = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let expected = Token::parse(KEY).map(|token| Hash::of(token.secret.as_bytes()));
     match bearer.and_then(Token::parse) {
         Some(token) if Some(Hash::of(token.secret.as_bytes())) == expected => {
@@ -75,7 +79,9 @@ impl Service {
         let address = free_address()?;
         std::fs::write(folder.join("admin.key"), KEY)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_seriatim"));
-        command.args(["serve", "--http-addr", &address, "--data-dir"]).arg(folder.join("data"));
+        command
+            .args(["serve", "--http-addr", &address, "--data-dir"])
+            .arg(folder.join("data"));
         command.env("SERIATIM_ADMIN_KEY_FILE", folder.join("admin.key"));
         Self::start(command, address).await
     }
@@ -86,7 +92,10 @@ impl Service {
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(10) {
             if let Ok(mut connection) = Connection::open(&service.address).await
-                && connection.get("/readyz", KEY).await.is_ok_and(|answer| answer.status == 200)
+                && connection
+                    .get("/readyz", KEY)
+                    .await
+                    .is_ok_and(|answer| answer.status == 200)
             {
                 return Ok(service);
             }
@@ -143,7 +152,11 @@ pub async fn ratio() -> Result<()> {
     }
     let (echo, issue) = (median(&mut echoes), median(&mut issues));
     println!("  authenticated echo: {echo:.0} a second; issue: {issue:.0} a second");
-    println!("  ratio {:.2} (hold >= 0.3): {}", issue / echo, verdict(issue / echo >= 0.3));
+    println!(
+        "  ratio {:.2} (hold >= 0.3): {}",
+        issue / echo,
+        verdict(issue / echo >= 0.3)
+    );
     Ok(())
 }
 
@@ -193,8 +206,16 @@ pub async fn payments() -> Result<()> {
     let gaps = gaps(&service).await?;
     #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
     let at = |quantile: f64| took.value_at_quantile(quantile) as f64 / 1_000.0;
-    println!("  duplicates {duplicates}, gaps {gaps}, replays marked {replays} of {}", 2 * PAYMENTS);
-    println!("  p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms", at(0.5), at(0.99), at(0.999));
+    println!(
+        "  duplicates {duplicates}, gaps {gaps}, replays marked {replays} of {}",
+        2 * PAYMENTS
+    );
+    println!(
+        "  p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
+        at(0.5),
+        at(0.99),
+        at(0.999)
+    );
     let holds = duplicates == 0 && gaps == 0 && replays == 2 * PAYMENTS && at(0.99) < 100.0;
     println!("  0 duplicates, 0 gaps, p99 < 100 ms: {}", verdict(holds));
     memory(&service).await
@@ -209,7 +230,8 @@ async fn memory(service: &Service) -> Result<()> {
                 let mut connection = Connection::open(&address).await?;
                 let mut count = 0u64;
                 while Instant::now() < until {
-                    let body = format!(r#"{{"key": "m_{caller}_{count}", "params": {{"admin": "1", "channel": "2"}}}}"#);
+                    let body =
+                        format!(r#"{{"key": "m_{caller}_{count}", "params": {{"admin": "1", "channel": "2"}}}}"#);
                     let answer = connection.post("/v1/series/invoice/entries", KEY, &body).await?;
                     ensure!(answer.status == 201, "{}", answer.body);
                     count += 1;
@@ -222,12 +244,19 @@ async fn memory(service: &Service) -> Result<()> {
         caller.await??;
     }
     let peak = peak_memory_mb(service.child.id());
-    println!("\nmemory under 1,000 concurrent callers: {peak:.0} MB (hold < 100): {}", verdict(peak < 100.0));
+    println!(
+        "\nmemory under 1,000 concurrent callers: {peak:.0} MB (hold < 100): {}",
+        verdict(peak < 100.0)
+    );
     Ok(())
 }
 
 /// Sends one payment three times; its number, how long each took, and how often it was marked as a replay.
-async fn pay(mut connection: Connection, payment: u64, start: Arc<tokio::sync::Barrier>) -> Result<(String, Vec<Duration>, u64)> {
+async fn pay(
+    mut connection: Connection,
+    payment: u64,
+    start: Arc<tokio::sync::Barrier>,
+) -> Result<(String, Vec<Duration>, u64)> {
     let body = format!(r#"{{"key": "pay_{payment}", "params": {{"admin": "11", "channel": "22"}}}}"#);
     let mut durations = Vec::new();
     let mut replayed = 0;
@@ -239,8 +268,14 @@ async fn pay(mut connection: Connection, payment: u64, start: Arc<tokio::sync::B
         durations.push(answer.took);
         replayed += u64::from(answer.replayed);
         let entry: serde_json::Value = serde_json::from_str(&answer.body)?;
-        let got = entry["number"].as_str().context("the answer has no number")?.to_string();
-        ensure!(number.as_ref().is_none_or(|number| *number == got), "payment {payment} has two numbers");
+        let got = entry["number"]
+            .as_str()
+            .context("the answer has no number")?
+            .to_string();
+        ensure!(
+            number.as_ref().is_none_or(|number| *number == got),
+            "payment {payment} has two numbers"
+        );
         number = Some(got);
     }
     Ok((number.context("no number")?, durations, replayed))
@@ -255,6 +290,8 @@ async fn gaps(service: &Service) -> Result<u64> {
     let last = counter["last_seq"].as_u64().context("the counter has no last_seq")?;
     let entries = connection.get("/v1/audit/summary", KEY).await?;
     let summary: serde_json::Value = serde_json::from_str(&entries.body)?;
-    let total = summary["data"][0]["total"].as_u64().context("the summary has no total")?;
+    let total = summary["data"][0]["total"]
+        .as_u64()
+        .context("the summary has no total")?;
     Ok(last - total)
 }

@@ -60,7 +60,9 @@ impl Bench {
 async fn call(issuer: Issuer, drawn: Arc<AtomicU64>, count: u64, keys: bool) -> Result<()> {
     for _ in 0..count {
         if keys {
-            let draw = drawn.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let draw = drawn
+                .fetch_add(1, Ordering::Relaxed)
+                .wrapping_mul(0x9E37_79B9_7F4A_7C15);
             issuer.issue("bench").key(&format!("pay_{draw:016x}")).await?;
         } else {
             issuer.issue("bench").await?;

@@ -12,7 +12,9 @@ pub fn describe() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_once(':').map(|(_, value)| value.trim().to_string()).unwrap_or_default()
+        line.split_once(':')
+            .map(|(_, value)| value.trim().to_string())
+            .unwrap_or_default()
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
@@ -43,7 +45,10 @@ pub fn fdatasync_rate(folder: &Path) -> Result<f64> {
 /// The most memory a process has held, in MB.
 pub fn peak_memory_mb(process: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap_or_default();
     let kb: f64 = line.trim().trim_end_matches("kB").trim().parse().unwrap_or(f64::NAN);
     kb / 1024.0
 }

@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask bench [issue growth http memory payments] [--ten-million]`
 
+#![allow(clippy::print_stdout, reason = "the figures are what this is for")]
+
 mod http;
 mod in_process;
 mod machine;
@@ -11,7 +13,10 @@ use anyhow::Result;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     if let [role] = arguments.as_slice()
         && role == "--echo-server"
     {
@@ -19,7 +24,10 @@ async fn main() -> Result<()> {
     }
     let ten_million = arguments.iter().any(|argument| argument == "--ten-million");
     let wants = |figure: &str| {
-        let named: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+        let named: Vec<&String> = arguments
+            .iter()
+            .filter(|argument| !argument.starts_with("--"))
+            .collect();
         named.is_empty() || named.iter().any(|name| *name == figure)
     };
     println!("{}", machine::describe());

@@ -22,7 +22,9 @@ pub struct Response {
 
 impl Connection {
     pub async fn open(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot reach {address}"))?;
+        let stream = TcpStream::connect(address)
+            .await
+            .with_context(|| format!("cannot reach {address}"))?;
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
@@ -40,7 +42,10 @@ impl Connection {
     }
 
     pub async fn get(&mut self, path: &str, key: &str) -> Result<Response> {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\n\r\n")).await
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\n\r\n"
+        ))
+        .await
     }
 
     pub async fn put(&mut self, path: &str, key: &str, body: &str) -> Result<Response> {

@@ -14,13 +14,13 @@ mod view;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, ETAG, LINK, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::{Extension, Router};
-use bytes::Bytes;
 use serde::Serialize;
 use seriatim::{Answer, EntriesAnswer, Request};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -37,11 +37,10 @@ use crate::wire;
 /// Every route of the service.
 pub fn router(app: App) -> Router {
     let (router, openapi) = documented().split_for_parts();
-    let openapi = Bytes::from(openapi_json(openapi, app.options().version));
+    app.describe(openapi_json(openapi, app.options().version));
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(Extension(Description(openapi)))
         .layer(from_fn_with_state(app.clone(), frame))
         .with_state(app)
 }
@@ -116,21 +115,18 @@ fn openapi_json(mut api: OpenApi, version: &str) -> String {
     described.to_pretty_json().unwrap_or_default()
 }
 
-#[derive(Clone)]
-struct Description(Bytes);
-
 /// Describe this interface
 #[utoipa::path(
     get, path = "/openapi.json", tag = "probes", operation_id = "openapi",
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)),
 )]
-async fn show_openapi(Extension(description): Extension<Description>) -> Response {
-    with_type(StatusCode::OK, "application/json", Body::from(description.0))
+async fn show_openapi(State(app): State<App>) -> Response {
+    with_type(StatusCode::OK, "application/json", Body::from(app.description()))
 }
 
 /// An answer as JSON.
 fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
-    let mut bytes = Vec::with_capacity(512);
+    let mut bytes = Vec::with_capacity(1024);
     serde_json::to_writer(&mut bytes, body)
         .map_err(|error| Problem::internal(format!("an answer cannot be written: {error}")))?;
     Ok(with_type(status, "application/json", Body::from(bytes)))

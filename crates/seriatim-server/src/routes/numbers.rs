@@ -1,14 +1,14 @@
 //! Taking numbers: issue, reserve, adopt, and a look ahead.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use seriatim::{Command, SeriesName};
 
 use super::{entries_of, json, mark_replayed, one};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{BatchPayload, InPath, Patience, Payload};
+use crate::extract::{BatchPayload, HeaderKey, InPath, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -35,10 +35,10 @@ pub async fn issue(
     caller: Caller,
     InPath(series): InPath<SeriesName>,
     patience: Patience,
-    headers: HeaderMap,
+    header: HeaderKey,
     payload: Payload,
 ) -> Result<Response, Problem> {
-    let take = payload.parse::<wire::IssueAsk>()?.take(&headers)?;
+    let take = payload.parse::<wire::IssueAsk>()?.take(header)?;
     let request = caller.asks(Command::Issue { series, take });
     let answer = entries_of(&app, request, &patience).await?;
     one(&app, &answer, StatusCode::CREATED)
@@ -65,10 +65,10 @@ pub async fn issue_batch(
     caller: Caller,
     InPath(series): InPath<SeriesName>,
     patience: Patience,
-    headers: HeaderMap,
+    header: HeaderKey,
     BatchPayload(payload): BatchPayload,
 ) -> Result<Response, Problem> {
-    let command = match payload.parse::<wire::BatchAsk>()?.batch(&headers)? {
+    let command = match payload.parse::<wire::BatchAsk>()?.batch(header)? {
         wire::Batch::Items(items) => Command::IssueItems { series, items },
         wire::Batch::Count(take, count) => Command::IssueCount { series, take, count },
     };
@@ -101,10 +101,10 @@ pub async fn reserve(
     caller: Caller,
     InPath(series): InPath<SeriesName>,
     patience: Patience,
-    headers: HeaderMap,
+    header: HeaderKey,
     payload: Payload,
 ) -> Result<Response, Problem> {
-    let (take, ttl) = payload.parse::<wire::ReserveAsk>()?.take(&headers)?;
+    let (take, ttl) = payload.parse::<wire::ReserveAsk>()?.take(header)?;
     let request = caller.asks(Command::Reserve { series, take, ttl });
     let answer = entries_of(&app, request, &patience).await?;
     one(&app, &answer, StatusCode::CREATED)
@@ -130,10 +130,10 @@ pub async fn adopt(
     caller: Caller,
     InPath(series): InPath<SeriesName>,
     patience: Patience,
-    headers: HeaderMap,
+    header: HeaderKey,
     payload: Payload,
 ) -> Result<Response, Problem> {
-    let adopt = payload.parse::<wire::AdoptAsk>()?.adopt(&headers)?;
+    let adopt = payload.parse::<wire::AdoptAsk>()?.adopt(header)?;
     let request = caller.asks(Command::Adopt { series, adopt });
     let answer = entries_of(&app, request, &patience).await?;
     one(&app, &answer, StatusCode::CREATED)

@@ -1,10 +1,10 @@
 //! A count, as callers see it.
 
 use serde::Serialize;
-use seriatim::{CounterId, Hash, Missing};
+use seriatim::{CounterId, Missing};
 use utoipa::ToSchema;
 
-use super::{ParamsShown, Shown};
+use super::{Hex, ParamsShown, Shown};
 
 /// A count with how far it has come.
 #[derive(Serialize, ToSchema)]
@@ -39,7 +39,7 @@ pub struct Counter<'a> {
     length: u64,
     /// The hash of the last one.
     #[schema(value_type = String)]
-    head: Shown<Hash>,
+    head: Hex,
 }
 
 /// How many seqs are in which state.
@@ -85,7 +85,7 @@ impl<'a> Counter<'a> {
             capacity,
             fill: capacity.map(|capacity| fill(counter.last_seq, capacity)),
             length: counter.chain.length,
-            head: Shown(counter.chain.head),
+            head: Hex(counter.chain.head),
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use seriatim::{Answer, EntriesAnswer, EntryId, Hash, Taken, Timestamp, Warning};
+use seriatim::{Answer, EntriesAnswer, EntryId, Taken, Timestamp, Warning};
 use utoipa::ToSchema;
 
-use super::{Event, ParamsShown, Shown};
+use super::{Event, Hex, ParamsShown, Shown};
 
 /// The record of one number.
 #[derive(Serialize, ToSchema)]
@@ -46,7 +46,7 @@ pub struct Entry<'a> {
     /// SHA-256 of the document; it stays when the document is redacted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub document_sha256: Option<Shown<Hash>>,
+    pub document_sha256: Option<Hex>,
     /// Whether the document was emptied.
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
@@ -85,7 +85,7 @@ pub struct Entry<'a> {
     pub replacement: Option<Shown<EntryId>>,
     /// The hash of its latest event.
     #[schema(value_type = String)]
-    pub hash: Shown<Hash>,
+    pub hash: Hex,
     /// The series is a test series: it can be wiped.
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
@@ -152,7 +152,7 @@ impl<'a> Entry<'a> {
             reference: entry.reference.as_deref(),
             params: ParamsShown(&entry.params),
             document,
-            document_sha256: entry.document_sha256.map(Shown),
+            document_sha256: entry.document_sha256.map(Hex),
             redacted: entry.is_redacted(),
             taken_at: Shown(entry.taken_at),
             issued_at: entry.issued_at.map(Shown),
@@ -163,7 +163,7 @@ impl<'a> Entry<'a> {
             reason: entry.reason.as_deref(),
             replaces: entry.replaces.map(Shown),
             replacement: entry.replacement.map(Shown),
-            hash: Shown(entry.hash),
+            hash: Hex(entry.hash),
             test,
             replayed: false,
             differs: &[],

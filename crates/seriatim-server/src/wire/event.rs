@@ -1,10 +1,10 @@
 //! One fact of the journal, as callers see it.
 
 use serde::Serialize;
-use seriatim::{EntryId, Hash, Timestamp};
+use seriatim::{EntryId, Timestamp};
 use utoipa::ToSchema;
 
-use super::{ParamsShown, Shown};
+use super::{Hex, ParamsShown, Shown};
 
 /// One fact. Its hash covers every field and the event before it.
 #[derive(Serialize, ToSchema)]
@@ -63,13 +63,13 @@ pub struct Event<'a> {
     /// SHA-256 of the document.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    document_sha256: Option<Shown<Hash>>,
+    document_sha256: Option<Hex>,
     /// On the definitions chain: what was defined, closed or made.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
     /// SHA-256 of the hash before it and the fields above.
     #[schema(value_type = String)]
-    hash: Shown<Hash>,
+    hash: Hex,
 }
 
 impl<'a> Event<'a> {
@@ -92,9 +92,9 @@ impl<'a> Event<'a> {
             link: event.link.map(Shown),
             reason_code: event.reason_code.as_deref(),
             reason: event.reason.as_deref(),
-            document_sha256: event.document.map(Shown),
+            document_sha256: event.document.map(Hex),
             detail: event.detail.as_deref(),
-            hash: Shown(event.hash),
+            hash: Hex(event.hash),
         }
     }
 }

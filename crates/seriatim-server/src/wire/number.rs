@@ -1,13 +1,12 @@
 //! What callers send about numbers.
 
-use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use seriatim::{Adopt, Date, Document, Key, Reason, Reference, Refusal, Take, Tenant, Ttl};
 use utoipa::ToSchema;
 
 use super::{NumberOrText, Object, Texts};
-use crate::extract;
+use crate::extract::HeaderKey;
 use crate::problem::Problem;
 
 /// A number to issue.
@@ -37,14 +36,14 @@ pub struct IssueAsk<'a> {
 
 impl IssueAsk<'_> {
     /// The number to take.
-    pub fn take(self, headers: &HeaderMap) -> Result<Take, Problem> {
-        let key = extract::key(headers, self.key.as_deref())?;
+    pub fn take(self, header: HeaderKey) -> Result<Take, Problem> {
+        let key = header.or_body(key_of(self.key.as_deref())?)?;
         Ok(self.take_with(key)?)
     }
 
     /// The number to take, as one item of a batch.
     fn item(self) -> Result<Take, Refusal> {
-        let key = self.key.as_deref().map(Key::parse).transpose()?;
+        let key = key_of(self.key.as_deref())?;
         self.take_with(key)
     }
 
@@ -88,7 +87,7 @@ pub struct ReserveAsk<'a> {
 
 impl ReserveAsk<'_> {
     /// The number to take, and for how long.
-    pub fn take(self, headers: &HeaderMap) -> Result<(Take, Ttl), Problem> {
+    pub fn take(self, header: HeaderKey) -> Result<(Take, Ttl), Problem> {
         let ttl = match &self.ttl {
             NumberOrText::Number(seconds) => Ttl::from_seconds(*seconds)?,
             NumberOrText::Text(text) => Ttl::parse(text)?,
@@ -101,7 +100,7 @@ impl ReserveAsk<'_> {
             document: self.document,
             reference: self.reference,
         };
-        Ok((issue.take(headers)?, ttl))
+        Ok((issue.take(header)?, ttl))
     }
 }
 
@@ -145,7 +144,7 @@ pub enum Batch {
 
 impl BatchAsk<'_> {
     /// The numbers to take.
-    pub fn batch(self, headers: &HeaderMap) -> Result<Batch, Problem> {
+    pub fn batch(self, header: HeaderKey) -> Result<Batch, Problem> {
         let refuse = |at: &str, detail: &str| Err(Problem::malformed("items_or_count", detail).at(at));
         match (self.items, self.count) {
             (Some(_), Some(_)) => refuse("/count", "give items or count, not both"),
@@ -161,13 +160,13 @@ impl BatchAsk<'_> {
                 };
                 // What is too large for 32 bits is too large anyway; the core says so.
                 Ok(Batch::Count(
-                    issue.take(headers)?,
+                    issue.take(header)?,
                     u32::try_from(count).unwrap_or(u32::MAX),
                 ))
             }
             (Some(items), None) => {
                 let shared = [
-                    ("/key", self.key.is_some() || headers.contains_key("idempotency-key")),
+                    ("/key", self.key.is_some() || header.0.is_some()),
                     ("/tenant", self.tenant.is_some()),
                     ("/params", self.params.is_some()),
                     ("/date", self.date.is_some()),
@@ -242,9 +241,9 @@ pub struct AdoptAsk<'a> {
 
 impl AdoptAsk<'_> {
     /// The number to adopt.
-    pub fn adopt(self, headers: &HeaderMap) -> Result<Adopt, Problem> {
+    pub fn adopt(self, header: HeaderKey) -> Result<Adopt, Problem> {
         Ok(Adopt {
-            key: extract::key(headers, self.key.as_deref())?,
+            key: header.or_body(key_of(self.key.as_deref())?)?,
             number: self.number,
             date: self.date.parse::<Date>()?,
             tenant: tenant(self.tenant.as_deref())?,
@@ -327,6 +326,10 @@ pub struct AdvanceAsk {
 /// The tenant of a text, or the default one.
 pub fn tenant(text: Option<&str>) -> Result<Tenant, Refusal> {
     text.map_or_else(|| Ok(Tenant::default()), Tenant::parse)
+}
+
+fn key_of(text: Option<&str>) -> Result<Option<Key>, Refusal> {
+    text.map(Key::parse).transpose()
 }
 
 fn reference(text: Option<&str>) -> Result<Option<Reference>, Refusal> {

@@ -1,10 +1,10 @@
 //! Periods that are closed or were opened again.
 
 use serde::{Deserialize, Serialize};
-use seriatim::{Hash, Timestamp};
+use seriatim::Timestamp;
 use utoipa::ToSchema;
 
-use super::{Counts, ParamsShown, Shown};
+use super::{Counts, Hex, ParamsShown, Shown};
 
 /// A period to close or to open again.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -68,7 +68,7 @@ struct ClosureCounter<'a> {
     length: u64,
     /// The hash of the last one.
     #[schema(value_type = String)]
-    head: Shown<Hash>,
+    head: Hex,
 }
 
 impl<'a> Closure<'a> {
@@ -80,7 +80,7 @@ impl<'a> Closure<'a> {
             last_seq: counter.last_seq,
             counts: counter.counts.into(),
             length: counter.length,
-            head: Shown(counter.head),
+            head: Hex(counter.head),
         };
         Self {
             series: &closure.at.series,

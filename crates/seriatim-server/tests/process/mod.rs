@@ -19,7 +19,11 @@ pub struct Server {
 impl Server {
     /// Starts on a port that is free now, and keeps it over restarts.
     pub fn start(folder: &Path) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .to_string();
         std::fs::create_dir_all(folder).unwrap();
         std::fs::write(folder.join("admin.key"), ADMIN_KEY).unwrap();
         let child = spawn(folder, &address);
@@ -53,7 +57,10 @@ impl Server {
             if get(&self.address, "/readyz").is_ok_and(|answer| answer.status == 200) {
                 return;
             }
-            assert!(started.elapsed() < Duration::from_secs(20), "the server did not become ready");
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "the server did not become ready"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -75,7 +82,13 @@ fn spawn(folder: &Path, address: &str) -> Child {
         // The machine's zone must not matter.
         .env("TZ", "America/Los_Angeles")
         .stdout(Stdio::null())
-        .stderr(std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap())
+        .stderr(
+            std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(folder.join("log"))
+                .unwrap(),
+        )
         .spawn()
         .unwrap()
 }
@@ -136,12 +149,17 @@ fn call(address: &str, method: &str, path: &str, body: &str) -> std::io::Result<
     let lost = || std::io::Error::other("no whole answer");
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(lost)?;
     let head = head.to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
     if length.is_some_and(|length| length != body.len()) {
         return Err(lost());
     }
     Ok(Answer {
-        status: head.get(9..12).and_then(|status| status.parse().ok()).ok_or_else(lost)?,
+        status: head
+            .get(9..12)
+            .and_then(|status| status.parse().ok())
+            .ok_or_else(lost)?,
         replayed: head.contains("idempotent-replayed: true"),
         body: body.to_string(),
     })

@@ -52,7 +52,9 @@ impl Ticket {
     }
 
     fn go(&self, from: u8, to: u8) -> bool {
-        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.0
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 }
 
@@ -77,13 +79,20 @@ impl Known {
             let series = match answer {
                 Ok(Answer::Entries(answer) | Answer::Preview(answer)) => &answer.series,
                 Ok(Answer::Series { series, .. }) => series,
-                Ok(Answer::Closure(_) | Answer::Advanced { .. } | Answer::Wiped(_) | Answer::ApiKey(_)) | Err(_) => continue,
+                Ok(Answer::Closure(_) | Answer::Advanced { .. } | Answer::Wiped(_) | Answer::ApiKey(_)) | Err(_) => {
+                    continue;
+                }
             };
             if last.is_some_and(|last| Arc::ptr_eq(last, series)) {
                 continue;
             }
             last = Some(series);
-            let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&series.name).cloned();
+            let known = self
+                .0
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&series.name)
+                .cloned();
             if known.is_none_or(|known| known.version != series.version) {
                 let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
                 known.insert(series.name.clone(), series.clone());
@@ -92,6 +101,10 @@ impl Known {
     }
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every message is a job; a box for each would be an allocation more"
+)]
 enum Message {
     Job(Job),
     Close(oneshot::Sender<()>),
@@ -124,9 +137,10 @@ impl Lane {
             code,
         };
         self.queue.try_send(Message::Job(job)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                refuse("queue_full", "too many commands wait already; nothing happened: slow down and retry")
-            }
+            mpsc::error::TrySendError::Full(_) => refuse(
+                "queue_full",
+                "too many commands wait already; nothing happened: slow down and retry",
+            ),
             mpsc::error::TrySendError::Closed(_) => {
                 refuse("shutting_down", "the issuer is shutting down; nothing happened: retry")
             }

@@ -11,11 +11,26 @@ pub(super) fn describe() {
     describe_counter!("seriatim_commands_total", "Commands answered, by verb and outcome");
     describe_counter!("seriatim_refusals_total", "Refusals, by code");
     describe_counter!("seriatim_numbers_issued_total", "Numbers taken");
-    describe_counter!("seriatim_idempotent_replays_total", "Numbers given again to the same key");
-    describe_counter!("seriatim_widened_total", "Numbers with more digits than their format provides for");
-    describe_counter!("seriatim_near_limit_total", "Numbers issued from the last tenth of a counter");
-    describe_counter!("seriatim_store_retries_total", "Transactions tried again because nothing had happened");
-    describe_counter!("seriatim_unknown_commits_total", "Commits whose outcome had to be looked up");
+    describe_counter!(
+        "seriatim_idempotent_replays_total",
+        "Numbers given again to the same key"
+    );
+    describe_counter!(
+        "seriatim_widened_total",
+        "Numbers with more digits than their format provides for"
+    );
+    describe_counter!(
+        "seriatim_near_limit_total",
+        "Numbers issued from the last tenth of a counter"
+    );
+    describe_counter!(
+        "seriatim_store_retries_total",
+        "Transactions tried again because nothing had happened"
+    );
+    describe_counter!(
+        "seriatim_unknown_commits_total",
+        "Commits whose outcome had to be looked up"
+    );
     describe_histogram!("seriatim_command_duration_seconds", "From call to answer, by verb");
     describe_histogram!("seriatim_store_duration_seconds", "One store transaction, by operation");
     describe_histogram!("seriatim_batch_size", "Commands combined in one transaction");

@@ -5,8 +5,8 @@ use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use seriatim_core::{Answer, Command, Document, Entry, Key, Reference, Refusal, SeriesName, Take};
 use serde::Serialize;
+use seriatim_core::{Answer, Command, Document, Entry, Key, Reference, Refusal, SeriesName, Take};
 
 use super::{Issuer, tenant_or_default, unexpected};
 use crate::failure::Failure;

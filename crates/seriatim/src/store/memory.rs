@@ -10,7 +10,8 @@ use seriatim_core::{
 };
 
 use super::{
-    BatchId, CounterFilter, Decide, EntryFilter, Heads, Page, Reads, Setting, Store, StoreError, SummaryRow, decide_safely,
+    BatchId, CounterFilter, Decide, EntryFilter, Heads, Page, Reads, Setting, Store, StoreError, SummaryRow,
+    decide_safely,
 };
 
 /// A store in memory, for tests, trials and as the reference of what a store does.
@@ -85,7 +86,8 @@ impl Tables {
         }
         for name in &footprint.heights {
             let of_series = self.counters.values().filter(|counter| counter.key.series == *name);
-            held.heights.insert(name.clone(), of_series.map(|counter| counter.last_seq).max());
+            held.heights
+                .insert(name.clone(), of_series.map(|counter| counter.last_seq).max());
         }
         for at in &footprint.period_counters {
             let keys: Vec<_> = self.counters.keys().filter(|key| is_in(key, at)).cloned().collect();
@@ -247,10 +249,7 @@ impl Tables {
             counter,
             seq: after.saturating_add(1),
         };
-        let to = EntryId {
-            counter,
-            seq: u64::MAX,
-        };
+        let to = EntryId { counter, seq: u64::MAX };
         self.entries.range(from..=to).map(|(_, (_, entry))| entry)
     }
 }
@@ -286,8 +285,15 @@ impl Reads for Memory {
         let mut counters: Vec<&Arc<Counter>> = tables
             .counters
             .values()
-            .filter(|counter| one_of(&filter.series, &counter.key.series) && one_of(&filter.tenants, &counter.key.tenant))
-            .filter(|counter| filter.period.as_ref().is_none_or(|period| *period == counter.key.period))
+            .filter(|counter| {
+                one_of(&filter.series, &counter.key.series) && one_of(&filter.tenants, &counter.key.tenant)
+            })
+            .filter(|counter| {
+                filter
+                    .period
+                    .as_ref()
+                    .is_none_or(|period| *period == counter.key.period)
+            })
             .collect();
         counters.sort_by(|a, b| {
             let line = |counter: &Counter| (counter.key.series.clone(), counter.key.tenant.clone());
@@ -297,7 +303,12 @@ impl Reads for Memory {
                 .then_with(|| a.key.partition.cmp(&b.key.partition))
         });
         let skip = usize::try_from(filter.cursor.unwrap_or(0)).unwrap_or(usize::MAX);
-        let rows: Vec<Counter> = counters.iter().skip(skip).take(limit).map(|counter| (***counter).clone()).collect();
+        let rows: Vec<Counter> = counters
+            .iter()
+            .skip(skip)
+            .take(limit)
+            .map(|counter| (***counter).clone())
+            .collect();
         let next = (skip + rows.len() < counters.len()).then(|| (skip + rows.len()) as u64);
         Ok(Page { rows, next })
     }
@@ -312,7 +323,9 @@ impl Reads for Memory {
         let mut rows = Vec::new();
         let mut last = None;
         for (arrival, id) in tables.arrivals.range(..before).rev() {
-            let Some((_, entry)) = tables.entries.get(id) else { continue };
+            let Some((_, entry)) = tables.entries.get(id) else {
+                continue;
+            };
             if !matches(filter, entry) {
                 continue;
             }
@@ -332,28 +345,49 @@ impl Reads for Memory {
     async fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, StoreError> {
         let tables = self.tables();
         let ids = tables.keys.get(key).into_iter().flat_map(KeyBinding::entries);
-        Ok(ids.filter_map(|id| tables.entries.get(&id).map(|(_, entry)| entry.clone())).collect())
+        Ok(ids
+            .filter_map(|id| tables.entries.get(&id).map(|(_, entry)| entry.clone()))
+            .collect())
     }
 
-    async fn entries_by_seq(&self, counter: CounterId, after: u64, limit: usize) -> Result<Vec<Arc<Entry>>, StoreError> {
-        Ok(self.tables().entries_of_counter(counter, after).take(limit).cloned().collect())
+    async fn entries_by_seq(
+        &self,
+        counter: CounterId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Arc<Entry>>, StoreError> {
+        Ok(self
+            .tables()
+            .entries_of_counter(counter, after)
+            .take(limit)
+            .cloned()
+            .collect())
     }
 
     async fn events(&self, chain: Chain, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
         let tables = self.tables();
         let events = tables.events.get(&chain).into_iter().flatten();
-        Ok(events.filter(|event| event.position > after).take(limit).map(|event| (**event).clone()).collect())
+        Ok(events
+            .filter(|event| event.position > after)
+            .take(limit)
+            .map(|event| (**event).clone())
+            .collect())
     }
 
     async fn events_of(&self, entry: EntryId) -> Result<Vec<Event>, StoreError> {
         let tables = self.tables();
         let events = tables.events.get(&Chain::Counter(entry.counter)).into_iter().flatten();
-        Ok(events.filter(|event| event.number.is_some() && event.seq == Some(entry.seq)).map(|event| (**event).clone()).collect())
+        Ok(events
+            .filter(|event| event.number.is_some() && event.seq == Some(entry.seq))
+            .map(|event| (**event).clone())
+            .collect())
     }
 
     async fn missing(&self, counter: CounterId, after: u64, limit: usize) -> Result<Vec<Missing>, StoreError> {
         let tables = self.tables();
-        let runs = tables.missing.range((counter, after.saturating_add(1))..=(counter, u64::MAX));
+        let runs = tables
+            .missing
+            .range((counter, after.saturating_add(1))..=(counter, u64::MAX));
         Ok(runs.take(limit).map(|(_, run)| run.clone()).collect())
     }
 
@@ -369,7 +403,9 @@ impl Reads for Memory {
         let tables = self.tables();
         let within = |date: Date| from.is_none_or(|from| date >= from) && to.is_none_or(|to| date <= to);
         let rows = tables.counters.values().filter_map(|counter| {
-            let entries = tables.entries_of_counter(counter.id, 0).filter(|entry| within(entry.date));
+            let entries = tables
+                .entries_of_counter(counter.id, 0)
+                .filter(|entry| within(entry.date));
             summary_row(&counter.key, entries)
         });
         Ok(rows.collect())
@@ -385,7 +421,11 @@ impl Reads for Memory {
 
     async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError> {
         let tables = self.tables();
-        Ok(tables.keys.values().filter(|binding| binding.first.counter == counter).count() as u64)
+        Ok(tables
+            .keys
+            .values()
+            .filter(|binding| binding.first.counter == counter)
+            .count() as u64)
     }
 }
 
@@ -398,10 +438,15 @@ fn matches(filter: &EntryFilter, entry: &Entry) -> bool {
         && one_of(&filter.tenants, &entry.counter.tenant)
         && filter.number.as_deref().is_none_or(|number| *number == *entry.number)
         && filter.state.is_none_or(|state| state == entry.state)
-        && filter.period.as_ref().is_none_or(|period| *period == entry.counter.period)
+        && filter
+            .period
+            .as_ref()
+            .is_none_or(|period| *period == entry.counter.period)
         && filter.date_from.is_none_or(|from| entry.date >= from)
         && filter.date_to.is_none_or(|to| entry.date <= to)
-        && filter.expires_until.is_none_or(|until| entry.expires_at.is_some_and(|end| end <= until))
+        && filter
+            .expires_until
+            .is_none_or(|until| entry.expires_at.is_some_and(|end| end <= until))
 }
 
 fn summary_row<'a>(key: &Arc<CounterKey>, entries: impl Iterator<Item = &'a Arc<Entry>>) -> Option<SummaryRow> {

@@ -324,13 +324,18 @@ mod tests {
             drawing: None,
         };
         expect![[r#"
+            file:
               series.toml:3:15
               format = "INV-{yyyy}-{seq}"
                             ^^^^^^"#]]
-        .assert_eq(&sheet.under(0, &problem).unwrap());
+        .assert_eq(&format!("file:\n{}", sheet.under(0, &problem).unwrap()));
         expect![[r#"
+            flag:
               INV-{yyyy}-{seq}
                   ^^^^^^"#]]
-        .assert_eq(&under_format(&problem, "INV-{yyyy}-{seq}").unwrap());
+        .assert_eq(&format!(
+            "flag:\n{}",
+            under_format(&problem, "INV-{yyyy}-{seq}").unwrap()
+        ));
     }
 }

@@ -1,7 +1,7 @@
 //! Housekeeping beside the writer: carries the WAL over into the database while commits go on, and ends reads that
 //! run too long. It must never know what is written.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -14,13 +14,14 @@ use super::fault::Fault;
 use super::open::{Place, open_keeper};
 use super::readers::Readers;
 
-/// How often it looks for reads that run too long.
+/// How often it looks for reads that run too long, and for a pause in which the WAL can be carried over.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The writer's end; when it is dropped the keeper ends.
 pub(super) struct Keeper {
     wake: SyncSender<()>,
     busy: Arc<AtomicBool>,
+    commits: Arc<AtomicU64>,
     thread: JoinHandle<()>,
 }
 
@@ -39,16 +40,25 @@ impl Keeper {
     pub(super) fn start(place: Arc<Place>, readers: &Arc<Readers>) -> std::io::Result<Self> {
         let (wake, woken) = sync_channel(1);
         let busy = Arc::new(AtomicBool::new(false));
+        let commits = Arc::new(AtomicU64::new(0));
         let keeping = Keeping {
             place,
             readers: Arc::downgrade(readers),
             busy: busy.clone(),
+            commits: commits.clone(),
+            commits_seen: 0,
+            commits_carried: 0,
             conn: None,
             failing: false,
         };
         let thread = std::thread::Builder::new().name("seriatim-keeper".to_string());
         let thread = thread.spawn(move || keeping.run(&woken))?;
-        Ok(Self { wake, busy, thread })
+        Ok(Self {
+            wake,
+            busy,
+            commits,
+            thread,
+        })
     }
 
     /// Ends it, and waits until it has let go of the file.
@@ -56,6 +66,11 @@ impl Keeper {
         drop(self.wake);
         // A panic in there was logged; there is nothing left to do for it.
         let _ = self.thread.join();
+    }
+
+    /// Tells it that there is something to carry over when nothing else happens.
+    pub(super) fn count_commit(&self) {
+        self.commits.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -74,6 +89,9 @@ struct Keeping {
     place: Arc<Place>,
     readers: Weak<Readers>,
     busy: Arc<AtomicBool>,
+    commits: Arc<AtomicU64>,
+    commits_seen: u64,
+    commits_carried: u64,
     conn: Option<Connection>,
     /// Whether it failed the last time, so that a full disk is logged once and not after every batch.
     failing: bool,
@@ -87,12 +105,23 @@ impl Keeping {
                     self.carry_over();
                     self.busy.store(false, Ordering::Release);
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.use_pause(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if let Some(readers) = self.readers.upgrade() {
                 readers.end_older_than(self.place.options.read_time_max);
             }
+        }
+    }
+
+    /// A pause is a tick without a commit. Carrying over then keeps the WAL of a store with little to do small, and
+    /// the next start after a crash short.
+    fn use_pause(&mut self) {
+        let commits = self.commits.load(Ordering::Acquire);
+        let paused = commits == std::mem::replace(&mut self.commits_seen, commits);
+        if paused && commits != self.commits_carried {
+            self.carry_over();
+            self.commits_carried = commits;
         }
     }
 

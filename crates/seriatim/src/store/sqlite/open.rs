@@ -24,7 +24,7 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// One step each, in order; the number of steps taken is the file's `user_version`.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first_tables.sql")];
 
-/// How a database is opened. The defaults are what was measured; see `docs/stores.md`.
+/// How a database is opened. The defaults were measured with up to ten million entries and a thousand tenants.
 #[derive(Debug, Clone)]
 pub struct SqliteOptions {
     /// How many reads may run side by side.
@@ -43,7 +43,7 @@ impl Default for SqliteOptions {
     fn default() -> Self {
         Self {
             readers: 3,
-            cache_kib: 16 * 1024,
+            cache_kib: 8 * 1024,
             wal_kib: 64 * 1024,
             busy_timeout: Duration::from_secs(1),
             read_time_max: Duration::from_secs(60),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use rusqlite::{named_params, params};
 use seriatim_core::{
-    ApiKey, Chain, Closure, Counter, CounterId, CounterKey, Counts, Date, Entry, EntryId, Event, KeyRef, Missing, State,
+    ApiKey, Chain, Closure, Counter, CounterId, CounterKey, Counts, Date, Entry, EntryId, Event, KeyRef, Missing,
+    SeriesName, State,
 };
 
 use super::fault::Fault;
@@ -16,6 +17,7 @@ use crate::store::{CounterFilter, Heads, Page, SummaryRow};
 
 const LIST_COUNTERS: &str = include_str!("queries/list_counters.sql");
 const PAGE_COUNTERS: &str = include_str!("queries/page_counters.sql");
+const COUNT_COUNTERS: &str = include_str!("queries/count_counters.sql");
 const PAGE_COUNTERS_OF_TENANTS: &str = include_str!("queries/page_counters_of_tenants.sql");
 const LIST_ENTRIES_BY_SEQ: &str = include_str!("queries/list_entries_by_seq.sql");
 const LIST_EVENTS: &str = include_str!("queries/list_events.sql");
@@ -27,24 +29,13 @@ const LIST_ENTRY_STATES: &str = include_str!("queries/list_entry_states.sql");
 
 impl Session {
     pub(super) fn counters_page(&self, filter: &CounterFilter, limit: usize) -> Result<Page<Counter>, Fault> {
-        let series = self.series_json(&filter.series)?;
-        let period = filter.period.as_ref().map(|period| period.as_str());
         let skip = filter.cursor.unwrap_or(0);
         // One more than asked for tells whether there is a next page.
-        let (limit_sql, skip_sql) = (
-            rows_max(limit.saturating_add(1)),
-            i64::try_from(skip).unwrap_or(i64::MAX),
-        );
-        let read = |row: &rusqlite::Row<'_>| Ok(rows::counter(row)?.counter);
+        let limit_more = limit.saturating_add(1);
         let mut rows = if filter.tenants.is_empty() {
-            let params = named_params! { ":series": series, ":period": period, ":limit": limit_sql, ":skip": skip_sql };
-            self.list(PAGE_COUNTERS, params, read)?
+            self.counters_of_series(filter, limit_more, skip)?
         } else {
-            let tenants = json(filter.tenants.iter().map(|tenant| tenant.as_str()));
-            let params = named_params! {
-                ":series": series, ":tenants": tenants, ":period": period, ":limit": limit_sql, ":skip": skip_sql
-            };
-            self.list(PAGE_COUNTERS_OF_TENANTS, params, read)?
+            self.counters_of_tenants(filter, limit_more, skip)?
         };
         let more = rows.len() > limit;
         rows.truncate(limit);
@@ -52,13 +43,56 @@ impl Session {
         Ok(Page { rows, next })
     }
 
-    /// The series of a filter as a list, all of them if it names none, so that the index by name can be used.
-    pub(super) fn series_json(&self, wanted: &[seriatim_core::SeriesName]) -> Result<String, Fault> {
-        if !wanted.is_empty() {
-            return Ok(json(wanted.iter().map(|name| name.as_str())));
+    /// Series after series, so that the index gives the order and a page deep in a large one need not sort it.
+    fn counters_of_series(&self, filter: &CounterFilter, limit: usize, skip: u64) -> Result<Vec<Counter>, Fault> {
+        let period = filter.period.as_ref().map(|period| period.as_str());
+        let mut skip = integer(skip)?;
+        let mut found = Vec::new();
+        for series in self.series_wanted(&filter.series)? {
+            if skip > 0 {
+                let size = self.find(COUNT_COUNTERS, params![series.as_str(), period], |row| {
+                    Columns::new("counter", row).integer()
+                })?;
+                let size = size.unwrap_or(0);
+                if skip >= size {
+                    skip -= size;
+                    continue;
+                }
+            }
+            let room = rows_max(limit - found.len());
+            let params = named_params! { ":series": series.as_str(), ":period": period, ":limit": room, ":skip": skip };
+            found.extend(self.list(PAGE_COUNTERS, params, |row| Ok(rows::counter(row)?.counter))?);
+            skip = 0;
+            if found.len() >= limit {
+                break;
+            }
         }
-        let all = self.every_series()?;
-        Ok(json(all.iter().map(|series| series.name.as_str())))
+        Ok(found)
+    }
+
+    fn counters_of_tenants(&self, filter: &CounterFilter, limit: usize, skip: u64) -> Result<Vec<Counter>, Fault> {
+        let params = named_params! {
+            ":series": self.series_json(&filter.series)?,
+            ":tenants": json(filter.tenants.iter().map(|tenant| tenant.as_str())),
+            ":period": filter.period.as_ref().map(|period| period.as_str()),
+            ":limit": rows_max(limit),
+            ":skip": integer(skip)?,
+        };
+        self.list(PAGE_COUNTERS_OF_TENANTS, params, |row| Ok(rows::counter(row)?.counter))
+    }
+
+    /// The series of a filter, all of them if it names none, by name.
+    fn series_wanted(&self, wanted: &[SeriesName]) -> Result<BTreeSet<SeriesName>, Fault> {
+        if !wanted.is_empty() {
+            return Ok(wanted.iter().cloned().collect());
+        }
+        Ok(self.every_series()?.iter().map(|series| series.name.clone()).collect())
+    }
+
+    /// The series of a filter as a list, all of them if it names none, so that the index by name can be used.
+    pub(super) fn series_json(&self, wanted: &[SeriesName]) -> Result<String, Fault> {
+        let wanted = self.series_wanted(wanted)?;
+        Ok(json(wanted.iter().map(|name| name.as_str())))
     }
 
     pub(super) fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, Fault> {

@@ -1,11 +1,10 @@
 //! The one thread that writes: a batch is loaded, decided and committed before the next one begins. It must never
 //! know a rule, nor who waits for the answer.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use seriatim_core::{Batch, Footprint, Snapshot};
+use seriatim_core::{Batch, Footprint};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
@@ -16,11 +15,17 @@ use super::open::{PAGE_BYTES, Place, open_writer};
 use super::persist::persist;
 use super::readers::Readers;
 use super::session::Session;
-use crate::store::{BatchId, Decide, StoreError};
+use crate::store::{BatchId, Decide, StoreError, decide_safely};
 
 /// A WAL this many times its size is carried over by the writer itself, whoever waits.
 const WAL_OUTGROWN: u64 = 4;
+/// This part of a WAL is small enough for the writer to carry over between two batches, in some milliseconds.
+const WAL_REST: u64 = 16;
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and nearly every one is a transaction"
+)]
 pub(super) enum Job {
     Transact {
         batch: BatchId,
@@ -62,6 +67,8 @@ struct Writer {
 enum Failed {
     /// Before the commit: nothing happened.
     Nothing(Fault),
+    /// The decision panicked: nothing happened.
+    Decision(StoreError),
     /// In the commit: nobody knows yet.
     Commit(rusqlite::Error),
 }
@@ -104,10 +111,17 @@ impl Writer {
     fn transact(&mut self, batch: BatchId, footprint: Footprint, decide: &Decide) -> Result<(), StoreError> {
         let session = self.session()?;
         match write(session, batch, footprint, decide) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.keeper.count_commit();
+                Ok(())
+            }
             Err(Failed::Nothing(fault)) => {
                 self.roll_back();
                 Err(self.place.error("write to", fault))
+            }
+            Err(Failed::Decision(error)) => {
+                self.roll_back();
+                Err(error)
             }
             Err(Failed::Commit(error)) => {
                 self.session = None;
@@ -170,7 +184,7 @@ impl Writer {
         if size < size_max || rest == 0 || self.keeper.is_busy() {
             return;
         }
-        let carried_here = (rest < size_max / 4 || size > size_max * WAL_OUTGROWN)
+        let carried_here = (rest < size_max / WAL_REST || size > size_max * WAL_OUTGROWN)
             && checkpoint(&session.conn, "passive").is_ok_and(|wal| wal.pages == wal.carried);
         if !carried_here {
             // Also if it failed here: the keeper tries again, and says what is the matter.
@@ -202,25 +216,19 @@ fn write(session: &Session, batch: BatchId, footprint: Footprint, decide: &Decid
     session.conn.execute_batch("commit").map_err(Failed::Commit)
 }
 
-fn decide_on(session: &Session, mut footprint: Footprint, decide: &Decide) -> Result<(Batch, KnownNos), Fault> {
+fn decide_on(session: &Session, mut footprint: Footprint, decide: &Decide) -> Result<(Batch, KnownNos), Failed> {
     loop {
         let mut nos = KnownNos::new();
         let held = load(session, &footprint, &mut nos)?;
-        match guarded(decide, held)? {
+        match decide_safely(decide, held).map_err(Failed::Decision)? {
             Ok(decided) => return Ok((decided, nos)),
             Err(more) => {
                 let before = footprint.clone();
                 footprint.merge(more);
                 if footprint == before {
-                    return Err(Fault::damage("a decision asks for what it was given already"));
+                    return Err(Fault::damage("a decision asks for what it was given already").into());
                 }
             }
         }
     }
-}
-
-/// A panic in a decision is a bug, but not a reason to stop issuing: it is rolled back like any other failure.
-fn guarded(decide: &Decide, held: Snapshot) -> Result<Result<Batch, Footprint>, Fault> {
-    let decided = catch_unwind(AssertUnwindSafe(|| decide(held)));
-    decided.map_err(|_| Fault::damage("a decision ended in a panic; nothing was written: see the log"))
 }

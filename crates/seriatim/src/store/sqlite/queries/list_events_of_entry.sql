@@ -7,6 +7,6 @@ where chain = ?1 and seq = ?2 and kind = 'issued' and number is not null
 union all
 select position, kind, seq, seq_last, number, date, key, params, reference, expires_at, link, reason_code, reason,
        document, actor, on_behalf_of, at, detail, hash
-from event
+from event indexed by event_of_entry
 where chain = ?1 and seq = ?2 and kind <> 'issued' and number is not null
 order by position
