@@ -249,6 +249,10 @@ impl<'a> Voided<'a> {
 pub struct Preview<'a> {
     /// The numbers, in their order.
     pub data: Vec<PreviewNumber<'a>>,
+    /// Whether this is a test series.
+    #[serde(skip_serializing_if = "is_false")]
+    #[schema(required = false)]
+    pub test: bool,
     /// What somebody should look at soon.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -280,6 +284,7 @@ impl<'a> Preview<'a> {
         };
         Self {
             data: answer.taken.iter().map(number).collect(),
+            test: answer.series.test,
             warnings: Note::all(&answer.warnings),
         }
     }
