@@ -425,13 +425,14 @@ fn counter(json: &Value) -> CounterShown {
 }
 
 /// What HTTP finds in the body before a rule sees it, and what the rule would have said.
-const EARLIER: [((&str, Option<&str>), (&str, &str)); 3] = [
+type Said = (&'static str, &'static str);
+const EARLIER: [(Said, Said); 3] = [
     (
-        ("unknown_field", Some("/params/branch/words")),
+        ("unknown_field", "/params/branch/words"),
         ("invalid_definition", "/params/branch"),
     ),
-    (("body_incomplete", Some("")), ("invalid_document", "/document")),
-    (("invalid_text", Some("/scopes/0")), ("invalid_text", "/scopes")),
+    (("body_incomplete", ""), ("invalid_document", "/document")),
+    (("invalid_text", "/scopes/0"), ("invalid_text", "/scopes")),
 ];
 
 fn refused(json: &Value) -> Outcome {
@@ -439,7 +440,7 @@ fn refused(json: &Value) -> Outcome {
     let field = text(&json["errors"][0]["pointer"]);
     let earlier = EARLIER
         .iter()
-        .find(|(found, _)| *found == (code.as_str(), field.as_deref()));
+        .find(|(found, _)| *found == (code.as_str(), field.as_deref().unwrap_or_default()));
     if let Some((_, (code, field))) = earlier {
         return Outcome::Refused {
             code: (*code).to_string(),
