@@ -11,10 +11,6 @@ mod wire;
 
 use anyhow::Result;
 
-// As in the binary, so that what runs in process is what users run.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args()
