@@ -908,8 +908,12 @@ fn a_test_series_can_be_emptied() {
         counters trial                                             -> default all: 1..3 2 issued 1 missing [2..2 not issued before T-3 was adopted]
         wipe invoice                                               -> refused not_a_test_series /series
         wipe nothing                                               -> refused unknown_series /series
+        # What was missing before is not missing after.
+        adopt trial T-9                                            -> T-9
+        together wipe trial | issue trial key=a count=4 | adopt trial T-5 | adopt trial T-4 | adopt trial T-9 -> trial is empty | T-1, T-2, T-3, T-4 | T-5 | refused number_exists /number [T-4 issued] | T-9
+        counters trial                                             -> default all: 1..9 6 issued 3 missing [6..8 not issued before T-9 was adopted]
     "#]]);
-    assert_eq!(world.entries.len(), 2);
+    assert_eq!(world.entries.len(), 6);
 }
 
 // Those who may not.
