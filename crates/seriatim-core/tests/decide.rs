@@ -908,6 +908,8 @@ fn a_test_series_can_be_emptied() {
         counters trial                                             -> default all: 1..3 2 issued 1 missing [2..2 not issued before T-3 was adopted]
         wipe invoice                                               -> refused not_a_test_series /series
         wipe nothing                                               -> refused unknown_series /series
+        # Where there is no number any more, everything may change again.
+        together define trial format=U-{seq} test=true if=1 | wipe trial | define trial format=U-{seq} test=true if=1 | define trial format=T-{seq} test=true if=2 -> refused series_fixed /format | trial is empty | trial version 2 | trial version 3
         # What was missing before is not missing after.
         adopt trial T-9                                            -> T-9
         together wipe trial | issue trial key=a count=4 | adopt trial T-5 | adopt trial T-4 | adopt trial T-9 -> trial is empty | T-1, T-2, T-3, T-4 | T-5 | refused number_exists /number [T-4 issued] | T-9

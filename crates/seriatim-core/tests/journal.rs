@@ -557,6 +557,9 @@ fn entry_flips(entry: &Entry) -> Vec<(&'static str, Entry)> {
     flip("document", &|entry| {
         entry.document = Some(Document::stored("{\"eve\":1}"))
     });
+    flip("document restored", &|entry| {
+        entry.document = Some(Document::stored("{\"a\":1}"))
+    });
     flip("document to null", &|entry| entry.document = None);
     flip("document_sha256", &|entry| {
         entry.document_sha256 = Some(Hash::of(b"another"))
