@@ -1,0 +1,163 @@
+-- The first tables. Two doors write here: the service, and the SQL functions inside a user's own transaction.
+-- `no` stands for a counter everywhere else. Times are microseconds since 1970, as the journal hashes them.
+create table seriatim.series (
+    name text not null primary key,
+    version bigint not null,
+    definition text not null
+);
+
+-- A tenant in a series: within it no number is printed twice and no key is bound twice.
+create table seriatim.line (
+    no bigint generated always as identity primary key,
+    series text not null,
+    tenant text not null,
+    unique (series, tenant)
+);
+
+-- One row is locked and changed by every number, so its page keeps room for the next version of it.
+create table seriatim.counter (
+    no bigint generated always as identity primary key,
+    id text not null unique,
+    series text not null,
+    tenant text not null,
+    partition text not null,
+    period text not null,
+    line bigint not null references seriatim.line (no),
+    first_seq bigint not null,
+    last_seq bigint not null,
+    last_date date,
+    issued bigint not null,
+    reserved bigint not null,
+    voided bigint not null,
+    missing bigint not null,
+    length bigint not null,
+    head bytea not null,
+    unique (series, tenant, period, partition),
+    constraint counter_is_accounted check (issued + reserved + voided + missing = last_seq - first_seq + 1)
+) with (fillfactor = 50);
+
+-- `no` is the order of arrival. No foreign key: whoever writes holds the lock of the counter.
+create table seriatim.entry (
+    no bigint generated always as identity primary key,
+    counter bigint not null,
+    seq bigint not null,
+    line bigint not null,
+    number text not null,
+    state text not null,
+    origin text not null,
+    date date not null,
+    key text,
+    params text,
+    reference text,
+    -- Text and not jsonb: it is kept as it was received.
+    document text,
+    document_sha256 bytea,
+    taken_at bigint not null,
+    issued_at bigint,
+    expires_at bigint,
+    voided_at bigint,
+    reason_code text,
+    reason text,
+    replaces text,
+    replacement text,
+    position bigint not null,
+    hash bytea not null,
+    constraint entry_by_seq unique (counter, seq),
+    -- The second net under promise P1.
+    constraint entry_by_number unique (line, number)
+);
+
+create index entry_reserved on seriatim.entry (expires_at) where state = 'reserved';
+
+-- What a key stands for: a run of one counter.
+create table seriatim.key (
+    line bigint not null,
+    key text not null,
+    counter bigint not null,
+    seq bigint not null,
+    count integer not null,
+    constraint key_is_bound_once primary key (line, key)
+);
+
+create index key_of_counter on seriatim.key (counter);
+
+-- The chains. `chain` is a counter's `no`, or 0 for the definitions.
+create table seriatim.event (
+    chain bigint not null,
+    position bigint not null,
+    kind text not null,
+    seq bigint,
+    seq_last bigint,
+    number text,
+    date date,
+    key text,
+    params text,
+    reference text,
+    expires_at bigint,
+    link text,
+    reason_code text,
+    reason text,
+    document bytea,
+    actor text not null,
+    on_behalf_of text,
+    at bigint not null,
+    detail text,
+    hash bytea not null,
+    primary key (chain, position)
+);
+
+create index event_of_entry on seriatim.event (chain, seq) where number is not null;
+
+create table seriatim.missing (
+    counter bigint not null,
+    first bigint not null,
+    last bigint not null,
+    reason text not null,
+    primary key (counter, first)
+);
+
+create table seriatim.closure (
+    series text not null,
+    tenant text not null,
+    period text not null,
+    closed boolean not null,
+    reason text not null,
+    actor text not null,
+    at bigint not null,
+    detail text not null,
+    primary key (series, tenant, period)
+);
+
+create table seriatim.api_key (
+    id text not null primary key,
+    definition text not null,
+    revoked_at bigint
+);
+
+-- The last batch of each lane of each node: what a lost answer is resolved by.
+create table seriatim.writer (
+    node bigint not null,
+    lane integer not null,
+    batch bigint not null,
+    primary key (node, lane)
+) with (fillfactor = 50);
+
+-- Which cluster, on which timeline, and whether numbers may be taken. One row.
+create table seriatim.fence (
+    one boolean not null default true primary key check (one),
+    system_id text not null,
+    timeline text not null,
+    open boolean not null,
+    reason text,
+    changed_at bigint not null
+);
+
+-- The nodes of the service, so that it is known who must confirm after a failover.
+create table seriatim.node (
+    id bigint not null primary key,
+    name text not null,
+    started_at bigint not null,
+    seen_at bigint not null,
+    -- Which cluster and timeline it has confirmed its last acknowledged batches on.
+    confirmed text
+);
