@@ -149,6 +149,9 @@ impl Issuer {
         if lanes.len() == 1 {
             return &lanes[0];
         }
+        if self.shared.store.lanes_are_alike() {
+            return lanes.iter().min_by_key(|lane| lane.aboard()).unwrap_or(&lanes[0]);
+        }
         let mut hasher = DefaultHasher::new();
         match &request.command {
             Command::Issue { series, take }

@@ -75,6 +75,12 @@ pub trait Store: Reads {
     fn lanes(&self) -> u32 {
         1
     }
+
+    /// Whether a command may take any lane, because the store itself puts batches in order and gains nothing if the
+    /// commands of one counter stay together.
+    fn lanes_are_alike(&self) -> bool {
+        false
+    }
 }
 
 /// One page of a list and where the next begins.

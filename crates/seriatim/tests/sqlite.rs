@@ -259,7 +259,7 @@ async fn the_settings_that_promises_rest_on_are_in_force() {
     let found: BTreeMap<&str, &str> = settings.iter().map(|setting| (setting.name, &*setting.found)).collect();
     for (setting, value) in [
         ("journal_mode", "wal"),
-        ("synchronous", "3"),
+        ("synchronous", "1"),
         ("fullfsync", "1"),
         ("foreign_keys", "1"),
         ("trusted_schema", "0"),

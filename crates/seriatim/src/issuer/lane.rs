@@ -1,7 +1,7 @@
 //! A lane: one writer at a time. Whatever has queued while the last batch committed is the next batch.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -113,6 +113,8 @@ enum Message {
 /// The way into a lane.
 pub(super) struct Lane {
     queue: mpsc::Sender<Message>,
+    /// How many commands are under way, those that wait not counted.
+    flying: Arc<AtomicUsize>,
 }
 
 impl Lane {
@@ -125,9 +127,11 @@ impl Lane {
             clock: options.clock.clone(),
             backoff: options.backoff.clone(),
             draw: options.draw.clone(),
+            flying: Arc::default(),
         };
+        let flying = worker.flying.clone();
         tokio::spawn(worker.run(waiting, options.batch_max.max(1)));
-        Self { queue }
+        Self { queue, flying }
     }
 
     pub(super) fn send(&self, job: Job) -> Result<(), Failure> {
@@ -158,6 +162,11 @@ impl Lane {
     pub(super) fn queued(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
     }
+
+    /// How many commands wait or are under way.
+    pub(super) fn aboard(&self) -> usize {
+        self.queued() + self.flying.load(Ordering::Relaxed)
+    }
 }
 
 /// A random number.
@@ -174,6 +183,7 @@ struct Worker {
     clock: Arc<dyn Clock>,
     backoff: Vec<Duration>,
     draw: Arc<dyn Fn() -> u64 + Send + Sync>,
+    flying: Arc<AtomicUsize>,
 }
 
 /// Commands under way, with those who wait for them.
@@ -197,7 +207,9 @@ impl Worker {
                     }
                 }
             }
+            self.flying.store(flight.requests.len(), Ordering::Relaxed);
             self.fly(flight).await;
+            self.flying.store(0, Ordering::Relaxed);
         }
         for done in closing {
             // Whoever asked may be gone.

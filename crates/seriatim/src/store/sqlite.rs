@@ -5,6 +5,7 @@
 
 mod append;
 mod fault;
+mod flusher;
 mod keeper;
 mod keys;
 mod load;
@@ -30,6 +31,7 @@ use tokio::task::spawn_blocking;
 
 use super::{BatchId, CounterFilter, Decide, EntryFilter, Heads, Page, Reads, Setting, Store, StoreError, SummaryRow};
 use fault::Fault;
+use flusher::Durable;
 use open::Place;
 pub use open::{OpenError, SqliteOptions};
 use readers::Readers;
@@ -60,6 +62,7 @@ struct Inner {
     settings: Vec<Setting>,
     jobs: Sender<Job>,
     readers: Arc<Readers>,
+    durable: Arc<Durable>,
 }
 
 impl std::fmt::Debug for Sqlite {
@@ -85,8 +88,9 @@ impl Sqlite {
     fn open_now(place: Arc<Place>) -> Result<Self, OpenError> {
         let (session, created) = open::create_or_open(&place)?;
         let settings = open::settings(&session.conn).map_err(|fault| place.error("open", fault))?;
-        let readers = Arc::new(Readers::new(place.clone()));
-        let jobs = writer::start(place.clone(), session, &readers).map_err(|error| {
+        let durable = Arc::new(Durable::default());
+        let readers = Arc::new(Readers::new(place.clone(), durable.clone()));
+        let jobs = writer::start(place.clone(), session, durable.clone(), &readers).map_err(|error| {
             StoreError::Unavailable(format!(
                 "cannot start the writer of {}: {error}; retry",
                 place.path.display()
@@ -98,6 +102,7 @@ impl Sqlite {
             settings,
             jobs,
             readers,
+            durable,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -131,7 +136,8 @@ impl Sqlite {
     pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
         let place = self.inner.place.clone();
         let to = to.to_path_buf();
-        let copied = spawn_blocking(move || open::copy(&place, &to)).await;
+        let durable = self.inner.durable.clone();
+        let copied = spawn_blocking(move || open::copy(&place, &to).and_then(|()| durable.check(&place))).await;
         copied.map_err(|_| StoreError::Unavailable("the backup ended in a panic; see the log".to_string()))?
     }
 
@@ -165,6 +171,15 @@ impl Store for Sqlite {
 
     async fn committed(&self, batch: BatchId) -> Result<bool, StoreError> {
         self.ask(|answer| Job::Committed { batch, answer }).await
+    }
+
+    /// While one batch is flushed the next is decided.
+    fn lanes(&self) -> u32 {
+        3
+    }
+
+    fn lanes_are_alike(&self) -> bool {
+        true
     }
 }
 

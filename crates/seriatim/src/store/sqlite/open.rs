@@ -194,6 +194,10 @@ pub(super) fn open_writer(place: &Place) -> Result<Session, OpenError> {
     }
     configure_writer(place, &conn).map_err(failed)?;
     place.sync_directory()?;
+    migrate(place, &conn)?;
+    // From here on the flusher syncs the WAL, before any answer and beside the next batch.
+    conn.pragma_update(None, "synchronous", "NORMAL")
+        .map_err(|error| failed(error.into()))?;
     let settings = settings(&conn).map_err(failed)?;
     if let Some(setting) = settings.into_iter().find(|setting| !setting.holds) {
         return Err(OpenError::Setting {
@@ -202,7 +206,6 @@ pub(super) fn open_writer(place: &Place) -> Result<Session, OpenError> {
             found: setting.found,
         });
     }
-    migrate(place, &conn)?;
     Ok(Session::new(conn))
 }
 
@@ -332,7 +335,7 @@ pub(super) fn settings(conn: &Connection) -> Result<Vec<Setting>, Fault> {
         },
     ];
     for (name, wanted) in [
-        ("synchronous", 3),
+        ("synchronous", 1),
         ("fullfsync", 1),
         ("checkpoint_fullfsync", 1),
         ("foreign_keys", 1),

@@ -7,6 +7,7 @@ use rusqlite::InterruptHandle;
 use tokio::sync::Semaphore;
 
 use super::fault::Fault;
+use super::flusher::Durable;
 use super::open::{Place, open_reader};
 use super::session::Session;
 use crate::store::StoreError;
@@ -16,6 +17,7 @@ pub(super) struct Readers {
     /// As many reads at once as there may be connections.
     permits: Arc<Semaphore>,
     pool: Mutex<Pool>,
+    durable: Arc<Durable>,
 }
 
 #[derive(Default)]
@@ -33,12 +35,13 @@ struct Running {
 }
 
 impl Readers {
-    pub(super) fn new(place: Arc<Place>) -> Self {
+    pub(super) fn new(place: Arc<Place>, durable: Arc<Durable>) -> Self {
         let permits = Arc::new(Semaphore::new(place.options.readers.max(1)));
         Self {
             place,
             permits,
             pool: Mutex::default(),
+            durable,
         }
     }
 
@@ -53,12 +56,14 @@ impl Readers {
         let this = self.clone();
         let task = tokio::task::spawn_blocking(move || {
             let found = this.run(|session| session.at_one_moment(read));
+            let durable = this.durable.check(&this.place);
             drop(permit);
-            found
+            (found, durable)
         });
-        let found = task
+        let (found, durable) = task
             .await
             .map_err(|_| unavailable(&place, "reading ended in a panic; see the log"))?;
+        durable?;
         found.map_err(|fault| place.error("read", fault))
     }
 

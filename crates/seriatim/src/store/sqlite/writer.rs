@@ -1,5 +1,5 @@
-//! The one thread that writes: a batch is loaded, decided and committed before the next one begins. It must never
-//! know a rule, nor who waits for the answer.
+//! The one thread that writes: a batch is loaded, decided and committed before the next one begins. Its answer waits
+//! for the flusher. It must never know a rule, nor who waits for the answer.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::fault::{Fault, what_and_way_out};
+use super::flusher::{Durable, Flusher, Tell, WalFile};
 use super::keeper::{Keeper, checkpoint};
 use super::load::{KnownNos, load};
 use super::open::{PAGE_BYTES, Place, open_writer};
@@ -43,13 +44,22 @@ pub(super) enum Job {
 }
 
 /// Starts the thread; it ends when it is told to or when the last sender is gone.
-pub(super) fn start(place: Arc<Place>, session: Session, readers: &Arc<Readers>) -> std::io::Result<Sender<Job>> {
+pub(super) fn start(
+    place: Arc<Place>,
+    session: Session,
+    durable: Arc<Durable>,
+    readers: &Arc<Readers>,
+) -> std::io::Result<Sender<Job>> {
     let keeper = Keeper::start(place.clone(), readers)?;
+    let flusher = Flusher::start(place.clone(), durable.clone())?;
+    let wal = Arc::new(WalFile::open(&place)?);
     let (jobs, waiting) = channel();
     let writer = Writer {
         place,
-        session: Some(session),
+        open: Some(Open { session, wal }),
         keeper,
+        durable,
+        flusher,
     };
     let thread = std::thread::Builder::new().name("seriatim-writer".to_string());
     thread.spawn(move || writer.run(&waiting))?;
@@ -59,8 +69,15 @@ pub(super) fn start(place: Arc<Place>, session: Session, readers: &Arc<Readers>)
 struct Writer {
     place: Arc<Place>,
     /// Nothing after a commit whose outcome is unknown: its connection is not trusted again.
-    session: Option<Session>,
+    open: Option<Open>,
     keeper: Keeper,
+    durable: Arc<Durable>,
+    flusher: Flusher,
+}
+
+struct Open {
+    session: Session,
+    wal: Arc<WalFile>,
 }
 
 /// Why a batch was not committed.
@@ -89,13 +106,20 @@ impl Writer {
                     decide,
                     answer,
                 } => {
-                    let outcome = self.transact(batch, footprint, &decide);
                     // Whoever asked may be gone; the batch is committed or not all the same.
-                    let _ = answer.send(outcome);
+                    let tell: Tell = Box::new(|outcome| drop(answer.send(outcome)));
+                    match self.transact(batch, footprint, &decide) {
+                        // Freed only now that the answer is on its way.
+                        Ok(decided) => drop((self.tell_when_durable(tell), decided)),
+                        Err(error) => tell(Err(error)),
+                    }
                     self.tend_wal();
                 }
                 Job::Committed { batch, answer } => {
-                    let _ = answer.send(self.committed(batch));
+                    let committed = self.committed(batch);
+                    self.tell_when_durable(Box::new(|flushed| {
+                        let _ = answer.send(flushed.and(committed));
+                    }));
                 }
                 Job::Close { answer } => {
                     self.retire();
@@ -108,12 +132,15 @@ impl Writer {
         self.retire();
     }
 
-    fn transact(&mut self, batch: BatchId, footprint: Footprint, decide: &Decide) -> Result<(), StoreError> {
+    fn transact(&mut self, batch: BatchId, footprint: Footprint, decide: &Decide) -> Result<Batch, StoreError> {
         let session = self.session()?;
         match write(session, batch, footprint, decide) {
-            Ok(()) => {
-                self.keeper.count_commit();
-                Ok(())
+            Ok(decided) => {
+                if !decided.changes.is_empty() {
+                    self.durable.count_commit();
+                    self.keeper.count_commit();
+                }
+                Ok(decided)
             }
             Err(Failed::Nothing(fault)) => {
                 self.roll_back();
@@ -124,7 +151,7 @@ impl Writer {
                 Err(error)
             }
             Err(Failed::Commit(error)) => {
-                self.session = None;
+                self.open = None;
                 let path = self.place.path.display();
                 let what = what_and_way_out(&error);
                 error!(path = %path, what, "a commit failed; the database is opened anew");
@@ -133,35 +160,53 @@ impl Writer {
         }
     }
 
-    /// The connection, opened anew after a commit whose outcome was unknown.
+    /// What was decided on commits that are not flushed yet waits for them too, even if it changed nothing.
+    fn tell_when_durable(&self, tell: Tell) {
+        match &self.open {
+            Some(open) => self.flusher.tell_after(&open.wal, self.durable.made(), tell),
+            None => tell(Ok(())),
+        }
+    }
+
+    /// The connection, opened anew after a commit or a flush whose outcome was unknown.
     fn session(&mut self) -> Result<&Session, StoreError> {
-        let session = match self.session.take() {
-            Some(session) => session,
+        let open = match self.open.take() {
+            Some(open) if !open.wal.has_failed() => open,
+            Some(failed) => {
+                drop(failed);
+                self.recover()?
+            }
             None => self.recover()?,
         };
-        Ok(self.session.insert(session))
+        Ok(&self.open.insert(open).session)
     }
 
     /// Only when all of the WAL is in the database and the WAL is empty can what failed no longer come back.
-    fn recover(&self) -> Result<Session, StoreError> {
+    fn recover(&self) -> Result<Open, StoreError> {
         let session = open_writer(&self.place)?;
         let wal = checkpoint(&session.conn, "truncate").map_err(|fault| self.place.error("recover", fault))?;
+        let path = self.place.path.display();
         if wal.hindered {
-            let path = self.place.path.display();
             return Err(StoreError::Unavailable(format!(
                 "cannot tell yet what was committed to {path}: somebody reads it; retry"
             )));
         }
-        Ok(session)
+        let wal = WalFile::open(&self.place)
+            .map_err(|error| StoreError::Unavailable(format!("cannot open the WAL of {path}: {error}; retry")))?;
+        self.durable.reach_all();
+        Ok(Open {
+            session,
+            wal: Arc::new(wal),
+        })
     }
 
     fn roll_back(&mut self) {
-        let Some(session) = &self.session else { return };
+        let Some(Open { session, .. }) = &self.open else { return };
         // Some faults have rolled it back already.
         let rolled_back = session.conn.is_autocommit() || session.run("rollback", []).is_ok();
         if !rolled_back || !session.conn.is_autocommit() {
             // Closing the connection ends its transaction.
-            self.session = None;
+            self.open = None;
         }
     }
 
@@ -174,7 +219,7 @@ impl Writer {
     /// After each batch: has the WAL carried over before it is too large. The bulk is the keeper's; what was added
     /// meanwhile is carried over here, because only a WAL without a rest starts over.
     fn tend_wal(&self) {
-        let Some(session) = &self.session else { return };
+        let Some(Open { session, .. }) = &self.open else { return };
         let Ok(wal) = checkpoint(&session.conn, "noop") else {
             return;
         };
@@ -194,8 +239,9 @@ impl Writer {
 
     /// Leaves one tidy file behind; if that fails, the next opening finds everything in the WAL.
     fn retire(self) {
+        self.flusher.stop();
         self.keeper.stop();
-        let Some(session) = self.session else { return };
+        let Some(Open { session, .. }) = self.open else { return };
         if let Err(fault) = checkpoint(&session.conn, "truncate") {
             let error = self.place.error("carry over the WAL of", fault);
             warn!(%error, "closed with a WAL that is carried over at the next opening");
@@ -203,17 +249,18 @@ impl Writer {
     }
 }
 
-fn write(session: &Session, batch: BatchId, footprint: Footprint, decide: &Decide) -> Result<(), Failed> {
+fn write(session: &Session, batch: BatchId, footprint: Footprint, decide: &Decide) -> Result<Batch, Failed> {
     session.run("begin immediate", [])?;
     let (decided, nos) = decide_on(session, footprint, decide)?;
     if decided.changes.is_empty() {
         session.run("rollback", [])?;
-        return Ok(());
+        return Ok(decided);
     }
     persist(session, batch, &decided.changes, nos)?;
     // A full or broken disk shows here, where nothing has happened yet, rather than in the commit.
     session.conn.cache_flush()?;
-    session.conn.execute_batch("commit").map_err(Failed::Commit)
+    session.conn.execute_batch("commit").map_err(Failed::Commit)?;
+    Ok(decided)
 }
 
 fn decide_on(session: &Session, mut footprint: Footprint, decide: &Decide) -> Result<(Batch, KnownNos), Failed> {
