@@ -76,14 +76,10 @@ impl Reset {
     /// # Errors
     /// `invalid_period` with an example of what is meant.
     pub fn period(self, text: &str) -> Result<Period, Refusal> {
-        let first_day = match self {
-            Self::Never => return Self::expect(text == "all", text, "all").map(|()| Period::all()),
-            Self::Yearly => format!("{text}-01-01"),
-            Self::Monthly => format!("{text}-01"),
-            Self::Daily => String::from(text),
-            Self::FiscalYear { month, day } => format!("{}-{month:02}-{day:02}", text.get(..4).unwrap_or("")),
-        };
-        let period = first_day.parse::<Date>().ok().map(|date| self.period_of(date));
+        if self == Self::Never {
+            return Self::expect(text == "all", text, "all").map(|()| Period::all());
+        }
+        let period = self.first_day(text).map(|date| self.period_of(date));
         let example = match self {
             Self::Never => "all",
             Self::Yearly => "2026",
@@ -95,6 +91,19 @@ impl Reset {
             Some(period) if period.as_str() == text => Ok(period),
             Some(_) | None => Self::expect(false, text, example).map(|()| Period::all()),
         }
+    }
+
+    /// The first day of a period; none if there is but one period, or if it is not written like one of this kind.
+    #[must_use]
+    pub fn first_day(self, period: &str) -> Option<Date> {
+        let day = match self {
+            Self::Never => return None,
+            Self::Yearly => format!("{period}-01-01"),
+            Self::Monthly => format!("{period}-01"),
+            Self::Daily => String::from(period),
+            Self::FiscalYear { month, day } => format!("{}-{month:02}-{day:02}", period.get(..4)?),
+        };
+        day.parse().ok()
     }
 
     fn expect(fits: bool, text: &str, example: &str) -> Result<(), Refusal> {

@@ -120,6 +120,8 @@ codes! {
     SeriesReplaced = "series_replaced", Conflict;
     /// The number was already issued.
     NumberExists = "number_exists", Conflict;
+    /// There is an API key of this id already.
+    ApiKeyExists = "api_key_exists", Conflict;
     /// The format cannot print this number on this date.
     NumberDoesNotFit = "number_does_not_fit", Rule;
     /// The entry was never reserved.

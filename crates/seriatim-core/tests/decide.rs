@@ -1047,7 +1047,7 @@ fn a_test_key_reaches_test_series_only() {
 fn api_keys_are_made_once_and_revoked_for_good() {
     let world = ledger(expect![[r#"
         key k1                                                     -> key k1
-        key k1                                                     -> refused number_exists /id
+        key k1                                                     -> refused api_key_exists /id
         revoke k1                                                  -> key k1 revoked
         revoke k1                                                  -> key k1 revoked
         revoke k2                                                  -> refused unknown_api_key /id
@@ -1286,7 +1286,7 @@ fn every_refusal_names_its_field_and_the_way_out() {
         wipe invoice                                               -> refused not_a_test_series /series: series invoice is not a test series; its numbers are kept for ever
         # Keys.
         key k1                                                     -> key k1
-        key k1                                                     -> refused number_exists /id: there is an API key k1 already; make another id
+        key k1                                                     -> refused api_key_exists /id: there is an API key k1 already; make another id
         revoke k2                                                  -> refused unknown_api_key /id: there is no API key k2
         key k2 label='a\nscopes=admin'                             -> refused invalid_text /label: label: must not contain control characters, line breaks or direction marks
         as shop scopes=issue tenants=acme

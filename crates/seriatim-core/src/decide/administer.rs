@@ -33,10 +33,15 @@ impl Draft<'_> {
         }
     }
 
-    /// Which tenants a key is bound to does not matter for a definition.
+    /// A definition, and a wipe, concern every tenant of the series.
     fn require_admin_of(&self, series: &Series) -> Result<(), Refusal> {
         let tenant = self.access().tenants.first().cloned().unwrap_or_default();
-        self.access().require_on(ApiScope::Admin, series, &tenant)
+        self.access().require_on(ApiScope::Admin, series, &tenant)?;
+        if self.access().tenants.is_empty() {
+            return Ok(());
+        }
+        let message = "this concerns every tenant of the series; it needs an API key that is not bound to some";
+        Err(Refusal::new(Code::Forbidden, message))
     }
 
     fn define_new(&mut self, wanted: &Series, if_version: Option<u64>) -> Result<Answer, Halt> {
@@ -49,7 +54,11 @@ impl Draft<'_> {
             replaced_by: None,
             ..wanted.clone()
         });
-        let old = series.replaces.as_ref().map(|old| self.replaceable(old)).transpose()?;
+        let old = series
+            .replaces
+            .as_ref()
+            .map(|old| self.replaceable(old, series.test))
+            .transpose()?;
         self.put_series(series.clone(), EventKind::Defined)?;
         if let Some(old) = old {
             let retired = Series {
@@ -62,7 +71,7 @@ impl Draft<'_> {
         Ok(Answer::Series { series, changed: true })
     }
 
-    fn replaceable(&self, name: &SeriesName) -> Result<Arc<Series>, Halt> {
+    fn replaceable(&self, name: &SeriesName, by_test: bool) -> Result<Arc<Series>, Halt> {
         let unfit = |message| Halt::from(Refusal::new(Code::InvalidDefinition, message).at("/replaces"));
         // To replace a series is to end it, so it must be one that the caller may define.
         let old = self.series_if_any(name)?.filter(|old| self.access().sees_series(old));
@@ -70,6 +79,11 @@ impl Draft<'_> {
         match &old.replaced_by {
             Some(by) => Err(unfit(format!(
                 "series {name} was already replaced by {by}; replace that one"
+            ))),
+            // The numbers of a test series can be wiped, and then nothing would keep them from being printed again.
+            None if old.test != by_test => Err(unfit(format!(
+                "a test series and one whose numbers are kept cannot replace each other; {name} has test = {}",
+                old.test
             ))),
             None => Ok(old),
         }
@@ -102,14 +116,22 @@ impl Draft<'_> {
                 .at(format!("/{setting}"))
                 .into());
         }
-        if let (Some(height), Some(limit)) = (height, next.limit)
-            && limit < height
+        if let Some(height) = height
+            && next.seq_max() < height
         {
+            let setting = if next.limit == Some(next.seq_max()) {
+                "limit"
+            } else {
+                "overflow"
+            };
             let message = format!(
-                "a counter of series {} stands at {height} already, above {limit}",
-                current.name
+                "a counter of series {} stands at {height} already, above {}",
+                current.name,
+                next.seq_max()
             );
-            return Err(Refusal::new(Code::LimitTooLow, message).at("/limit").into());
+            return Err(Refusal::new(Code::LimitTooLow, message)
+                .at(format!("/{setting}"))
+                .into());
         }
         let series = Arc::new(Series {
             version: current.version + 1,
@@ -226,6 +248,9 @@ impl Draft<'_> {
             Some(text) => series.reset.period(text)?,
             None => series.reset.period_of(series.today(self.now)),
         };
+        if let Some(day) = series.reset.first_day(period.as_str()) {
+            series.accept_date(day).map_err(|refusal| refusal.at("/period"))?;
+        }
         self.require_open(name, tenant, &period, "/period")?;
         let key = Arc::new(CounterKey {
             series: name.clone(),
@@ -249,10 +274,6 @@ impl Draft<'_> {
     pub(super) fn wipe(&mut self, name: &SeriesName) -> Result<Answer, Halt> {
         let series = self.series(name)?;
         self.require_admin_of(&series)?;
-        if !self.access().tenants.is_empty() {
-            let message = "a wipe takes the numbers of every tenant; it needs an API key that is not bound to some";
-            return Err(Refusal::new(Code::Forbidden, message).into());
-        }
         if !series.test {
             let message = format!("series {name} is not a test series; its numbers are kept for ever");
             return Err(Refusal::new(Code::NotATestSeries, message).at("/series").into());
@@ -276,7 +297,7 @@ impl Draft<'_> {
         }
         if self.api_key(&key.id)?.is_some() {
             let message = format!("there is an API key {} already; make another id", key.id);
-            return Err(Refusal::new(Code::NumberExists, message).at("/id").into());
+            return Err(Refusal::new(Code::ApiKeyExists, message).at("/id").into());
         }
         let mut event = self.event(EventKind::KeyCreated);
         event.detail = Some(Arc::from(key.to_text()));
