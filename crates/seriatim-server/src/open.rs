@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rand::TryRng;
 use serde::{Deserialize, Serialize};
+use seriatim::store::StoreError;
 use seriatim::store::sqlite::{OpenError, Sqlite, SqliteOptions};
 use seriatim::{Actor, Issuer, Options};
 
@@ -109,6 +110,10 @@ impl Place {
 const SOCKET_PATH_MAX: usize = 107;
 
 fn unusable(what: &str, path: &Path, error: &std::io::Error) -> PlaceError {
+    if error.kind() == std::io::ErrorKind::StorageFull {
+        let path = path.display();
+        return PlaceError::Unavailable(format!("cannot {what} {path}: disk is full; free space and retry"));
+    }
     PlaceError::Unusable(format!(
         "cannot {what} {}: {error}; give a directory that this user may write with --data-dir",
         path.display()
@@ -357,7 +362,7 @@ impl Opened {
             ..issuing
         };
         let issuer = Issuer::with(Arc::new(store.clone()), options).await;
-        let issuer = issuer.map_err(|error| PlaceError::Unavailable(error.to_string()))?;
+        let issuer = issuer.map_err(|error| PlaceError::from(OpenError::Store(error)))?;
         Ok(Self {
             place: place.clone(),
             lock,
@@ -433,7 +438,10 @@ impl From<OpenError> for PlaceError {
         let message = error.to_string();
         match error {
             OpenError::NotOurs { .. } | OpenError::NotWritable { .. } => Self::Unusable(message),
-            OpenError::Newer { .. } | OpenError::TooOld { .. } | OpenError::Setting { .. } => Self::Refused(message),
+            OpenError::Newer { .. }
+            | OpenError::TooOld { .. }
+            | OpenError::Setting { .. }
+            | OpenError::Store(StoreError::Corrupt(_)) => Self::Refused(message),
             OpenError::Store(_) => Self::Unavailable(message),
         }
     }

@@ -1,8 +1,11 @@
 //! What goes wrong: every exit code, every bad configuration, every place that is no place for a store.
 
 mod cli_support;
+#[path = "../../seriatim/tests/disk/mod.rs"]
+mod disk;
 
 use cli_support::{Desk, Ran};
+use disk::Disk;
 use expect_test::{Expect, expect};
 
 fn check(desk: &Desk, arguments: &[&str], expected: Expect) {
@@ -492,4 +495,111 @@ fn a_restore_never_overwrites() {
         desk.ok(&["issue", "invoice", "--key", "b", "--data-dir", "elsewhere"]),
         "INV-002\n"
     );
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_left_alone() {
+    let desk = desk_with_series();
+    let path = desk.path().join("seriatim-data/seriatim.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Where SQLite keeps `user_version`, the number of migrations taken.
+    bytes[60..64].copy_from_slice(&999u32.to_be_bytes());
+    std::fs::write(&path, &bytes).unwrap();
+    check(
+        &desk,
+        &["issue", "invoice", "--key", "a"],
+        expect![[r#"
+        error: cannot open ./seriatim-data/seriatim.db: it was written by a newer version 999; this one knows 1: use the newer Seriatim
+        exit 1
+    "#]],
+    );
+    check(
+        &desk,
+        &["serve"],
+        expect![[r#"
+        error: cannot open ./seriatim-data/seriatim.db: it was written by a newer version 999; this one knows 1: use the newer Seriatim
+        exit 1
+    "#]],
+    );
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn a_full_disk_is_4_and_says_what_to_do() {
+    let Some(disk) = Disk::mount("8m") else { return };
+    let desk = Desk::new();
+    let data_dir = disk.path().join("data").display().to_string();
+    let run = |arguments: &[&str]| desk.run(&[arguments, &["--data-dir", &data_dir]].concat());
+    run(&["series", "create", "invoice", "--format", "INV-{seq:3}"]).ok();
+    disk.fill(0);
+    let full = run(&["issue", "invoice", "--key", "a"]).seen();
+    let full = full.replace(&data_dir, "DATA");
+    expect![[r#"
+        error: cannot write the lock DATA/seriatim.lock: disk is full; free space and retry
+        exit 4
+    "#]]
+    .assert_eq(&full);
+    disk.empty();
+    assert_eq!(run(&["issue", "invoice", "--key", "a"]).ok(), "INV-001\n");
+
+    // Beside a server: what is there can still be read, and issuing goes on by itself when there is space again.
+    let server = desk.serve_with(&["--data-dir", &data_dir], &[]);
+    disk.fill(0);
+    let full = run(&["issue", "invoice", "--key", "b"]).seen();
+    let full = full.replace(&data_dir, "DATA");
+    expect![[r#"
+        store sqlite DATA/seriatim.db (through its server)
+        error: cannot write to DATA/seriatim.db: disk is full; free space and retry
+          code store_unavailable; nothing happened; try again in a moment
+        exit 4
+    "#]]
+    .assert_eq(&full);
+    assert!(run(&["list"]).ok().contains("INV-001"));
+    disk.empty();
+    assert_eq!(run(&["issue", "invoice", "--key", "b"]).ok(), "INV-002\n");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_store_that_contradicts_itself_is_1() {
+    let desk = desk_with_series();
+    desk.ok(&["issue", "invoice", "--key", "a"]);
+    let path = desk.path().join("seriatim-data/seriatim.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Everything but the first page, with the marks and the schema.
+    bytes[8 * 2_048..].fill(0);
+    std::fs::write(&path, &bytes).unwrap();
+    let ran = desk.run(&["issue", "invoice", "--key", "b"]).seen();
+    assert!(
+        ran.contains("run `seriatim verify`") && ran.ends_with("exit 1\n"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn a_server_that_says_500_is_1() {
+    use std::io::{Read as _, Write as _};
+    let desk = Desk::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 4_096];
+        assert!(stream.read(&mut head).unwrap() > 0);
+        stream
+            .write_all(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .unwrap();
+    });
+    let ran = desk.run_with(
+        &["issue", "invoice", "--key", "a", "--server", &address],
+        &[("SERIATIM_API_KEY", "x")],
+    );
+    expect![[r#"
+        store SERVER
+        error: the server answered 500 without saying why
+          status 500; it may have happened; try again with the same --key to get the same answer
+        exit 1
+    "#]]
+    .assert_eq(&ran.seen().replace(&address, "SERVER"));
+    server.join().unwrap();
 }

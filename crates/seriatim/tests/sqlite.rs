@@ -5,10 +5,13 @@
     reason = "a decision that asks for more does so as its type says"
 )]
 
+mod disk;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use disk::Disk;
 use seriatim::store::sqlite::{OpenError, Sqlite, SqliteOptions};
 use seriatim::store::{BatchId, CounterFilter, Decide, EntryFilter, Page, Reads, Store, StoreError};
 use seriatim::{
@@ -612,70 +615,6 @@ async fn a_long_read_is_ended() {
 }
 
 // -------------------------------------------------------------------------------------------------- a full disk
-
-/// A small file system of its own; gone when dropped.
-struct Disk {
-    directory: TempDir,
-}
-
-impl Disk {
-    /// Nothing if the environment says that mounts are not possible here.
-    fn mount(size: &str) -> Option<Self> {
-        if std::env::var_os("SERIATIM_TEST_NO_MOUNT").is_some_and(|value| value == "1") {
-            return None;
-        }
-        let directory = tempfile::tempdir().unwrap();
-        let disk = Self { directory };
-        let options = format!("size={size}");
-        mount(&["-t", "tmpfs", "-o", &options, "tmpfs"], disk.path());
-        Some(disk)
-    }
-
-    fn remount(&self, mode: &str) {
-        mount(&["-o", &format!("remount,{mode}")], self.path());
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// Leaves so many bytes free.
-    fn fill(&self, free: usize) {
-        use std::io::Write;
-        let path = self.path().join("filler");
-        let mut file = std::fs::File::create(&path).unwrap();
-        let block = [1u8; 4096];
-        let mut size = 0u64;
-        while file.write_all(&block).is_ok() {
-            size += 4096;
-        }
-        file.set_len(size.saturating_sub(free as u64)).unwrap();
-    }
-
-    fn empty(&self) {
-        std::fs::remove_file(self.path().join("filler")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily, for a store may still be open.
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
-
-fn mount(arguments: &[&str], path: &Path) {
-    let done = std::process::Command::new("mount")
-        .args(arguments)
-        .arg(path)
-        .output()
-        .unwrap();
-    assert!(
-        done.status.success(),
-        "cannot mount; run as root, or set SERIATIM_TEST_NO_MOUNT=1 to leave these tests out: {}",
-        String::from_utf8_lossy(&done.stderr)
-    );
-}
 
 #[tokio::test]
 async fn a_full_disk_stops_issuing_but_not_reading_and_leaves_nothing_half_written() {

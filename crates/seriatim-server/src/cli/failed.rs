@@ -76,6 +76,8 @@ impl Problem {
             _ if self.status == 401 => "nothing was written; give a key in SERIATIM_API_KEY or SERIATIM_API_KEY_FILE",
             Some("retry") => "nothing happened; try again in a moment",
             Some("retry_same_key") => "it may have happened; try again with the same --key to get the same answer",
+            // Somebody between here and the service, or another program altogether.
+            None if self.status >= 500 => "it may have happened; try again with the same --key to get the same answer",
             _ => "nothing was written; change the request",
         }
     }
