@@ -114,7 +114,12 @@ impl Place {
     }
 
     async fn open(&self) -> Sqlite {
-        Sqlite::open(self.path(), SqliteOptions::default()).await.unwrap()
+        // So few that they are carried over all the time.
+        let options = SqliteOptions {
+            key_tail: 8,
+            ..SqliteOptions::default()
+        };
+        Sqlite::open(self.path(), options).await.unwrap()
     }
 
     fn raw(&self) -> rusqlite::Connection {
@@ -357,6 +362,76 @@ async fn two_handles_of_one_file_never_issue_the_same_number() {
     assert_eq!(numbers.len(), 200);
 }
 
+fn keyed(from: usize, to: usize) -> Vec<Command> {
+    (from..to).map(|i| issue(Some(&format!("pay_{i}")))).collect()
+}
+
+/// Which number each of these keys stands for, as a reader finds it.
+async fn numbers_of_keys(store: &dyn Store, count: usize) -> Vec<Option<String>> {
+    let mut found = Vec::new();
+    for i in 0..count {
+        let key = KeyRef {
+            key: Key::parse(&format!("pay_{i}")).unwrap(),
+            series: name("invoice"),
+            tenant: Tenant::default(),
+        };
+        let entries = store.entries_of_key(&key).await.unwrap();
+        found.push(entries.first().map(|entry| entry.number.to_string()));
+    }
+    found
+}
+
+fn in_order(count: usize) -> Vec<Option<String>> {
+    (1..=count).map(|seq| Some(format!("INV-{seq:05}"))).collect()
+}
+
+fn rows_of_keys(place: &Place) -> i64 {
+    let count = place.raw().query_row("select count(*) from key", [], |row| row.get(0));
+    count.unwrap()
+}
+
+#[tokio::test]
+async fn keys_that_wait_in_memory_are_found_after_a_crash() {
+    let place = Place::new();
+    let store = place.open().await;
+    act_all(&store, 1, vec![define_plain()]).await.unwrap();
+    for (batch, from) in (2..).zip((0..100).step_by(5)) {
+        act_all(&store, batch, keyed(from, from + 5)).await.unwrap();
+        // The files as a crash now would leave them.
+        let crashed = Place::new();
+        for file in ["seriatim.db", "seriatim.db-wal"] {
+            std::fs::copy(place.directory.path().join(file), crashed.directory.path().join(file)).unwrap();
+        }
+        let after = crashed.open().await;
+        let count = from + 5;
+        assert!(
+            rows_of_keys(&crashed) < i64::try_from(count).unwrap(),
+            "none of {count} waits"
+        );
+        assert_eq!(numbers_of_keys(&after, count).await, in_order(count));
+        let replayed = act_all(&after, 1_000, keyed(0, count)).await.unwrap();
+        assert!(replayed.iter().all(Result::is_ok), "{replayed:?}");
+        assert_eq!(numbers(&after).await.len(), count, "a key was bound twice");
+    }
+    assert!(rows_of_keys(&place) > 50, "hardly one was carried over");
+    store.close().await;
+    assert_eq!(rows_of_keys(&place), 100);
+}
+
+#[tokio::test]
+async fn two_handles_of_one_file_know_each_other_s_keys() {
+    let place = Place::new();
+    let (one, two) = (place.open().await, place.open().await);
+    act_all(&one, 1, vec![define_plain()]).await.unwrap();
+    for (batch, from) in (2..).zip((0..60).step_by(3)) {
+        let (first, second) = if batch % 2 == 0 { (&one, &two) } else { (&two, &one) };
+        act_all(first, batch, keyed(from, from + 3)).await.unwrap();
+        act_all(second, batch, keyed(0, from + 3)).await.unwrap();
+        assert_eq!(numbers(&one).await.len(), from + 3);
+    }
+    assert_eq!(numbers_of_keys(&two, 60).await, in_order(60));
+}
+
 #[tokio::test]
 async fn a_writer_elsewhere_makes_it_unavailable_and_reads_go_on() {
     let place = Place::new();
@@ -501,6 +576,8 @@ async fn a_wipe_removes_what_its_own_batch_took() {
         };
         assert_eq!(store.entries_of_key(&key).await.unwrap().len(), count, "{key:?}");
     }
+    // At rest no key waits in memory.
+    store.close().await;
     let rows = |table: &str| {
         place
             .raw()

@@ -16,6 +16,7 @@ mod reads;
 mod rows;
 mod search;
 mod session;
+mod tail;
 mod writer;
 
 use std::path::Path;
@@ -36,6 +37,7 @@ use open::Place;
 pub use open::{OpenError, SqliteOptions};
 use readers::Readers;
 use session::Session;
+use tail::Tail;
 use writer::Job;
 
 /// A store in one SQLite file. A clone is another handle of the same store.
@@ -63,6 +65,7 @@ struct Inner {
     jobs: Sender<Job>,
     readers: Arc<Readers>,
     durable: Arc<Durable>,
+    tail: Arc<Tail>,
 }
 
 impl std::fmt::Debug for Sqlite {
@@ -89,8 +92,10 @@ impl Sqlite {
         let (session, created) = open::create_or_open(&place)?;
         let settings = open::settings(&session.conn).map_err(|fault| place.error("open", fault))?;
         let durable = Arc::new(Durable::default());
+        let tail = Arc::new(Tail::new(place.options.key_tail));
+        tail.refresh_all(&session).map_err(|fault| place.error("open", fault))?;
         let readers = Arc::new(Readers::new(place.clone(), durable.clone()));
-        let jobs = writer::start(place.clone(), session, durable.clone(), &readers).map_err(|error| {
+        let jobs = writer::start(place.clone(), session, durable.clone(), tail.clone(), &readers).map_err(|error| {
             StoreError::Unavailable(format!(
                 "cannot start the writer of {}: {error}; retry",
                 place.path.display()
@@ -103,6 +108,7 @@ impl Sqlite {
             jobs,
             readers,
             durable,
+            tail,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -222,7 +228,9 @@ impl Reads for Sqlite {
 
     async fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, StoreError> {
         let key = key.clone();
-        self.read(move |session| session.entries_of_key(&key)).await
+        let hash = keys::hash(&key);
+        let waiting = self.inner.tail.get(hash).map(|held| (hash, held)).into_iter().collect();
+        self.read(move |session| session.entries_of_key(&key, waiting)).await
     }
 
     async fn entries_by_seq(
@@ -265,6 +273,7 @@ impl Reads for Sqlite {
     }
 
     async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError> {
-        self.read(move |session| session.bound_keys(counter)).await
+        let waiting = self.inner.tail.all();
+        self.read(move |session| session.bound_keys(counter, waiting)).await
     }
 }

@@ -1,6 +1,8 @@
 //! Which entries a key stands for. Keys are random, so each one touches a leaf of its own; their table holds hashes,
-//! which are short, and the key's text is compared in the entry. This room must never know what a retry is.
+//! which are short, and the key's text is compared in the entry. The newest wait in memory, see [`super::tail`]. This
+//! room must never know what a retry is.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::CachedStatement;
@@ -9,6 +11,7 @@ use seriatim_core::{Entry, EntryId, Hash, KeyBinding, KeyRef, SeriesName, Tenant
 use super::fault::Fault;
 use super::rows::{Columns, integer};
 use super::session::Session;
+use super::tail::{Held, Pending, Tail};
 
 const FIND_KEY: &str = include_str!("queries/find_key.sql");
 const INSERT_KEY: &str = include_str!("queries/insert_key.sql");
@@ -35,8 +38,18 @@ struct Slot {
 
 #[derive(Clone, Copy)]
 enum Place {
+    Tail(i64),
     Hash(i64),
     Collision,
+}
+
+/// The keys that wait in memory, as whoever looks may see them.
+enum Waiting<'s> {
+    /// The writer.
+    Now(&'s Tail),
+    /// A reader, who looked before his transaction began: what was carried over since is in the table for him, and what
+    /// is younger than his transaction he does not find there.
+    Before(HashMap<i64, Held>),
 }
 
 /// A binding by the numbers of rows.
@@ -54,17 +67,42 @@ pub(super) struct Keys<'s> {
     find: CachedStatement<'s>,
     insert: CachedStatement<'s>,
     has_collisions: bool,
+    waiting: Waiting<'s>,
+    pending: Pending,
 }
 
 impl<'s> Keys<'s> {
-    pub(super) fn new(session: &'s Session) -> Result<Self, Fault> {
+    pub(super) fn of_writer(session: &'s Session, tail: &'s Tail) -> Result<Self, Fault> {
+        Self::new(session, Waiting::Now(tail))
+    }
+
+    /// `before` was taken before the transaction began.
+    pub(super) fn of_reader(session: &'s Session, before: HashMap<i64, Held>) -> Result<Self, Fault> {
+        Self::new(session, Waiting::Before(before))
+    }
+
+    fn new(session: &'s Session, waiting: Waiting<'s>) -> Result<Self, Fault> {
         let has = session.find(HAS_COLLISIONS, [], |row| Columns::new("key_collision", row).integer())?;
         Ok(Self {
             session,
             find: session.conn.prepare_cached(FIND_KEY)?,
             insert: session.conn.prepare_cached(INSERT_KEY)?,
             has_collisions: has != Some(0),
+            waiting,
+            pending: Pending::default(),
         })
+    }
+
+    pub(super) fn session(&self) -> &'s Session {
+        self.session
+    }
+
+    pub(super) fn pending(&mut self) -> &mut Pending {
+        &mut self.pending
+    }
+
+    pub(super) fn into_pending(self) -> Pending {
+        self.pending
     }
 
     /// What a key stands for, with its first entry.
@@ -79,8 +117,69 @@ impl<'s> Keys<'s> {
         Ok(Some((binding, first)))
     }
 
-    /// Binds a key that was not there.
+    /// Binds a key that was not there. A run of several waits for nothing: an entry does not say how long it is.
     pub(super) fn bind(&mut self, key: &KeyRef, to: Bound) -> Result<(), Fault> {
+        let at = hash(key);
+        match self.held(at) {
+            None if to.count == 1 => {
+                let Bound {
+                    counter, first: seq, ..
+                } = to;
+                self.pending.bound.insert(at, Held { counter, seq });
+                Ok(())
+            }
+            None => self.put(key, to),
+            Some(held) if self.waiting_entry(held, key)?.is_some_and(|entry| is_of(&entry, key)) => Err(exists(key)),
+            Some(_) => self.collide(key, to),
+        }
+    }
+
+    /// Binds a key of the tail in the tables.
+    pub(super) fn carry(&mut self, hash: i64, held: Held) -> Result<(), Fault> {
+        let Held { counter, seq } = held;
+        if self.insert.execute((hash, counter, integer(seq)?, 1))? == 1 {
+            return Ok(());
+        }
+        let entry = self.session.entry_at(counter, seq)?;
+        let key = entry.and_then(|entry| {
+            Some(KeyRef {
+                key: entry.key.clone()?,
+                series: entry.counter.series.clone(),
+                tenant: entry.counter.tenant.clone(),
+            })
+        });
+        let key = key.ok_or_else(|| Fault::damage(format!("seq {seq} of counter {counter} has lost its key")))?;
+        if let Some(taken) = self.by_hash(hash)?
+            && is_of(&*self.first_entry(&taken, &key)?, &key)
+        {
+            return Err(exists(&key));
+        }
+        let first = seq;
+        self.collide(
+            &key,
+            Bound {
+                counter,
+                first,
+                count: 1,
+            },
+        )
+    }
+
+    /// A key as an entry names it: it waits, unless the tables have it already.
+    pub(super) fn recall(&mut self, counter: i64, seq: u64, key: seriatim_core::Key) -> Result<(), Fault> {
+        let (_, name) = self.session.counter_name(counter)?;
+        let key = KeyRef {
+            key,
+            series: name.series.clone(),
+            tenant: name.tenant.clone(),
+        };
+        if self.slot(&key)?.is_none() {
+            self.pending.bound.insert(hash(&key), Held { counter, seq });
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: &KeyRef, to: Bound) -> Result<(), Fault> {
         let row = (hash(key), to.counter, integer(to.first)?, to.count);
         if self.insert.execute(row)? == 1 {
             return self.refuse_twice(key);
@@ -88,10 +187,43 @@ impl<'s> Keys<'s> {
         if self.slot(key)?.is_some() {
             return Err(exists(key));
         }
+        self.collide(key, to)
+    }
+
+    fn collide(&mut self, key: &KeyRef, to: Bound) -> Result<(), Fault> {
         self.has_collisions = true;
         let name = (key.series.as_str(), key.tenant.as_str(), key.key.as_str());
         let row = (name.0, name.1, name.2, to.counter, integer(to.first)?, to.count);
         self.session.run(INSERT_COLLISION, row).map(|_| ())
+    }
+
+    fn held(&self, hash: i64) -> Option<Held> {
+        if let Some(held) = self.pending.bound.get(&hash) {
+            return Some(*held);
+        }
+        match &self.waiting {
+            _ if self.pending.removed.contains(&hash) => None,
+            Waiting::Now(tail) => tail.get(hash),
+            Waiting::Before(before) => before.get(&hash).copied(),
+        }
+    }
+
+    fn unhold(&mut self, hash: i64) {
+        self.pending.bound.remove(&hash);
+        self.pending.removed.insert(hash);
+    }
+
+    /// The entry that a waiting key names; a reader may have looked before the entry was there, or after a wipe.
+    fn waiting_entry(&self, held: Held, key: &KeyRef) -> Result<Option<Arc<Entry>>, Fault> {
+        let entry = self.session.entry_at(held.counter, held.seq)?;
+        match (&entry, &self.waiting) {
+            // It was bound in this transaction, before its row is written.
+            (None, Waiting::Now(_)) if !self.pending.bound.contains_key(&hash(key)) => Err(Fault::damage(format!(
+                "a key of the hash of {} waits for seq {} of counter {}, which is not there",
+                key.key, held.seq, held.counter
+            ))),
+            _ => Ok(entry),
+        }
     }
 
     /// A key that collided once, and whose hash became free since, must not be bound a second time.
@@ -112,6 +244,10 @@ impl<'s> Keys<'s> {
         })?;
         let first = integer(to.first)?;
         match slot.place {
+            Place::Tail(hash) => {
+                self.unhold(hash);
+                return self.put(key, to);
+            }
             Place::Hash(hash) => self.session.run(UPDATE_KEY, (hash, to.counter, first, to.count)),
             Place::Collision => {
                 let row = (
@@ -134,8 +270,8 @@ impl<'s> Keys<'s> {
         self.each_keyed(counter, series, tenant, |keys, key, seq| {
             let here = |slot: Slot| slot.counter == counter && slot.first == seq;
             let at = hash(key);
-            let by_hash = keys.by_hash(at)?.is_some_and(here);
-            if by_hash || keys.collision(key)?.is_some_and(here) {
+            let waits = keys.held(at) == Some(Held { counter, seq });
+            if waits || keys.by_hash(at)?.is_some_and(here) || keys.collision(key)?.is_some_and(here) {
                 count += 1;
             }
             Ok(())
@@ -146,8 +282,11 @@ impl<'s> Keys<'s> {
     /// Forgets the keys that stand for entries of a counter, while the entries are still there.
     pub(super) fn forget(&mut self, counter: i64, series: &SeriesName, tenant: &Tenant) -> Result<(), Fault> {
         self.each_keyed(counter, series, tenant, |keys, key, seq| {
-            let row = (hash(key), counter, integer(seq)?);
-            keys.session.run(DELETE_KEY, row).map(|_| ())
+            let at = hash(key);
+            if keys.held(at) == Some(Held { counter, seq }) {
+                keys.unhold(at);
+            }
+            keys.session.run(DELETE_KEY, (at, counter, integer(seq)?)).map(|_| ())
         })
     }
 
@@ -180,6 +319,18 @@ impl<'s> Keys<'s> {
     /// The slot that holds this very key, with its first entry.
     fn slot(&mut self, key: &KeyRef) -> Result<Option<(Slot, Arc<Entry>)>, Fault> {
         let at = hash(key);
+        if let Some(held) = self.held(at)
+            && let Some(first) = self.waiting_entry(held, key)?
+            && is_of(&first, key)
+        {
+            let slot = Slot {
+                place: Place::Tail(at),
+                counter: held.counter,
+                first: held.seq,
+                count: 1,
+            };
+            return Ok(Some((slot, first)));
+        }
         if let Some(slot) = self.by_hash(at)? {
             let first = self.first_entry(&slot, key)?;
             if is_of(&first, key) {
@@ -239,7 +390,7 @@ fn slot(table: &'static str, row: &rusqlite::Row<'_>, place: Place) -> Result<Sl
     })
 }
 
-fn hash(key: &KeyRef) -> i64 {
+pub(super) fn hash(key: &KeyRef) -> i64 {
     // The longest series, tenant and key, with a zero byte between them: none of them contains one, so no two run
     // together.
     let mut text = [0; 63 + 1 + 64 + 1 + 255];

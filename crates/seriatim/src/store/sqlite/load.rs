@@ -10,14 +10,21 @@ use super::fault::Fault;
 use super::keys::{Keys, others};
 use super::rows::{CounterNos, StoredCounter};
 use super::session::Session;
+use super::tail::Tail;
 
 /// The numbers that stand for counters in rows, as this transaction found them.
 pub(super) type KnownNos = HashMap<CounterId, CounterNos>;
 
 /// Loads a footprint.
-pub(super) fn load(session: &Session, footprint: &Footprint, nos: &mut KnownNos) -> Result<Snapshot, Fault> {
+pub(super) fn load(
+    session: &Session,
+    tail: &Tail,
+    footprint: &Footprint,
+    nos: &mut KnownNos,
+) -> Result<Snapshot, Fault> {
     let mut loading = Loading {
         session,
+        tail,
         nos,
         held: Snapshot::default(),
     };
@@ -31,6 +38,7 @@ pub(super) fn load(session: &Session, footprint: &Footprint, nos: &mut KnownNos)
 
 struct Loading<'a> {
     session: &'a Session,
+    tail: &'a Tail,
     nos: &'a mut KnownNos,
     held: Snapshot,
 }
@@ -79,7 +87,7 @@ impl Loading<'_> {
         if footprint.keys.is_empty() {
             return Ok(());
         }
-        let mut keys = Keys::new(self.session)?;
+        let mut keys = Keys::of_writer(self.session, self.tail)?;
         for key in &footprint.keys {
             self.key(&mut keys, key)?;
         }

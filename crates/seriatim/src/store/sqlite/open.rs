@@ -35,6 +35,8 @@ pub struct SqliteOptions {
     pub wal_kib: u32,
     /// How long to wait for another process that is writing.
     pub busy_timeout: Duration,
+    /// How many keys at least wait in memory for their place in their table; more in a large store.
+    pub key_tail: usize,
     /// How long one read may take: as long as it runs, the WAL cannot start over.
     pub read_time_max: Duration,
 }
@@ -46,6 +48,7 @@ impl Default for SqliteOptions {
             cache_kib: 8 * 1024,
             wal_kib: 64 * 1024,
             busy_timeout: Duration::from_secs(1),
+            key_tail: if cfg!(test) { 4 } else { 4_096 },
             read_time_max: Duration::from_secs(60),
         }
     }

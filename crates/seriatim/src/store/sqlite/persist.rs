@@ -15,6 +15,7 @@ use super::keys::{Bound, Keys};
 use super::load::KnownNos;
 use super::rows::{Columns, CounterNos, integer};
 use super::session::Session;
+use super::tail::{Pending, Tail};
 use crate::store::BatchId;
 
 const UPDATE_ENTRY: &str = include_str!("queries/update_entry.sql");
@@ -44,9 +45,15 @@ const EMPTY_SERIES: [&str; 2] = [
     include_str!("queries/delete_counters.sql"),
 ];
 
-/// Writes a decision and the mark of its batch; the caller commits.
-pub(super) fn persist(session: &Session, batch: BatchId, changes: &Changes, nos: KnownNos) -> Result<(), Fault> {
-    let mut persisting = Persisting::new(session, changes, nos)?;
+/// Writes a decision and the mark of its batch; the caller commits and then settles what this did to the tail.
+pub(super) fn persist(
+    session: &Session,
+    tail: &Tail,
+    batch: BatchId,
+    changes: &Changes,
+    nos: KnownNos,
+) -> Result<Pending, Fault> {
+    let mut persisting = Persisting::new(session, tail, changes, nos)?;
     for change in &changes.list {
         persisting.change(change)?;
     }
@@ -54,7 +61,8 @@ pub(super) fn persist(session: &Session, batch: BatchId, changes: &Changes, nos:
         persisting.counter(counter)?;
     }
     session.run(PUT_WRITER, params![batch.node, batch.lane, integer(batch.batch)?])?;
-    Ok(())
+    tail.carry_over(&mut persisting.keys)?;
+    Ok(persisting.keys.into_pending())
 }
 
 struct Persisting<'s> {
@@ -67,12 +75,12 @@ struct Persisting<'s> {
 }
 
 impl<'s> Persisting<'s> {
-    fn new(session: &'s Session, changes: &'s Changes, nos: KnownNos) -> Result<Self, Fault> {
+    fn new(session: &'s Session, tail: &'s Tail, changes: &'s Changes, nos: KnownNos) -> Result<Self, Fault> {
         Ok(Self {
             session,
             entries: Entries::new(session)?,
             events: Events::new(session)?,
-            keys: Keys::new(session)?,
+            keys: Keys::of_writer(session, tail)?,
             nos,
             counters: changes
                 .counters

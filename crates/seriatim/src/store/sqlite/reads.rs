@@ -13,6 +13,7 @@ use super::fault::Fault;
 use super::keys::{Keys, others};
 use super::rows::{self, Columns, StoredCounter, integer};
 use super::session::Session;
+use super::tail::Held;
 use crate::store::{CounterFilter, Heads, Page, SummaryRow};
 
 const LIST_COUNTERS: &str = include_str!("queries/list_counters.sql");
@@ -95,8 +96,9 @@ impl Session {
         Ok(json(wanted.iter().map(|name| name.as_str())))
     }
 
-    pub(super) fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, Fault> {
-        let Some((binding, first)) = Keys::new(self)?.find(key)? else {
+    /// `waiting` holds this key if it waited before the transaction began.
+    pub(super) fn entries_of_key(&self, key: &KeyRef, waiting: HashMap<i64, Held>) -> Result<Vec<Arc<Entry>>, Fault> {
+        let Some((binding, first)) = Keys::of_reader(self, waiting)?.find(key)? else {
             return Ok(Vec::new());
         };
         let mut entries = vec![first];
@@ -158,11 +160,12 @@ impl Session {
         })
     }
 
-    pub(super) fn bound_keys(&self, counter: CounterId) -> Result<u64, Fault> {
+    /// `waiting` holds every key that waited before the transaction began.
+    pub(super) fn bound_keys(&self, counter: CounterId, waiting: HashMap<i64, Held>) -> Result<u64, Fault> {
         let Some(StoredCounter { nos, counter }) = self.counter_by_id(counter)? else {
             return Ok(0);
         };
-        Keys::new(self)?.count_of(nos.counter, &counter.key.series, &counter.key.tenant)
+        Keys::of_reader(self, waiting)?.count_of(nos.counter, &counter.key.series, &counter.key.tenant)
     }
 
     pub(super) fn summary(&self, from: Option<Date>, to: Option<Date>) -> Result<Vec<SummaryRow>, Fault> {

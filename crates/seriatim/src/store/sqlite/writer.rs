@@ -16,6 +16,7 @@ use super::open::{PAGE_BYTES, Place, open_writer};
 use super::persist::persist;
 use super::readers::Readers;
 use super::session::Session;
+use super::tail::Tail;
 use crate::store::{BatchId, Decide, StoreError, decide_safely};
 
 /// A WAL this many times its size is carried over by the writer itself, whoever waits.
@@ -48,6 +49,7 @@ pub(super) fn start(
     place: Arc<Place>,
     session: Session,
     durable: Arc<Durable>,
+    tail: Arc<Tail>,
     readers: &Arc<Readers>,
 ) -> std::io::Result<Sender<Job>> {
     let keeper = Keeper::start(place.clone(), readers)?;
@@ -60,6 +62,7 @@ pub(super) fn start(
         keeper,
         durable,
         flusher,
+        tail,
     };
     let thread = std::thread::Builder::new().name("seriatim-writer".to_string());
     thread.spawn(move || writer.run(&waiting))?;
@@ -73,6 +76,7 @@ struct Writer {
     keeper: Keeper,
     durable: Arc<Durable>,
     flusher: Flusher,
+    tail: Arc<Tail>,
 }
 
 struct Open {
@@ -133,8 +137,9 @@ impl Writer {
     }
 
     fn transact(&mut self, batch: BatchId, footprint: Footprint, decide: &Decide) -> Result<Batch, StoreError> {
+        let tail = self.tail.clone();
         let session = self.session()?;
-        match write(session, batch, footprint, decide) {
+        match write(session, &tail, batch, footprint, decide) {
             Ok(decided) => {
                 if !decided.changes.is_empty() {
                     self.durable.count_commit();
@@ -193,6 +198,9 @@ impl Writer {
         }
         let wal = WalFile::open(&self.place)
             .map_err(|error| StoreError::Unavailable(format!("cannot open the WAL of {path}: {error}; retry")))?;
+        self.tail
+            .refresh_all(&session)
+            .map_err(|fault| self.place.error("recover", fault))?;
         self.durable.reach_all();
         Ok(Open {
             session,
@@ -242,31 +250,45 @@ impl Writer {
         self.flusher.stop();
         self.keeper.stop();
         let Some(Open { session, .. }) = self.open else { return };
-        if let Err(fault) = checkpoint(&session.conn, "truncate") {
+        let carried = self.tail.carry_all(&session);
+        if let Err(fault) = carried.and_then(|()| checkpoint(&session.conn, "truncate")) {
             let error = self.place.error("carry over the WAL of", fault);
             warn!(%error, "closed with a WAL that is carried over at the next opening");
         }
     }
 }
 
-fn write(session: &Session, batch: BatchId, footprint: Footprint, decide: &Decide) -> Result<Batch, Failed> {
+fn write(
+    session: &Session,
+    tail: &Tail,
+    batch: BatchId,
+    footprint: Footprint,
+    decide: &Decide,
+) -> Result<Batch, Failed> {
     session.run("begin immediate", [])?;
-    let (decided, nos) = decide_on(session, footprint, decide)?;
+    tail.refresh(session)?;
+    let (decided, nos) = decide_on(session, tail, footprint, decide)?;
     if decided.changes.is_empty() {
         session.run("rollback", [])?;
         return Ok(decided);
     }
-    persist(session, batch, &decided.changes, nos)?;
+    let pending = persist(session, tail, batch, &decided.changes, nos)?;
     // A full or broken disk shows here, where nothing has happened yet, rather than in the commit.
     session.conn.cache_flush()?;
     session.conn.execute_batch("commit").map_err(Failed::Commit)?;
+    tail.settle(session, pending);
     Ok(decided)
 }
 
-fn decide_on(session: &Session, mut footprint: Footprint, decide: &Decide) -> Result<(Batch, KnownNos), Failed> {
+fn decide_on(
+    session: &Session,
+    tail: &Tail,
+    mut footprint: Footprint,
+    decide: &Decide,
+) -> Result<(Batch, KnownNos), Failed> {
     loop {
         let mut nos = KnownNos::new();
-        let held = load(session, &footprint, &mut nos)?;
+        let held = load(session, tail, &footprint, &mut nos)?;
         match decide_safely(decide, held).map_err(Failed::Decision)? {
             Ok(decided) => return Ok((decided, nos)),
             Err(more) => {

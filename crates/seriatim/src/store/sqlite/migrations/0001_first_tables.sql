@@ -87,6 +87,15 @@ create table key (
     count integer not null
 ) strict;
 
+-- The keys of all entries up to and with this `no` are in the tables of keys; those of later ones may still wait in the
+-- writer's memory, and are read from the entries at the next opening.
+create table key_tail (
+    one integer primary key check (one = 1),
+    after integer not null
+) strict;
+
+insert into key_tail (one, after) values (1, 0);
+
 -- Keys whose hash was taken by another key.
 create table key_collision (
     series text not null,

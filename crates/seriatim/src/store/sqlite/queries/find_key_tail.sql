@@ -1,0 +1,1 @@
+select after from key_tail

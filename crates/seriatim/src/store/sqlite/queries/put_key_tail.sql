@@ -1,0 +1,1 @@
+update key_tail set after = ?1
