@@ -3,6 +3,7 @@
 //! No rule is decided here; see `seriatim_core::decide`. What this module must know is time: how long to queue, when
 //! to retry, and what to tell a caller whose answer is not there yet (promise P9).
 
+mod aside;
 mod lane;
 mod measure;
 mod take;
@@ -21,7 +22,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::failure::Failure;
 use crate::store::{EntryFilter, Reads, Store, StoreError};
 use crate::zones::BundledZones;
-use lane::{Job, Lane, Ticket};
+use lane::{Job, Lane, Ticket, Waiter};
 
 pub use take::Issue;
 
@@ -124,11 +125,12 @@ impl Issuer {
         let verb = request.command.verb();
         let ticket = Ticket::new();
         let (reply, answer) = oneshot::channel();
-        self.lane_of(&request).send(Job {
-            request,
+        let waiter = Waiter {
             ticket: ticket.clone(),
             reply,
-        })?;
+            since: started,
+        };
+        self.lane_of(&request).send(Job { request, waiter })?;
         let answer = match tokio::time::timeout_at(started + deadline, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(unknown("the lane ended before it answered")),
@@ -269,6 +271,16 @@ impl From<StoreError> for Failure {
             },
             StoreError::Unknown(message) => Self::Unknown { message },
             StoreError::Corrupt(message) => Self::Corrupt { message },
+            StoreError::Busy { message, .. } => Self::Unavailable {
+                message,
+                retry_after: Duration::from_secs(1),
+                code: "counter_busy",
+            },
+            StoreError::Fenced(message) => Self::Unavailable {
+                message,
+                retry_after: Duration::from_secs(5),
+                code: "fenced",
+            },
         }
     }
 }

@@ -1,14 +1,16 @@
 //! A lane: one writer at a time. Whatever has queued while the last batch committed is the next batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use seriatim_core::{Answer, Batch, Footprint, Refusal, Request, Series, SeriesName, Snapshot, decide_all};
+use seriatim_core::{Answer, Batch, CounterId, Footprint, Refusal, Request, Series, SeriesName, Snapshot, decide_all};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::{error, warn};
 
+use super::aside::{Aside, PATIENCE, Place};
 use super::{Options, measure, unknown};
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -19,8 +21,22 @@ pub(super) type Reply = oneshot::Sender<Result<Answer, Failure>>;
 /// A command that waits.
 pub(super) struct Job {
     pub(super) request: Request,
+    pub(super) waiter: Waiter,
+}
+
+/// Who waits for a command.
+pub(super) struct Waiter {
     pub(super) ticket: Ticket,
     pub(super) reply: Reply,
+    pub(super) since: Instant,
+}
+
+impl Job {
+    /// Tells a caller that nothing happened, and why.
+    fn fail(self, failure: Failure) {
+        // A caller who hung up does not hear it.
+        let _ = self.waiter.reply.send(Err(failure));
+    }
 }
 
 /// Says whether a command may still be abandoned without anything having happened.
@@ -73,6 +89,13 @@ impl Known {
         Footprint::of(requests, &|name| known.get(name).cloned(), clock.now())
     }
 
+    /// The counters that a command touches, as far as it can be told before it is decided.
+    fn counters(&self, request: &Request, clock: &dyn Clock) -> BTreeSet<CounterId> {
+        let footprint = self.footprint(std::slice::from_ref(request), clock);
+        let by_key = footprint.counters.iter().map(|key| key.id());
+        by_key.chain(footprint.entries.iter().map(|id| id.counter)).collect()
+    }
+
     fn learn(&self, answers: &[Result<Answer, Refusal>]) {
         let mut last: Option<&Arc<Series>> = None;
         for answer in answers {
@@ -121,6 +144,9 @@ impl Lane {
     pub(super) fn start(node: i64, lane: u32, store: Arc<dyn Store>, known: Known, options: &Options) -> Self {
         let (queue, waiting) = mpsc::channel(options.queue_max.max(1));
         let worker = Worker {
+            aside: Arc::new(Aside::new(node, store.lanes(), lane)),
+            // So that a caller hears it before his own deadline.
+            busy_max: options.deadline * 2 / 3,
             id: BatchId { node, lane, batch: 0 },
             store,
             known,
@@ -176,8 +202,12 @@ pub(super) fn draw() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
+#[derive(Clone)]
 struct Worker {
     id: BatchId,
+    aside: Arc<Aside>,
+    /// How long a command waits for what a stranger holds.
+    busy_max: Duration,
     store: Arc<dyn Store>,
     known: Known,
     clock: Arc<dyn Clock>,
@@ -189,7 +219,7 @@ struct Worker {
 /// Commands under way, with those who wait for them.
 struct Flight {
     requests: Vec<Request>,
-    waiters: Vec<(Ticket, Reply)>,
+    waiters: Vec<Waiter>,
 }
 
 impl Worker {
@@ -197,19 +227,26 @@ impl Worker {
         let mut messages = Vec::new();
         let mut closing = Vec::new();
         while waiting.recv_many(&mut messages, batch_max).await > 0 {
-            let mut flight = Flight::with_capacity(messages.len());
+            let mut jobs = Vec::with_capacity(messages.len());
             for message in messages.drain(..) {
                 match message {
-                    Message::Job(job) => flight.board(job),
+                    Message::Job(job) => jobs.push(job),
                     Message::Close(done) => {
                         waiting.close();
                         closing.push(done);
                     }
                 }
             }
+            let jobs = self
+                .aside
+                .join(jobs, &|request| self.known.counters(request, &*self.clock));
+            let flight = Flight::of(jobs);
             self.flying.store(flight.requests.len(), Ordering::Relaxed);
-            self.fly(flight).await;
+            self.fly(flight, Duration::ZERO, None).await;
             self.flying.store(0, Ordering::Relaxed);
+        }
+        while !self.aside.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         for done in closing {
             // Whoever asked may be gone.
@@ -217,12 +254,13 @@ impl Worker {
         }
     }
 
-    /// Carries a batch through: commit, or retry while nothing happened, or say why not.
-    async fn fly(&mut self, mut flight: Flight) {
+    /// Carries a batch through: commit, or retry while nothing happened, or say why not. What others hold is waited for
+    /// no longer than `patience`, and then set aside.
+    async fn fly(&mut self, mut flight: Flight, mut patience: Duration, place: Option<&Place>) {
         let mut pauses = self.backoff.clone().into_iter();
         while !flight.requests.is_empty() {
             let requests = Arc::new(std::mem::take(&mut flight.requests));
-            let outcome = self.attempt(&requests).await;
+            let outcome = self.attempt(&requests, patience).await;
             let error = match outcome {
                 Ok(answers) => {
                     self.known.learn(&answers);
@@ -232,6 +270,15 @@ impl Worker {
                 Err(error) => error,
             };
             flight.requests = Arc::try_unwrap(requests).unwrap_or_else(|shared| (*shared).clone());
+            if let StoreError::Busy { counters, message } = error {
+                if patience.is_zero() {
+                    let held = self.part(&mut flight, &counters.into_iter().collect());
+                    self.set_aside(held, place, &message);
+                }
+                // What is free now is taken at once, and shows what is not.
+                patience = Duration::ZERO;
+                continue;
+            }
             match (error, pauses.next()) {
                 (StoreError::Unavailable(message), Some(pause)) => {
                     warn!(%message, retry_in = ?pause, "store unavailable; nothing happened");
@@ -243,7 +290,7 @@ impl Worker {
                 (StoreError::Corrupt(_), _) if flight.requests.len() > 1 => {
                     // One bad command must not fail its neighbours: each flies alone.
                     for single in flight.split() {
-                        Box::pin(self.fly(single)).await;
+                        Box::pin(self.fly(single, patience, place)).await;
                     }
                     return;
                 }
@@ -255,14 +302,94 @@ impl Worker {
         }
     }
 
+    /// Takes those out of a flight that touch what is held, each with what of it he touches. If it cannot be told what
+    /// is held, or of nobody whether he touches it, that is everybody.
+    fn part(&self, flight: &mut Flight, held: &BTreeSet<CounterId>) -> Vec<(Job, BTreeSet<CounterId>)> {
+        let mut stays = Flight::with_capacity(0);
+        let mut parted = Vec::new();
+        for job in std::mem::replace(flight, Flight::with_capacity(0)).into_jobs() {
+            let counters = self.known.counters(&job.request, &*self.clock);
+            let touched: BTreeSet<CounterId> = counters.intersection(held).copied().collect();
+            if touched.is_empty() && !counters.is_empty() && !held.is_empty() {
+                stays.board(job);
+            } else {
+                parted.push((job, touched));
+            }
+        }
+        if parted.is_empty() {
+            let everybody = std::mem::replace(&mut stays, Flight::with_capacity(0)).into_jobs();
+            parted.extend(everybody.map(|job| (job, BTreeSet::new())));
+        }
+        *flight = stays;
+        parted
+    }
+
+    /// Lets jobs wait beside the lane: all together at first, then by what each waits for.
+    fn set_aside(&self, held: Vec<(Job, BTreeSet<CounterId>)>, place: Option<&Place>, message: &str) {
+        let Some(place) = place else {
+            let counters = held.iter().flat_map(|(_, counters)| counters).copied().collect();
+            return self.begin_group(counters, held.into_iter().map(|(job, _)| job).collect(), message);
+        };
+        let mut groups: BTreeMap<BTreeSet<CounterId>, Vec<Job>> = BTreeMap::new();
+        for (job, counters) in held {
+            groups.entry(counters).or_default().push(job);
+        }
+        let first = match (groups.len(), groups.pop_first()) {
+            // Nobody knows what they wait for: half of them may be free of it.
+            (1, Some((counters, mut jobs))) if counters.is_empty() && jobs.len() > 1 => {
+                let half = jobs.split_off(jobs.len() / 2);
+                self.begin_group(BTreeSet::new(), half, message);
+                Some((counters, jobs))
+            }
+            (_, first) => first,
+        };
+        if let Some((counters, jobs)) = first {
+            self.aside.wait_on(place, counters, jobs);
+        }
+        for (counters, jobs) in groups {
+            self.begin_group(counters, jobs, message);
+        }
+    }
+
+    fn begin_group(&self, counters: BTreeSet<CounterId>, jobs: Vec<Job>, message: &str) {
+        match self.aside.begin(counters, jobs) {
+            Ok(place) => {
+                let worker = Self {
+                    id: place.id,
+                    ..self.clone()
+                };
+                tokio::spawn(worker.tend(place));
+            }
+            Err(jobs) => jobs.into_iter().for_each(|job| job.fail(busy(message))),
+        }
+    }
+
+    /// Flies those of a group until nobody waits any more.
+    async fn tend(mut self, mut place: Place) {
+        let message = "another transaction held what this needs, and did not let go in time; nothing happened: retry";
+        loop {
+            place.id = self.id;
+            let Some(jobs) = self.aside.take(&place) else { return };
+            let now = Instant::now();
+            let is_late = |job: &Job| now.saturating_duration_since(job.waiter.since) >= self.busy_max;
+            let (late, jobs): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(is_late);
+            late.into_iter().for_each(|job| job.fail(busy(message)));
+            self.fly(Flight::of(jobs), PATIENCE, Some(&place)).await;
+        }
+    }
+
     /// One transaction. An unknown commit is resolved before this returns.
-    async fn attempt(&mut self, requests: &Arc<Vec<Request>>) -> Result<Vec<Result<Answer, Refusal>>, StoreError> {
+    async fn attempt(
+        &mut self,
+        requests: &Arc<Vec<Request>>,
+        patience: Duration,
+    ) -> Result<Vec<Result<Answer, Refusal>>, StoreError> {
         self.id.batch += 1;
         let footprint = self.known.footprint(requests, &*self.clock);
         let decided = Arc::new(Mutex::new(Vec::new()));
         let decide = decide_into(decided.clone(), requests.clone(), self.clock.clone());
-        let started = tokio::time::Instant::now();
-        let outcome = self.store.transact(self.id, footprint, decide).await;
+        let started = Instant::now();
+        let outcome = self.store.transact_within(self.id, footprint, decide, patience).await;
         measure::transacted(requests.len(), started.elapsed());
         let committed = match outcome {
             Ok(()) => true,
@@ -300,20 +427,34 @@ impl Flight {
         }
     }
 
+    /// Everybody who has not given up.
+    fn of(jobs: Vec<Job>) -> Self {
+        let mut flight = Self::with_capacity(jobs.len());
+        jobs.into_iter().for_each(|job| flight.board(job));
+        flight
+    }
+
     fn board(&mut self, job: Job) {
-        if job.ticket.start() {
+        if job.waiter.ticket.start() {
             self.requests.push(job.request);
-            self.waiters.push((job.ticket, job.reply));
+            self.waiters.push(job.waiter);
         }
     }
 
+    /// Nobody flies: nothing happened.
+    fn into_jobs(self) -> impl Iterator<Item = Job> {
+        self.put_back();
+        let pairs = self.requests.into_iter().zip(self.waiters);
+        pairs.map(|(request, waiter)| Job { request, waiter })
+    }
+
     fn put_back(&self) {
-        self.waiters.iter().for_each(|(ticket, _)| ticket.put_back());
+        self.waiters.iter().for_each(|waiter| waiter.ticket.put_back());
     }
 
     /// Leaves those behind who gave up in the meantime.
     fn board_again(&mut self) {
-        let stays: Vec<bool> = self.waiters.iter().map(|(ticket, _)| ticket.start()).collect();
+        let stays: Vec<bool> = self.waiters.iter().map(|waiter| waiter.ticket.start()).collect();
         let mut stay = stays.iter();
         self.requests.retain(|_| stay.next() == Some(&true));
         let mut stay = stays.iter();
@@ -330,7 +471,7 @@ impl Flight {
 
     fn land(self, answers: Vec<Result<Answer, Refusal>>) {
         let mut answers = answers.into_iter();
-        for (_, reply) in self.waiters {
+        for Waiter { reply, .. } in self.waiters {
             let answer = answers.next().map(|answer| answer.map_err(Failure::from));
             // A caller who hung up does not hear it; the commit stands.
             let _ = reply.send(answer.unwrap_or_else(|| Err(unknown("the batch gave too few answers"))));
@@ -338,7 +479,7 @@ impl Flight {
     }
 
     fn crash(self, failure: &Failure) {
-        for (_, reply) in self.waiters {
+        for Waiter { reply, .. } in self.waiters {
             let _ = reply.send(Err(failure.clone()));
         }
     }
@@ -358,6 +499,14 @@ fn decide_into(
             changes: batch.changes,
         })
     })
+}
+
+fn busy(message: &str) -> Failure {
+    StoreError::Busy {
+        message: message.to_string(),
+        counters: Vec::new(),
+    }
+    .into()
 }
 
 /// Half to one and a half times as long, so that those who failed together do not come back together.
