@@ -4,4 +4,4 @@ select c.no, c.id, c.series, c.tenant, c.partition, c.period, e.no, e.seq, e.num
        e.reason, e.replaces, e.replacement, e.position, e.hash, e.document
 from unnest($1::text[], $2::bigint[]) i (counter, seq)
 join seriatim.counter c on c.id = i.counter
-join seriatim.entry e on e.counter = c.no and e.seq = i.seq
+cross join lateral (select t.* from seriatim.entry t where t.counter = c.no and t.seq = i.seq limit 1) e
