@@ -4,26 +4,28 @@
 create or replace function seriatim.field(words text) returns text language sql immutable
 return coalesce(octet_length(words)::text || ':' || words, '-');
 
-create or replace function seriatim.event_hash(previous bytea, event seriatim.event) returns bytea language sql immutable
-return sha256(previous || convert_to(
-    '1:1'
-    || seriatim.field(event.kind)
-    || seriatim.field(event.seq::text)
-    || seriatim.field(event.seq_last::text)
-    || seriatim.field(event.number)
-    || coalesce('10:' || to_char(event.date::timestamp, 'YYYY-MM-DD'), '-')
-    || seriatim.field(event.key)
-    || seriatim.field(event.params)
-    || seriatim.field(event.reference)
-    || seriatim.field(event.expires_at::text)
-    || seriatim.field(event.link)
-    || seriatim.field(event.reason_code)
-    || seriatim.field(event.reason)
-    || seriatim.field(encode(event.document, 'hex'))
-    || seriatim.field(event.actor)
-    || seriatim.field(event.on_behalf_of)
-    || seriatim.field(event.at::text)
-    || seriatim.field(event.detail), 'UTF8'));
+create or replace function seriatim.event_hash(previous bytea, event seriatim.event) returns bytea language plpgsql immutable as $$
+begin
+    return sha256(previous || convert_to(
+        '1:1'
+        || seriatim.field(event.kind)
+        || seriatim.field(event.seq::text)
+        || seriatim.field(event.seq_last::text)
+        || seriatim.field(event.number)
+        || coalesce('10:' || to_char(event.date::timestamp, 'YYYY-MM-DD'), '-')
+        || seriatim.field(event.key)
+        || seriatim.field(event.params)
+        || seriatim.field(event.reference)
+        || seriatim.field(event.expires_at::text)
+        || seriatim.field(event.link)
+        || seriatim.field(event.reason_code)
+        || seriatim.field(event.reason)
+        || seriatim.field(encode(event.document, 'hex'))
+        || seriatim.field(event.actor)
+        || seriatim.field(event.on_behalf_of)
+        || seriatim.field(event.at::text)
+        || seriatim.field(event.detail), 'UTF8'));
+end $$;
 
 -- What the first event of a counter stands on.
 create or replace function seriatim.counter_genesis(series text, tenant text, partition text, period text)

@@ -378,18 +378,15 @@ begin
     event.link := replaced;
     event.document := document;
     event.hash := seriatim.event_hash(held.head, event);
-    with moved as (
-        update seriatim.counter c set
-            last_seq = mine.seq, last_date = greatest(c.last_date, chosen), issued = c.issued + issues,
-            reserved = c.reserved + 1 - issues, length = event.position, head = event.hash
-        where c.no = held.no
-    ), entered as (
-        insert into seriatim.entry (counter, seq, line, number, state, origin, date, key, params, reference, document,
-            document_sha256, taken_at, issued_at, expires_at, replaces, position, hash)
-        values (held.no, mine.seq, held.line, mine.number, event.kind, of_origin, chosen, of_key, event.params,
-            with_reference, with_document, mine.document, event.at, case issues when 1 then event.at end,
-            event.expires_at, replaced, event.position, event.hash)
-    )
+    update seriatim.counter c set
+        last_seq = mine.seq, last_date = greatest(c.last_date, chosen), issued = c.issued + issues,
+        reserved = c.reserved + 1 - issues, length = event.position, head = event.hash
+        where c.no = held.no;
+    insert into seriatim.entry (counter, seq, line, number, state, origin, date, key, params, reference, document,
+        document_sha256, taken_at, issued_at, expires_at, replaces, position, hash)
+    values (held.no, mine.seq, held.line, mine.number, event.kind, of_origin, chosen, of_key, event.params,
+        with_reference, with_document, mine.document, event.at, case issues when 1 then event.at end,
+        event.expires_at, replaced, event.position, event.hash);
     insert into seriatim.event values (event.*);
     return (held.no, seq, number, false, '{}')::seriatim.taken;
 end $$;

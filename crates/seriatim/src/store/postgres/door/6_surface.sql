@@ -54,7 +54,8 @@ end;
 create or replace function seriatim.next(
     series text, key text default null, tenant text default 'default', params jsonb default '{}', date date default null,
     document text default null, reference text default null
-) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s' as $$
+) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+    set plan_cache_mode = force_generic_plan as $$
 begin
     return (seriatim.take('issue', $1, $2, $3, $4, $5, $6, $7)).number;
 end $$;
@@ -62,7 +63,8 @@ end $$;
 create or replace function seriatim.issue(
     series text, key text default null, tenant text default 'default', params jsonb default '{}', date date default null,
     document text default null, reference text default null
-) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s' as $$
+) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+    set plan_cache_mode = force_generic_plan as $$
 begin
     return seriatim.answer_of(seriatim.take('issue', $1, $2, $3, $4, $5, $6, $7));
 end $$;
@@ -70,7 +72,8 @@ end $$;
 create or replace function seriatim.reserve(
     series text, key text default null, ttl interval default '1 hour', tenant text default 'default',
     params jsonb default '{}', date date default null, document text default null, reference text default null
-) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s' as $$
+) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+    set plan_cache_mode = force_generic_plan as $$
 declare
     seconds numeric := extract(epoch from ttl);
 begin
@@ -83,19 +86,22 @@ end $$;
 create or replace function seriatim.adopt(
     series text, number text, date date, key text default null, tenant text default 'default',
     document text default null, reference text default null
-) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s' as $$
+) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+    set plan_cache_mode = force_generic_plan as $$
 begin
     return seriatim.answer_of(seriatim.take_from_elsewhere($1, $2, $3, $4, $5, $6, $7), false);
 end $$;
 
 create or replace function seriatim.confirm(id text, document text default null)
-returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s' as $$
+returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+    set plan_cache_mode = force_generic_plan as $$
 begin
     return seriatim.answer_of(seriatim.do_confirm($1, $2), false);
 end $$;
 
 create or replace function seriatim.release(id text, reason text)
-returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s' as $$
+returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+    set plan_cache_mode = force_generic_plan as $$
 begin
     return seriatim.answer_of(seriatim.do_release($1, $2), false);
 end $$;
@@ -103,7 +109,8 @@ end $$;
 -- The voided entry; with `reissue` its replacement, which names it in `replaces`.
 create or replace function seriatim.void(
     id text, reason text, reason_code text default 'other', reissue boolean default false
-) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s' as $$
+) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+    set plan_cache_mode = force_generic_plan as $$
 begin
     return seriatim.answer_of(seriatim.do_void($1, $2, $3, $4), $4);
 end $$;
