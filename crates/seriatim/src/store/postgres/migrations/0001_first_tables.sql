@@ -1,7 +1,9 @@
 -- The first tables. Two doors write here: the service, and the SQL functions inside a user's own transaction.
 -- `no` stands for a counter everywhere else. Times are microseconds since 1970, as the journal hashes them.
+-- What is in an index compares by its bytes: with a language's order, an update of the system's C library can
+-- disorder an index, and then a unique constraint keeps nothing out.
 create table seriatim.series (
-    name text not null primary key,
+    name text collate "C" not null primary key,
     version bigint not null,
     definition text not null
 );
@@ -9,19 +11,19 @@ create table seriatim.series (
 -- A tenant in a series: within it no number is printed twice and no key is bound twice.
 create table seriatim.line (
     no bigint generated always as identity primary key,
-    series text not null,
-    tenant text not null,
+    series text collate "C" not null,
+    tenant text collate "C" not null,
     unique (series, tenant)
 );
 
 -- One row is locked and changed by every number, so its page keeps room for the next version of it.
 create table seriatim.counter (
     no bigint generated always as identity primary key,
-    id text not null unique,
-    series text not null,
-    tenant text not null,
-    partition text not null,
-    period text not null,
+    id text collate "C" not null unique,
+    series text collate "C" not null,
+    tenant text collate "C" not null,
+    partition text collate "C" not null,
+    period text collate "C" not null,
     line bigint not null references seriatim.line (no),
     first_seq bigint not null,
     last_seq bigint not null,
@@ -42,7 +44,7 @@ create table seriatim.entry (
     counter bigint not null,
     seq bigint not null,
     line bigint not null,
-    number text not null,
+    number text collate "C" not null,
     state text not null,
     origin text not null,
     date date not null,
@@ -64,7 +66,7 @@ create table seriatim.entry (
     hash bytea not null,
     constraint entry_by_seq unique (counter, seq),
     -- The second net under promise P1.
-    constraint entry_by_number unique (line, number)
+    constraint entry_by_number unique (number, line)
 );
 
 create index entry_reserved on seriatim.entry (expires_at) where state = 'reserved';
@@ -72,7 +74,7 @@ create index entry_reserved on seriatim.entry (expires_at) where state = 'reserv
 -- What a key stands for: a run of one counter.
 create table seriatim.key (
     line bigint not null,
-    key text not null,
+    key text collate "C" not null,
     counter bigint not null,
     seq bigint not null,
     count integer not null,
@@ -117,9 +119,9 @@ create table seriatim.missing (
 );
 
 create table seriatim.closure (
-    series text not null,
-    tenant text not null,
-    period text not null,
+    series text collate "C" not null,
+    tenant text collate "C" not null,
+    period text collate "C" not null,
     closed boolean not null,
     reason text not null,
     actor text not null,
@@ -129,7 +131,7 @@ create table seriatim.closure (
 );
 
 create table seriatim.api_key (
-    id text not null primary key,
+    id text collate "C" not null primary key,
     definition text not null,
     revoked_at bigint
 );
@@ -139,6 +141,8 @@ create table seriatim.writer (
     node bigint not null,
     lane integer not null,
     batch bigint not null,
+    -- Batches up to this one were asked about and not found: if one of them is still under way, it must fail.
+    refused bigint not null default 0,
     primary key (node, lane)
 ) with (fillfactor = 50);
 
