@@ -125,6 +125,10 @@ begin
     if twice is not null then
         perform seriatim.refuse('400', 'invalid_document', format('the document is not valid: duplicate field `%s`', twice), '/document');
     end if;
+    -- Half of a pair of surrogates is no character; escaped backslashes and whole pairs go first.
+    if regexp_replace(replace(document, '\\', ''), '\\u[dD][89abAB]..\\u[dD][c-fC-F]', '', 'g') ~ '\\u[dD][89a-fA-F]' then
+        perform seriatim.refuse('400', 'invalid_document', 'the document is not valid: half a surrogate pair', '/document');
+    end if;
 exception
     when invalid_text_representation or untranslatable_character then
         perform seriatim.refuse('400', 'invalid_document', format('the document is not valid: %s', sqlerrm), '/document');

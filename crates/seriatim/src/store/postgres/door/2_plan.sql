@@ -100,7 +100,7 @@ begin
         from unnest(plan.params) with ordinality u (p, i) order by i);
 
     -- Literal texts and {tokens}, in their order; {{ and }} are braces.
-    tokens := array(select m[1] from regexp_matches(source, '(\{\{|\}\}|\{[^}]*\}|[^{}]+)', 'g') m);
+    tokens := array(select m[1] from regexp_matches(source, '(\{\{|\}\}|\{[^{}]*\}|[^{}]+)', 'g') m);
     plan.template := '';
     plan.pattern := '^';
     plan.groups := '{}';
