@@ -121,29 +121,26 @@ declare
     entry seriatim.entry;
     original seriatim.entry;
     differs text[] := '{}';
-    ids text[];
 begin
-    select p.is_strict, k.counter, k.seq, k.count, c.id into old
+    select p.is_strict, k.counter, k.seq, k.count into old
         from unnest(plan.name || plan.olds) with ordinality n (name, i)
         join seriatim.series_plan p on p.name = n.name
         join seriatim.line l on l.series = n.name and l.tenant = of_tenant
         join seriatim.key k on k.line = l.no and k.key = of_key
-        join seriatim.counter c on c.no = k.counter
         order by n.i limit 1;
     if not found then
         return null;
     end if;
     select * into entry from seriatim.entry e where e.counter = old.counter and e.seq = old.seq;
-    ids := array[seriatim.entry_id(old.id, old.seq)];
     if entry.origin <> of_origin and entry.replaces is null then
         perform seriatim.refuse('422', 'key_reused', format(
-            'this key was used before to %s, not to %s, and got %s', entry.origin, of_origin, entry.number), '/key', null, ids);
+            'this key was used before to %s, not to %s, and got %s', entry.origin, of_origin, entry.number), '/key', null, array[entry.number]);
     elsif coalesce(entry.params, '') <> with_params then
         perform seriatim.refuse('422', 'key_reused', format(
-            'this key was used before with params %s, not %s, and got %s', entry.params, with_params, entry.number), '/key', null, ids);
+            'this key was used before with params %s, not %s, and got %s', entry.params, with_params, entry.number), '/key', null, array[entry.number]);
     elsif old.count <> 1 then
         perform seriatim.refuse('422', 'key_reused', format(
-            'this key was used before for %s numbers, not 1, and got %s', old.count, entry.number), '/key', null, ids);
+            'this key was used before for %s numbers, not 1, and got %s', old.count, entry.number), '/key', null, array[entry.number]);
     end if;
     -- A voided number is no answer to a retry, and its replacement is not the same number: say both.
     if entry.state = 'voided' then
@@ -164,7 +161,7 @@ begin
     end if;
     if old.is_strict and differs <> '{}' then
         perform seriatim.refuse('422', 'key_reused', format('this key was used before with another %s, and got %s',
-            array_to_string(differs, ' and '), entry.number), '/key', null, ids);
+            array_to_string(differs, ' and '), entry.number), '/key', null, array[entry.number]);
     end if;
     -- With synchronous replication a mere read confirms what a failover may forget; this makes the commit wait.
     perform pg_logical_emit_message(true, 'seriatim', 'replayed');
