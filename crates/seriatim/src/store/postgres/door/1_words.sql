@@ -37,7 +37,7 @@ begin
         message = code || ': ' || message,
         detail = jsonb_strip_nulls(jsonb_build_object(
             'code', code, 'field', field, 'entries', to_jsonb(nullif(entries, '{}')))),
-        hint = coalesce(hint, '');
+        hint = coalesce(hint, 'nothing was written');
 end $$;
 
 -- Neither control characters nor direction marks nor invisible ones (core: name.rs, is_unprintable).
