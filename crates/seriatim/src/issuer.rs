@@ -266,6 +266,16 @@ impl From<StoreError> for Failure {
             },
             StoreError::Unknown(message) => Self::Unknown { message },
             StoreError::Corrupt(message) => Self::Corrupt { message },
+            StoreError::Busy { message, .. } => Self::Unavailable {
+                message,
+                retry_after: Duration::from_secs(1),
+                code: "counter_busy",
+            },
+            StoreError::Fenced(message) => Self::Unavailable {
+                message,
+                retry_after: Duration::from_secs(5),
+                code: "fenced",
+            },
         }
     }
 }

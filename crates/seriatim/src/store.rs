@@ -5,10 +5,13 @@
 //! (feature `conformance`).
 
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use seriatim_core::{
@@ -50,6 +53,17 @@ pub enum StoreError {
     /// What is stored contradicts itself; nothing was written.
     #[error("{0}")]
     Corrupt(String),
+    /// Somebody who is not of this service holds what this needs; nothing happened.
+    #[error("{message}")]
+    Busy {
+        /// What was tried and what is the matter.
+        message: String,
+        /// Which counters are held; none if it cannot be told.
+        counters: Vec<CounterId>,
+    },
+    /// This is not where numbers were taken last, or somebody shut it: nothing happened, and a person must look.
+    #[error("{0}")]
+    Fenced(String),
 }
 
 /// Writes. All of [`Reads`] comes with it.
@@ -58,12 +72,28 @@ pub trait Store: Reads {
     /// Loads the footprint under locks, decides, and makes the decision durable: all of it, or none.
     ///
     /// Overlapping footprints never interleave. If `decide` asks for more, the store loads that as well and calls it
-    /// again with everything. An empty decision commits nothing. When this returns `Ok`, the changes survive a kill
+    /// again with everything. An empty decision changes nothing. When this returns `Ok`, the changes survive a kill
     /// and a power loss (but for the memory store).
     ///
     /// # Errors
     /// `Unavailable` and `Corrupt`: nothing was written. `Unknown`: ask [`Store::committed`] before anything else.
     async fn transact(&self, batch: BatchId, footprint: Footprint, decide: Decide) -> Result<(), StoreError>;
+
+    /// The same, but waits no longer than `patience` for what others hold: then it is `Busy`. With no patience it
+    /// takes what is free at once or nothing. A store that nobody else writes to has nothing to wait for.
+    ///
+    /// # Errors
+    /// As [`Store::transact`], and `Busy`: nothing was written.
+    async fn transact_within(
+        &self,
+        batch: BatchId,
+        footprint: Footprint,
+        decide: Decide,
+        patience: Duration,
+    ) -> Result<(), StoreError> {
+        let _ = patience;
+        self.transact(batch, footprint, decide).await
+    }
 
     /// After `Unknown`: whether that batch was committed. Once answered, the answer is final.
     ///

@@ -1,0 +1,195 @@
+//! Where the database is, how to get there, and what may be said of it aloud.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+
+use super::open::OpenError;
+
+/// How the server must prove who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Not at all: the connection may be encrypted, but anybody may be at its end.
+    None,
+    /// A certificate of its host name, signed by one of the system or of this file.
+    Certificate(Option<PathBuf>),
+}
+
+/// Where the database is.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) config: Config,
+    pub(super) proof: Proof,
+    /// Whether statements are prepared once and kept; a pooler that does not know them needs `false`.
+    pub(super) prepares: bool,
+}
+
+impl Place {
+    /// Reads a URL as libpq does, with `sslmode=verify-full`, `sslrootcert=` and `prepare=false` besides.
+    pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
+        let (rest, extra) = split(url);
+        let mut config: Config = rest.parse().map_err(|error: tokio_postgres::Error| {
+            // The parser quotes what it does not know, never the URL as a whole.
+            OpenError::Url(format!("the URL of the database cannot be read: {}", super::fault::in_words(&error)))
+        })?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(OpenError::Url(
+                "the URL of the database names no host; write postgres://user@host/database".to_string(),
+            ));
+        }
+        let mut proof = Proof::Certificate(extra.root_certificate);
+        match extra.ssl_mode.as_deref() {
+            // Nobody listens in on this machine's own loopback; elsewhere, who says nothing gets the safe way.
+            None if config.get_hosts().iter().all(is_here) => {
+                config.ssl_mode(SslMode::Prefer);
+                proof = Proof::None;
+            }
+            None | Some("verify-full" | "verify-ca") => {
+                config.ssl_mode(SslMode::Require);
+            }
+            Some("require") => {
+                config.ssl_mode(SslMode::Require);
+                proof = Proof::None;
+            }
+            Some("prefer" | "allow") => {
+                config.ssl_mode(SslMode::Prefer);
+                proof = Proof::None;
+            }
+            Some("disable") => {
+                config.ssl_mode(SslMode::Disable);
+            }
+            Some(other) => {
+                return Err(OpenError::Url(format!(
+                    "sslmode={} is not known; use disable, prefer, require or verify-full",
+                    other.escape_debug()
+                )));
+            }
+        }
+        config.application_name(config.get_application_name().unwrap_or("seriatim").to_string());
+        Ok(Self {
+            config,
+            proof,
+            prepares: extra.prepares,
+        })
+    }
+}
+
+/// Host, port and database; never the password.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("postgres ")?;
+        let ports = self.config.get_ports();
+        for (i, host) in self.config.get_hosts().iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            let port = ports.get(i).or(ports.first()).copied().unwrap_or(5432);
+            match host {
+                Host::Tcp(name) => write!(f, "{comma}{name}:{port}")?,
+                Host::Unix(path) => write!(f, "{comma}{}:{port}", path.display())?,
+            }
+        }
+        let user = self.config.get_user().unwrap_or_default();
+        write!(f, "/{}", self.config.get_dbname().unwrap_or(user))
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn is_here(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+/// What the driver's own parser does not know.
+struct Extra {
+    ssl_mode: Option<String>,
+    root_certificate: Option<PathBuf>,
+    prepares: bool,
+}
+
+fn split(url: &str) -> (String, Extra) {
+    let mut extra = Extra {
+        ssl_mode: None,
+        root_certificate: None,
+        prepares: true,
+    };
+    let Some((head, query)) = url.split_once('?') else {
+        return (url.to_string(), extra);
+    };
+    let mut kept = Vec::new();
+    for pair in query.split('&') {
+        match pair.split_once('=') {
+            Some(("sslmode", mode)) => extra.ssl_mode = Some(mode.to_string()),
+            Some(("sslrootcert", "system")) => {}
+            Some(("sslrootcert", path)) => extra.root_certificate = Some(PathBuf::from(decoded(path))),
+            Some(("prepare", value)) => extra.prepares = value != "false",
+            _ => kept.push(pair),
+        }
+    }
+    let query = kept.join("&");
+    let url = if query.is_empty() { head.to_string() } else { format!("{head}?{query}") };
+    (url, extra)
+}
+
+/// `%2F` is `/` in a URL.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+        match (first, tail.get(..2).and_then(hex)) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_shown_without_its_password() {
+        let place = Place::parse("postgres://ann:s3cret@db.example:6432/books?connect_timeout=3").unwrap();
+        assert_eq!(place.to_string(), "postgres db.example:6432/books");
+        assert_eq!(format!("{place:?}"), "postgres db.example:6432/books");
+    }
+
+    #[test]
+    fn who_is_not_here_must_prove_who_he_is_unless_it_is_waived_by_name() {
+        let proof = |url| Place::parse(url).map(|place| place.proof).unwrap();
+        assert_eq!(proof("postgres://a@127.0.0.1/b"), Proof::None);
+        assert_eq!(proof("postgres://a@db.example/b"), Proof::Certificate(None));
+        assert_eq!(
+            proof("postgres://a@db.example/b?sslrootcert=%2Fetc%2Fca.pem"),
+            Proof::Certificate(Some("/etc/ca.pem".into()))
+        );
+        assert_eq!(proof("postgres://a@db.example/b?sslmode=require"), Proof::None);
+        assert!(Place::parse("postgres://a@db.example/b?sslmode=maybe").is_err());
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_read_is_not_repeated() {
+        for url in ["postgres://ann:s3cret@db:port/b", "postgres://ann:s3cret@db/b?frob=1", "postgres:"] {
+            let error = Place::parse(url).unwrap_err().to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+}

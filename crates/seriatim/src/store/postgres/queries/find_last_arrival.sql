@@ -1,0 +1,2 @@
+-- Where the newest entries are.
+select max(e.no) from seriatim.entry e

@@ -1,0 +1,2 @@
+-- How far the migrations have come.
+select max(v.version) from seriatim.schema_version v

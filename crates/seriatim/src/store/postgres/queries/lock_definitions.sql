@@ -1,0 +1,2 @@
+-- Whoever appends to the definitions chain.
+select pg_advisory_xact_lock(1397053780, 0)::text

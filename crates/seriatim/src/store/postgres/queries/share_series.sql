@@ -1,0 +1,12 @@
+-- Everyone who touches numbers of a series, by name so that nobody waits in a circle; the series of an entry is that
+-- of its counter.
+select ordered.name, pg_advisory_xact_lock_shared(1397053779, hashtext(ordered.name))::text
+from (
+    select named.name
+    from (
+        select unnest($1::text[]) collate "C" as name
+        union
+        select c.series from seriatim.counter c where c.id = any($2::text[])
+    ) named
+    order by named.name offset 0
+) ordered

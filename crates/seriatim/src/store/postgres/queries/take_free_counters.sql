@@ -1,0 +1,7 @@
+-- What somebody else holds is left out: a stranger's transaction may stay open for minutes.
+select c.no, c.id, c.series, c.tenant, c.partition, c.period, c.line, c.first_seq, c.last_seq, c.last_date,
+       c.issued, c.reserved, c.voided, c.missing, c.length, c.head
+from seriatim.counter c
+where c.id = any($1::text[])
+order by c.id
+for update skip locked

@@ -1,0 +1,90 @@
+//! What the promises rest on, as this server is set up now.
+
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::connection::Connection;
+use super::fault::Fault;
+use super::open::OpenError;
+use super::params::values;
+use super::place::Place;
+use super::PostgresOptions;
+use super::rows::Columns;
+use crate::store::Setting;
+
+const FIND_SETTINGS: &str = include_str!("queries/find_settings.sql");
+
+/// The setting that is only warned of outside production: a standby that may lack what was acknowledged.
+const REPLICATION: &str = "synchronous_replication";
+/// Not a setting but a state: it is refused when a number is asked for, not when the store is opened.
+const FENCE: &str = "fence";
+
+pub(super) async fn find(connection: &mut Connection, within: Duration) -> Result<Vec<Setting>, Fault> {
+    let rows = connection.query(FIND_SETTINGS, values![], within).await?;
+    let row = rows.first().ok_or_else(|| Fault::damage("the server says nothing of its settings"))?;
+    let mut columns = Columns::new("pg_settings", row);
+    let on = |name, found: &str| Setting {
+        name,
+        found: found.to_string(),
+        holds: found == "on",
+    };
+    let fsync = on("fsync", columns.text()?);
+    let pages = on("full_page_writes", columns.text()?);
+    let commit = columns.text()?;
+    let names = columns.text()?;
+    let is_standby = columns.boolean()?;
+    let version = columns.text()?;
+    let standbys = columns.integer()?;
+    let problem = columns.text_if_any()?;
+    let commit = Setting {
+        name: "synchronous_commit",
+        // Each transaction of ours sets it for itself.
+        found: format!("on (set by each transaction; the role has {commit})"),
+        holds: true,
+    };
+    let replication = match (names.trim(), standbys) {
+        ("", 0) => ("no standby".to_string(), true),
+        ("", standbys) => (
+            format!("{standbys} asynchronous: after a failover, numbers that were handed out may be gone"),
+            false,
+        ),
+        (names, _) => (format!("synchronous: {names}"), true),
+    };
+    Ok(vec![
+        fsync,
+        pages,
+        commit,
+        Setting {
+            name: "server",
+            found: format!("{version}, {}", if is_standby { "standby" } else { "primary" }),
+            holds: !is_standby,
+        },
+        Setting {
+            name: REPLICATION,
+            found: replication.0,
+            holds: replication.1,
+        },
+        Setting {
+            name: FENCE,
+            found: problem.unwrap_or("open").to_string(),
+            holds: problem.is_none(),
+        },
+    ])
+}
+
+/// Refuses what would break a promise, unless it was accepted by name.
+pub(super) fn require(settings: &[Setting], options: &PostgresOptions, place: &Place) -> Result<(), OpenError> {
+    for setting in settings.iter().filter(|setting| !setting.holds && setting.name != FENCE) {
+        let is_accepted = options.accept.contains(setting.name);
+        let is_warning = setting.name == REPLICATION && !options.production;
+        if !is_accepted && !is_warning {
+            return Err(OpenError::Setting(format!(
+                "{place} has {} {}, which breaks a promise; change it, or accept it by name: --accept {}",
+                setting.name, setting.found, setting.name
+            )));
+        }
+        warn!(place = %place, setting = setting.name, found = %setting.found, "a setting breaks a promise");
+    }
+    Ok(())
+}
