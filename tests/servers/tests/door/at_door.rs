@@ -5,30 +5,6 @@ use seriatim::{Code, Date, Kind, Timestamp, Ttl};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
 
-macro_rules! postgres {
-    ($file:literal) => {
-        include_str!(concat!("../../../../crates/seriatim/src/store/postgres/", $file))
-    };
-}
-
-/// The tables and the door, as `seriatim pg print` gives them.
-pub fn script() -> String {
-    [
-        "create schema seriatim;",
-        postgres!("migrations/0001_first_tables.sql"),
-        postgres!("migrations/0002_fence.sql"),
-        postgres!("door/1_words.sql"),
-        postgres!("door/2_plan.sql"),
-        postgres!("door/3_chain.sql"),
-        postgres!("door/4_take.sql"),
-        postgres!("door/5_change.sql"),
-        postgres!("door/6_surface.sql"),
-        postgres!("door/7_number_column.sql"),
-        postgres!("door/8_roles.sql"),
-    ]
-    .join("\n")
-}
-
 /// The door tells this session's time instead of the server's; it was said with [`set_clock`].
 pub const SET_CLOCK: &str = "create or replace function seriatim.clock() returns timestamptz language sql volatile \
      return seriatim.instant(current_setting('seriatim.test_clock')::bigint)";
@@ -42,17 +18,17 @@ pub async fn set_clock(client: &Client, now: Timestamp) {
 }
 
 /// What the door answers; nothing if it has no such verb, or none with these words: definitions, periods, API keys,
-/// `advance`, `redact`, `wipe` and looks are the service's, and so are runs and batches. A missing key is the service's
-/// refusal only: inside the user's own transaction it is always optional.
+/// `advance`, `redact`, `wipe` and looks are the service's, and so are runs and batches, and words that no function gets
+/// to see because their type keeps them out: a date that is none, a duration that is none, a NUL.
 pub async fn ask(client: &Client, order: &Order) -> Option<Outcome> {
     let shown = match order {
-        Order::Issue { series, take } if take.key.is_some() => {
+        Order::Issue { series, take } => {
             check_words(take)?;
             let sql = "select number, state, replayed, differs, warnings, test from seriatim.issue($1, $2, \
                        coalesce($3, 'default'), $4::text::jsonb, $5::text::date, $6, $7)";
             take_number(client, sql, series, take, None).await
         }
-        Order::Reserve { series, take, ttl } if take.key.is_some() => {
+        Order::Reserve { series, take, ttl } => {
             check_words(take)?;
             // An interval is not spelled as our durations are.
             let ttl = Ttl::parse(ttl).ok()?.as_seconds().to_string();

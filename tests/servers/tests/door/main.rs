@@ -5,22 +5,35 @@
 mod at_door;
 mod bad_input;
 mod journal;
+mod leaving;
 mod number_column;
+mod scenarios;
 
+use std::sync::Arc;
+
+use seriatim::store::postgres::door::script;
 use seriatim_servers_tests::Postgres;
 
 /// A server with the door in a database of its own.
 struct Door {
-    server: Postgres,
+    server: Arc<Postgres>,
     database: String,
 }
 
 impl Door {
     fn install() -> Self {
-        let server = Postgres::start_with(&[("fsync", "off")]);
+        Self::on(Arc::new(Postgres::start_with(&[("full_page_writes", "on")])))
+    }
+
+    /// The door in another database of the same server.
+    fn another(&self) -> Self {
+        Self::on(self.server.clone())
+    }
+
+    fn on(server: Arc<Postgres>) -> Self {
         let database = server.create_database();
         let door = Self { server, database };
-        door.psql(&at_door::script());
+        door.psql(&script(0));
         door
     }
 

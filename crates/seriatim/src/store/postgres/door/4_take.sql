@@ -194,7 +194,7 @@ begin
     loop
         read := seriatim.read_number(old.plan, of_tenant, number);
         continue when read.seq is null;
-        select coalesce(e.number, number) into taken
+        select coalesce(e.number, check_number.number) into taken
             from seriatim.counter c left join seriatim.entry e on e.counter = c.no and e.seq = read.seq
             where c.series = (old.plan).name and c.tenant = of_tenant and c.period = read.period
                 and c.partition = seriatim.params_text(old.plan, read.vals, false)
