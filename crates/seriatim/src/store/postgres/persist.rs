@@ -33,12 +33,21 @@ const WIPE_SERIES: &str = include_str!("queries/wipe_series.sql");
 const PUT_WRITER: &str = include_str!("queries/put_writer.sql");
 const TOUCH_WRITER: &str = include_str!("queries/touch_writer.sql");
 
+/// Where a lane was when its batch began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneAt {
+    /// The last batch that its callers were told of.
+    pub(super) acknowledged: u64,
+    /// How often its batches were asked about in vain.
+    pub(super) asked: i64,
+}
+
 /// The statements that write a decision and the mark of its batch. What is rare is written at once: wipes, and the
 /// rows of new counters, whose numbers the other rows need.
 pub(super) async fn persist<'c>(
     connection: &mut Connection,
     batch: BatchId,
-    acknowledged: u64,
+    lane_at: LaneAt,
     changes: &'c Changes,
     mut standings: Standings,
     store: &Inner,
@@ -46,7 +55,7 @@ pub(super) async fn persist<'c>(
     let within = store.options.statement_within;
     let lane = i32::try_from(batch.lane).map_err(|_| Fault::damage("there are too many lanes"))?;
     let mut commands = store.node_command(batch);
-    let acknowledged = integer(acknowledged)?;
+    let acknowledged = integer(lane_at.acknowledged)?;
     if changes.is_empty() {
         commands.push(Command::Query(TOUCH_WRITER, values![batch.node, lane, acknowledged]));
         return Ok(commands);
@@ -68,7 +77,7 @@ pub(super) async fn persist<'c>(
     writes.rest(&mut commands)?;
     counters(changes, &numbers, &mut commands)?;
     let number = integer(batch.batch)?;
-    commands.push(Command::Query(PUT_WRITER, values![batch.node, lane, number, acknowledged]));
+    commands.push(Command::Query(PUT_WRITER, values![batch.node, lane, number, acknowledged, lane_at.asked]));
     Ok(commands)
 }
 

@@ -16,8 +16,8 @@ use super::Inner;
 use super::connection::{Command, Ended};
 use super::fault::{Fault, Kind};
 use super::load::{Loading, Standings, ids_named};
-use super::params::values;
-use super::persist::persist;
+use super::params::{Params, values};
+use super::persist::{LaneAt, persist};
 use super::pool::{Lease, Share};
 use super::rows::{self, Columns, StoredCounter};
 use crate::store::{BatchId, Decide, StoreError, decide_safely};
@@ -129,9 +129,11 @@ async fn attempt(
         store,
         lease: store.pool.lease(share, store.options.statement_within).await?,
         patience,
+        batch,
+        asked: 0,
         locked: Locked::default(),
     };
-    let outcome = transaction.carry_out(batch, footprint.clone(), decide).await;
+    let outcome = transaction.carry_out(footprint.clone(), decide).await;
     let lease = transaction.lease;
     match &outcome {
         Ok(()) => lease.keep(),
@@ -147,6 +149,9 @@ struct Transaction<'s> {
     store: &'s Inner,
     lease: Lease,
     patience: Duration,
+    batch: BatchId,
+    /// How often a batch of this lane was asked about in vain, when this one began.
+    asked: i64,
     locked: Locked,
 }
 
@@ -200,12 +205,16 @@ impl Locked {
 }
 
 impl Transaction<'_> {
-    async fn carry_out(&mut self, batch: BatchId, footprint: Footprint, decide: &Decide) -> Result<(), Stop> {
+    async fn carry_out(&mut self, footprint: Footprint, decide: &Decide) -> Result<(), Stop> {
+        let batch = self.batch;
         let (decided, standings) = self.decide(footprint, decide).await?;
-        let acknowledged = self.store.acknowledged(batch);
+        let lane_at = LaneAt {
+            acknowledged: self.store.acknowledged(batch),
+            asked: self.asked,
+        };
         let within = self.store.options.commit_within;
         let connection = self.lease.connection()?;
-        let commands = persist(connection, batch, acknowledged, &decided.changes, standings, self.store).await?;
+        let commands = persist(connection, batch, lane_at, &decided.changes, standings, self.store).await?;
         let ended = connection.commit(commands, within).await;
         match ended {
             Ok(()) => {
@@ -244,7 +253,7 @@ impl Transaction<'_> {
         let mut loading = Loading::new(footprint);
         let mut commands = vec![
             Command::Plain("begin isolation level read committed read write"),
-            Command::Query(BEGIN_BATCH, values![self.lock_timeout(), self.statement_timeout()]),
+            Command::Query(BEGIN_BATCH, self.settings()?),
         ];
         let locks = self.locks(&need, &ids);
         let locks_count = locks.len();
@@ -258,6 +267,7 @@ impl Transaction<'_> {
             if let Some(problem) = columns.text_if_any()? {
                 return Err(Stop::Fenced(problem.to_string()));
             }
+            self.asked = columns.integer()?;
         }
         self.take_locks(&need, found.get(2..).unwrap_or_default())?;
         let unborn: BTreeSet<CounterId> =
@@ -380,11 +390,11 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn lock_timeout(&self) -> String {
-        format!("{}ms", self.patience.max(BLINK).as_millis())
-    }
-
-    fn statement_timeout(&self) -> String {
-        format!("{}ms", (self.store.options.statement_within + self.patience).as_millis())
+    /// How long a lock and a statement may take, and whose batch it is.
+    fn settings<'a>(&self) -> Result<Params<'a>, Fault> {
+        let lane = i32::try_from(self.batch.lane).map_err(|_| Fault::damage("there are too many lanes"))?;
+        let text = |within: Duration| format!("{}ms", within.as_millis());
+        let statement = text(self.store.options.statement_within + self.patience);
+        Ok(values![text(self.patience.max(BLINK)), statement, self.batch.node, lane])
     }
 }

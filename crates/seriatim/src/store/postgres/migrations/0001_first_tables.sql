@@ -141,8 +141,8 @@ create table seriatim.writer (
     node bigint not null,
     lane integer not null,
     batch bigint not null,
-    -- Batches up to this one were asked about and not found: if one of them is still under way, it must fail.
-    refused bigint not null default 0,
+    -- How often a batch was asked about and not found: one that is still under way must then fail.
+    asked bigint not null default 0,
     primary key (node, lane)
 ) with (fillfactor = 50);
 

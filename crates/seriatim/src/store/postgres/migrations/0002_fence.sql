@@ -33,19 +33,19 @@ end $$;
 
 -- Ends the transaction unless a statement changed as many rows as it must have: its caller does not wait for one
 -- statement's answer before it sends the next, and the commit.
-create function seriatim.require_rows(found bigint, wanted bigint, what text) returns void language plpgsql as $$
+create function seriatim.require_rows(changed bigint, wanted bigint, what text) returns void language plpgsql as $$
 begin
-    if found <> wanted then
+    if changed <> wanted then
         raise exception using errcode = 'SR001',
-            message = what || ': ' || found || ' rows changed where ' || wanted || ' must';
+            message = what || ': ' || changed || ' rows changed where ' || wanted || ' must';
     end if;
 end $$;
 
 -- The same, for the row by which a lane knows its batches: without it the lane's last batch is gone, or somebody
 -- asked about this one meanwhile and was told that it did not happen.
-create function seriatim.require_writer(found bigint) returns void language plpgsql as $$
+create function seriatim.require_writer(changed bigint) returns void language plpgsql as $$
 begin
-    if found <> 1 then
+    if changed <> 1 then
         raise exception using errcode = 'SR002', message = 'the row of this lane is not where the lane left it';
     end if;
 end $$;

@@ -1,11 +1,13 @@
 -- A role may have lowered what the promises rest on, so each transaction sets it for itself; `remote_apply` is more
 -- than `on` and stays. The plans are made once and for good: a plan made while a table was empty must not read all of
 -- it when it is large.
-select seriatim.fence_problem(),
+select seriatim.fence_problem(), coalesce(w.asked, 0),
        set_config('synchronous_commit',
                   case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end, true),
-       set_config('lock_timeout', $1, true),
-       set_config('statement_timeout', $2, true),
-       set_config('idle_in_transaction_session_timeout', $2, true),
+       set_config('lock_timeout', $1::text, true),
+       set_config('statement_timeout', $2::text, true),
+       set_config('idle_in_transaction_session_timeout', $2::text, true),
        set_config('plan_cache_mode', 'force_generic_plan', true),
        set_config('enable_seqscan', 'off', true)
+from (select 1) one
+left join seriatim.writer w on w.node = $3::bigint and w.lane = $4::integer

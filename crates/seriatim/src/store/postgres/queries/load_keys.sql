@@ -6,5 +6,5 @@ from unnest($1::text[], $2::text[], $3::text[]) with ordinality k (series, tenan
 join seriatim.line l on l.series = k.series and l.tenant = k.tenant
 join seriatim.key b on b.line = l.no and b.key = k.key
 join seriatim.counter c on c.no = b.counter
-join seriatim.entry e on e.counter = b.counter and e.seq >= b.seq and e.seq < b.seq + b.count
+join seriatim.entry e on e.counter = b.counter and e.seq >= b.seq and e.seq <= b.seq + (b.count - 1)
 order by k.place, e.seq
