@@ -6,6 +6,7 @@ mod at_door;
 mod bad_input;
 mod journal;
 mod leaving;
+mod mixed;
 mod number_column;
 mod scenarios;
 
