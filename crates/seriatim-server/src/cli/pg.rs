@@ -116,9 +116,7 @@ fn database(context: &Context, url: Option<String>) -> Result<String, Failed> {
 
 fn failed(error: DoorError) -> Failed {
     match error {
-        DoorError::Open(OpenError::Url(message)) => Failed::Usage(message),
-        DoorError::Open(OpenError::Store(error)) => Failed::Unreachable(error.to_string()),
-        DoorError::Open(other) => Failed::Other(other.to_string()),
+        DoorError::Open(error) => unopened(error),
         DoorError::Refused { code, message } => {
             let body = serde_json::json!({ "code": code, "detail": message, "retry": "never" });
             Failed::Problem(Box::new(Problem {
@@ -127,5 +125,14 @@ fn failed(error: DoorError) -> Failed {
                 drawing: None,
             }))
         }
+    }
+}
+
+/// Why a database cannot be used, for every verb.
+pub fn unopened(error: OpenError) -> Failed {
+    match error {
+        OpenError::Url(message) => Failed::Usage(message),
+        OpenError::Store(error) => Failed::Unreachable(error.to_string()),
+        OpenError::Unusable(message) | OpenError::Newer(message) | OpenError::Setting(message) => Failed::Other(message),
     }
 }
