@@ -133,6 +133,8 @@ pub fn unopened(error: OpenError) -> Failed {
     match error {
         OpenError::Url(message) => Failed::Usage(message),
         OpenError::Store(error) => Failed::Unreachable(error.to_string()),
-        OpenError::Unusable(message) | OpenError::Newer(message) | OpenError::Setting(message) => Failed::Other(message),
+        OpenError::Unusable(message) | OpenError::Newer(message) | OpenError::Setting(message) => {
+            Failed::Other(message)
+        }
     }
 }

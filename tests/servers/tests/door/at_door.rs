@@ -70,7 +70,10 @@ pub async fn ask(client: &Client, order: &Order) -> Option<Outcome> {
         Order::Release { which, reason } => {
             let id = id_of(client, which).await?;
             let sql = "select number, state, replayed, differs, warnings, test from seriatim.release($1, $2)";
-            client.query_one(sql, &[&id, reason]).await.map(|row| numbers(&row, None))
+            client
+                .query_one(sql, &[&id, reason])
+                .await
+                .map(|row| numbers(&row, None))
         }
         Order::Void {
             which,

@@ -36,7 +36,9 @@ impl Both {
             clock: clock.clone(),
             ..Options::default()
         };
-        let issuer = Issuer::with(Arc::new(memory.clone()), options).await.expect("an issuer");
+        let issuer = Issuer::with(Arc::new(memory.clone()), options)
+            .await
+            .expect("an issuer");
         let both = Self {
             client,
             memory,
@@ -126,7 +128,11 @@ impl Both {
         let counters = self.memory.counters(&CounterFilter::default(), 10_000).await;
         for counter in counters.expect("counters").rows {
             let events = self.memory.events(Chain::Counter(counter.id), 0, 100_000).await;
-            let rows = self.client.query(sql, &[&counter.id.to_string()]).await.expect("events");
+            let rows = self
+                .client
+                .query(sql, &[&counter.id.to_string()])
+                .await
+                .expect("events");
             let written: Vec<Vec<Option<String>>> = rows
                 .iter()
                 .map(|row| (0..19).map(|i| row.get::<_, Option<String>>(i)).collect())
@@ -155,7 +161,10 @@ impl Both {
                 counter.chain.length,
             ];
             assert_eq!(numbers, expected.map(|n| i64::try_from(n).expect("small")).to_vec());
-            assert_eq!(row.get::<_, Option<String>>(2), counter.last_date.map(|date| date.to_string()));
+            assert_eq!(
+                row.get::<_, Option<String>>(2),
+                counter.last_date.map(|date| date.to_string())
+            );
             assert_eq!(row.get::<_, Vec<u8>>(8), counter.chain.head.as_bytes());
         }
         compared
@@ -217,15 +226,44 @@ fn spec(format: &str, settings: &[(&str, &str)]) -> SeriesSpec {
 /// Each with the params that its numbers need.
 const SERIES: [(&str, &str, &[(&str, &str)]); 7] = [
     ("plain", "P-{seq:3}", &[]),
-    ("day", "{{{date}}}%\"\\{seq}.ü№", &[("reset", "daily"), ("time_zone", "Asia/Kolkata")]),
+    (
+        "day",
+        "{{{date}}}%\"\\{seq}.ü№",
+        &[("reset", "daily"), ("time_zone", "Asia/Kolkata")],
+    ),
     (
         "year",
         "{fy:long}/{branch}/{tenant}/{seq:2}",
-        &[("reset", "fiscal-year:04-06"), ("branch", "digits:1..3"), ("partition_by", "branch"), ("time_zone", "Europe/London")],
+        &[
+            ("reset", "fiscal-year:04-06"),
+            ("branch", "digits:1..3"),
+            ("partition_by", "branch"),
+            ("time_zone", "Europe/London"),
+        ],
     ),
-    ("month", "{yy}{month}{branch}-{seq:2}", &[("reset", "monthly"), ("branch", "one_of:N.1|S_2"), ("overflow", "refuse")]),
-    ("order", "O{branch}-{seq}", &[("date_order", "required"), ("branch", "letters:1..2"), ("replay", "strict")]),
-    ("brief", "{fy}{fy:start}{fy:end}{seq:4}", &[("reset", "fiscal-year:07-01"), ("on_expiry", "void"), ("start", "7")]),
+    (
+        "month",
+        "{yy}{month}{branch}-{seq:2}",
+        &[
+            ("reset", "monthly"),
+            ("branch", "one_of:N.1|S_2"),
+            ("overflow", "refuse"),
+        ],
+    ),
+    (
+        "order",
+        "O{branch}-{seq}",
+        &[
+            ("date_order", "required"),
+            ("branch", "letters:1..2"),
+            ("replay", "strict"),
+        ],
+    ),
+    (
+        "brief",
+        "{fy}{fy:start}{fy:end}{seq:4}",
+        &[("reset", "fiscal-year:07-01"), ("on_expiry", "void"), ("start", "7")],
+    ),
     ("heir", "P-{seq:4}", &[("replaces", "plain"), ("start", "3")]),
 ];
 
@@ -255,24 +293,51 @@ impl Dice {
             fits.choose(&mut self.0).map(|branch| (*branch).to_string())
         };
         let key = format!("k{}", self.0.random_range(0..300));
-        let dates = ["2026-03-01", "2026-03-02", "2026-04-05", "2026-04-06", "2025-07-01", "2026-03-05", "2024-01-01"];
+        let dates = [
+            "2026-03-01",
+            "2026-03-02",
+            "2026-04-05",
+            "2026-04-06",
+            "2025-07-01",
+            "2026-03-05",
+            "2024-01-01",
+        ];
         let date = self.of(&dates);
         let documents = ["{\"a\": 1}", "{\"a\": \"\\u0000é\"}", "[[1],{\"a\":[]}]", "7", "null"];
-        let broken = ["{\"a\":1,\"a\":2}", "{", "\"\\ud800\"", "[1,]", "{\"b\": {\"\\u0061\": 1, \"a\": 2}}"];
-        let document = if self.0.random_range(0..12) == 0 { self.of(&broken) } else { self.of(&documents) };
-        let reference = if self.0.random_range(0..20) == 0 { " " } else { self.of(&["order 42", "ümlaut ✓"]) };
+        let broken = [
+            "{\"a\":1,\"a\":2}",
+            "{",
+            "\"\\ud800\"",
+            "[1,]",
+            "{\"b\": {\"\\u0061\": 1, \"a\": 2}}",
+        ];
+        let document = if self.0.random_range(0..12) == 0 {
+            self.of(&broken)
+        } else {
+            self.of(&documents)
+        };
+        let reference = if self.0.random_range(0..20) == 0 {
+            " "
+        } else {
+            self.of(&["order 42", "ümlaut ✓"])
+        };
         TakeWords {
             key: Some(key),
             tenant: self.maybe(3, "acme"),
             date: self.maybe(3, date),
             document: self.maybe(4, document),
             reference: self.maybe(3, reference),
-            params: branch.map(|branch| ("branch".to_string(), branch)).into_iter().collect(),
+            params: branch
+                .map(|branch| ("branch".to_string(), branch))
+                .into_iter()
+                .collect(),
         }
     }
 
     fn order(&mut self, numbers: &[Which]) -> Order {
-        let series = self.of(&["plain", "day", "year", "month", "order", "brief", "heir"]).to_string();
+        let series = self
+            .of(&["plain", "day", "year", "month", "order", "brief", "heir"])
+            .to_string();
         let which = numbers.choose(&mut self.0).cloned();
         let which = which.unwrap_or(Which {
             series: series.clone(),
@@ -331,7 +396,10 @@ impl Dice {
         let head = number.trim_end_matches(|c: char| c.is_ascii_digit());
         let tail = &number[head.len()..];
         let ahead = self.0.random_range(0..6);
-        match tail.get(tail.len().saturating_sub(2)..).and_then(|digits| digits.parse::<u64>().ok()) {
+        match tail
+            .get(tail.len().saturating_sub(2)..)
+            .and_then(|digits| digits.parse::<u64>().ok())
+        {
             Some(seq) if tail.len() >= 2 => {
                 format!("{head}{}{:02}", &tail[..tail.len() - 2], (seq + ahead).min(99))
             }
@@ -363,7 +431,9 @@ async fn play(seed: u64, commands: usize) {
         }
         let order = dice.order(&numbers);
         // What the door has no word for is not asked at all, so that both stay alike.
-        let Some(at_door) = ask(&both.client, &order).await else { continue };
+        let Some(at_door) = ask(&both.client, &order).await else {
+            continue;
+        };
         let at_core = both.core(&order).await;
         assert_eq!(at_door, at_core, "seed {seed}, command {i}: {order:?}");
         done += usize::from(at_core.is_done());
@@ -389,7 +459,10 @@ async fn play(seed: u64, commands: usize) {
 
 #[tokio::test]
 async fn random_commands_are_answered_and_written_as_the_core_does() {
-    let seeds = std::env::var("SERIATIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(3);
+    let seeds = std::env::var("SERIATIM_SEEDS")
+        .ok()
+        .and_then(|seeds| seeds.parse().ok())
+        .unwrap_or(3);
     for seed in 1..=seeds {
         play(seed, 1_000).await;
     }

@@ -43,14 +43,22 @@ async fn numbers_are_dropped_only_by_name() {
     door.psql("select seriatim.next('order')");
     assert_eq!(code(uninstall(&url, None, &options()).await), "has_numbers");
     assert_eq!(code(uninstall(&url, Some("another"), &options()).await), "has_numbers");
-    uninstall(&url, Some(&door.database), &options()).await.expect("it goes");
+    uninstall(&url, Some(&door.database), &options())
+        .await
+        .expect("it goes");
     assert_eq!(code(uninstall(&url, None, &options()).await), "not_installed");
     assert_eq!(code(detach(&url, &options()).await), "not_installed");
-    assert_eq!(door.psql("select count(*) from pg_namespace where nspname = 'seriatim'"), "0");
+    assert_eq!(
+        door.psql("select count(*) from pg_namespace where nspname = 'seriatim'"),
+        "0"
+    );
     // Another program's schema of that name is left alone.
     door.psql("create schema seriatim create table seriatim.things (a int)");
     let foreign = install(&url, &options()).await;
-    assert!(matches!(foreign, Err(DoorError::Open(OpenError::Unusable(_)))), "{foreign:?}");
+    assert!(
+        matches!(foreign, Err(DoorError::Open(OpenError::Unusable(_)))),
+        "{foreign:?}"
+    );
     assert_eq!(code(uninstall(&url, None, &options()).await), "not_installed");
 }
 
@@ -59,22 +67,35 @@ async fn who_leaves_goes_on_with_the_present_values() {
     let door = Door::install();
     let url = door.server.url_of(&door.database);
     define(&door, "order", &[("format", "O-{seq:3}")]);
-    define(&door, "invoice", &[
-        ("format", "INV-{fy}{branch}/{tenant}/{seq:2}"),
-        ("reset", "fiscal-year:04-01"),
-        ("params.branch", "digits:2"),
-        ("partition_by", "branch"),
-    ]);
-    door.psql("create table orders (number text unique); select seriatim.number_column('orders', 'number', 'order');
-        insert into orders values (null), (null)");
-    let next = "next('invoice', tenant => 'acme', params => '{\"branch\": 7}', date => date_trunc('year', now())::date)";
+    define(
+        &door,
+        "invoice",
+        &[
+            ("format", "INV-{fy}{branch}/{tenant}/{seq:2}"),
+            ("reset", "fiscal-year:04-01"),
+            ("params.branch", "digits:2"),
+            ("partition_by", "branch"),
+        ],
+    );
+    door.psql(
+        "create table orders (number text unique); select seriatim.number_column('orders', 'number', 'order');
+        insert into orders values (null), (null)",
+    );
+    let next =
+        "next('invoice', tenant => 'acme', params => '{\"branch\": 7}', date => date_trunc('year', now())::date)";
     let before = door.psql(&format!("select seriatim.{next}"));
     detach(&url, &options()).await.expect("it leaves");
     assert_eq!(door.psql("select numbers.next('order')"), "O-003");
     assert_eq!(door.psql("select numbers.next('order', 'acme')"), "O-001");
-    assert_eq!(door.psql(&format!("select numbers.{next}")), before.replace("/01", "/02"));
+    assert_eq!(
+        door.psql(&format!("select numbers.{next}")),
+        before.replace("/01", "/02")
+    );
     door.psql("alter table orders alter number set default numbers.next('order'); insert into orders default values");
-    assert_eq!(door.psql("select string_agg(number, ' ' order by number) from orders"), "O-001 O-002 O-004");
+    assert_eq!(
+        door.psql("select string_agg(number, ' ' order by number) from orders"),
+        "O-001 O-002 O-004"
+    );
     assert_eq!(door.psql("select count(*) from numbers.entry"), "3");
     assert_eq!(door.psql("select count(*) from numbers.event"), "3");
 }

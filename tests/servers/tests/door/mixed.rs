@@ -36,7 +36,10 @@ fn command(known: &[Which]) -> Order {
     let key = format!("k{}", rand::rng().random_range(0..KEYS));
     let take = TakeWords {
         // The key tells the params, so that asking again is the same request.
-        params: params.map(|(name, _)| (name, (key.len() % 2 + 1).to_string())).into_iter().collect(),
+        params: params
+            .map(|(name, _)| (name, (key.len() % 2 + 1).to_string()))
+            .into_iter()
+            .collect(),
         key: Some(format!("{key}{}", if verb == 6 { "r" } else { "" })),
         tenant: Some(tenant),
         date,
@@ -102,7 +105,9 @@ async fn through_the_service(issuer: Issuer, client: Client) -> Heard {
     for _ in 0..COMMANDS_EACH {
         let order = command(&known);
         let entry = match order.which() {
-            Some(which) => super::at_door::id_of(&client, which).await.map(|id| id.parse().expect("an id")),
+            Some(which) => super::at_door::id_of(&client, which)
+                .await
+                .map(|id| id.parse().expect("an id")),
             None => None,
         };
         let command = order.command(entry, Timestamp::from_micros(0), &BundledZones);
@@ -151,7 +156,8 @@ async fn both_doors_at_once_number_once() {
             ..SeriesSpec::default()
         };
         if let Some(kind) = params {
-            spec.params.insert("branch".to_string(), (kind.to_string(), vec!["2".to_string()]));
+            spec.params
+                .insert("branch".to_string(), (kind.to_string(), vec!["2".to_string()]));
             spec.partition_by = vec!["branch".to_string()];
         }
         issuer.define(name, spec).await.expect("a series");
@@ -172,9 +178,12 @@ async fn both_doors_at_once_number_once() {
     // One key, one number, whichever door was asked.
     let twice: Vec<_> = heard.iter().filter(|(_, numbers)| numbers.len() > 1).collect();
     assert!(twice.is_empty(), "{twice:?}");
-    let report = verify(&store, &seriatim::verify::Options::default(), &|_| {}).await.expect("it reads");
+    let report = verify(&store, &seriatim::verify::Options::default(), &|_| {})
+        .await
+        .expect("it reads");
     assert!(report.findings.is_empty(), "{:?}", report.findings);
-    let actors = door.psql("select string_agg(distinct actor, ' ' order by actor) from seriatim.events where counter is not null");
+    let actors = door
+        .psql("select string_agg(distinct actor, ' ' order by actor) from seriatim.events where counter is not null");
     assert_eq!(actors, "db:postgres service");
     assert!(report.progress.events > 500, "{} events", report.progress.events);
     issuer.close().await;

@@ -42,7 +42,12 @@ pub fn define(door: &Door, name: &str, settings: &[(&str, &str)]) {
         ("replaces", ""),
         ("replaced_by", ""),
     ];
-    let given = |name: &str| settings.iter().find(|(given, _)| *given == name).map(|(_, value)| *value);
+    let given = |name: &str| {
+        settings
+            .iter()
+            .find(|(given, _)| *given == name)
+            .map(|(_, value)| *value)
+    };
     let mut lines: Vec<String> = defaults
         .iter()
         .map(|(name, value)| format!("{name}={}", given(name).unwrap_or(value)))
@@ -50,12 +55,22 @@ pub fn define(door: &Door, name: &str, settings: &[(&str, &str)]) {
     let params = settings.iter().filter(|(name, _)| name.starts_with("params."));
     lines.extend(params.map(|(name, value)| format!("{name}={value}")));
     let definition = lines.join("\n");
-    door.psql(&format!("insert into seriatim.series values ('{name}', 1, '{definition}')"));
+    door.psql(&format!(
+        "insert into seriatim.series values ('{name}', 1, '{definition}')"
+    ));
 }
 
 fn shop() -> Door {
     let door = Door::install();
-    define(&door, "order", &[("format", "GAM-{date}-{seq:4}"), ("reset", "daily"), ("time_zone", "Asia/Kolkata")]);
+    define(
+        &door,
+        "order",
+        &[
+            ("format", "GAM-{date}-{seq:4}"),
+            ("reset", "daily"),
+            ("time_zone", "Asia/Kolkata"),
+        ],
+    );
     door.psql(TABLE);
     door
 }
@@ -118,19 +133,26 @@ async fn ten_thousand_orders_are_accounted_unique_and_one_a_payment() {
     assert!(kept > CALLERS * ORDERS_EACH / 2, "{kept} orders");
     assert_eq!(one("select count(*) from orders where order_number is null"), "0");
     assert_eq!(
-        one("select count(*) from orders o join seriatim.entries e on e.number = o.order_number \
-             and e.key = o.payment_reference and e.state = 'issued' and e.reference = 'public.orders'"),
+        one(
+            "select count(*) from orders o join seriatim.entries e on e.number = o.order_number \
+             and e.key = o.payment_reference and e.state = 'issued' and e.reference = 'public.orders'"
+        ),
         kept.to_string()
     );
     // Every seq of every day is an order; midnight may have come in between.
-    assert_eq!(one("select sum(last_seq), sum(issued) from seriatim.counters"), format!("{kept}|{kept}"));
+    assert_eq!(
+        one("select sum(last_seq), sum(issued) from seriatim.counters"),
+        format!("{kept}|{kept}")
+    );
     assert_eq!(one(CHAIN), "t");
 
     // A deleted order shows as a void, and its payment gets no second number.
     let number = one("select order_number from orders order by id limit 1");
     let reference = one("delete from orders where id = (select min(id) from orders) returning payment_reference");
     assert_eq!(
-        one(&format!("select state, reason_code, reason from seriatim.entries where number = '{number}'")),
+        one(&format!(
+            "select state, reason_code, reason from seriatim.entries where number = '{number}'"
+        )),
         "voided|other|deleted from public.orders"
     );
     let again = door.try_psql(&format!(
@@ -150,13 +172,17 @@ const CHAIN: &str = "select bool_and(e.hash = seriatim.event_hash(coalesce(befor
 #[test]
 fn a_row_is_numbered_when_its_condition_holds_and_by_its_own_columns() {
     let door = Door::install();
-    define(&door, "invoice", &[
-        ("format", "{branch}/{year}-{seq:3}"),
-        ("reset", "yearly"),
-        ("time_zone", "Asia/Tokyo"),
-        ("params.branch", "digits:2"),
-        ("partition_by", "branch"),
-    ]);
+    define(
+        &door,
+        "invoice",
+        &[
+            ("format", "{branch}/{year}-{seq:3}"),
+            ("reset", "yearly"),
+            ("time_zone", "Asia/Tokyo"),
+            ("params.branch", "digits:2"),
+            ("partition_by", "branch"),
+        ],
+    );
     door.psql(
         "create table invoices (id int primary key, shop text, number varchar(40), branch int, status text,
             issued_at timestamptz, unique (shop, number));
@@ -171,23 +197,34 @@ fn a_row_is_numbered_when_its_condition_holds_and_by_its_own_columns() {
     let insert = |values: &str| door.psql(&format!("insert into invoices values {values} returning number"));
     let this_year = door.psql("select to_char(clock_timestamp() at time zone 'Asia/Tokyo', 'YYYY')");
     assert_eq!(insert("(1, null, null, 7, 'draft', null)"), "");
-    assert_eq!(insert("(2, null, null, 7, 'issued', now())"), format!("07/{this_year}-001"));
+    assert_eq!(
+        insert("(2, null, null, 7, 'issued', now())"),
+        format!("07/{this_year}-001")
+    );
     assert_eq!(
         door.psql("update invoices set status = 'issued', issued_at = now() where id = 1 returning number"),
         format!("07/{this_year}-002")
     );
-    assert_eq!(insert("(3, 'zenith', null, 7, 'issued', now())"), format!("07/{this_year}-001"));
+    assert_eq!(
+        insert("(3, 'zenith', null, 7, 'issued', now())"),
+        format!("07/{this_year}-001")
+    );
     // The day is Tokyo's, whatever the session's zone is: 16:00 UTC is tomorrow there.
     let date = "select date from seriatim.entries order by taken_at desc limit 1";
-    door.psql("set timezone = 'America/Lima'; insert into invoices values (4, null, null, 8, 'issued', \
-               date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' - interval '8 hours')");
+    door.psql(
+        "set timezone = 'America/Lima'; insert into invoices values (4, null, null, 8, 'issued', \
+               date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' - interval '8 hours')",
+    );
     assert_eq!(door.psql(date), door.psql("select (now() at time zone 'UTC')::date"));
     // A number from elsewhere is adopted; what it passes over is missing.
     assert_eq!(
         insert(&format!("(5, null, '09/{this_year}-004', 9, 'issued', now())")),
         format!("09/{this_year}-004")
     );
-    assert_eq!(door.psql("select missing, issued from seriatim.counters where partition = 'branch=09'"), "3|1");
+    assert_eq!(
+        door.psql("select missing, issued from seriatim.counters where partition = 'branch=09'"),
+        "3|1"
+    );
     let unfit = door.try_psql("insert into invoices values (6, null, 'X-1', 9, 'issued', now())");
     assert!(unfit.unwrap_err().contains("number_does_not_fit"));
     // A row that stays the same but for its other columns is left alone.

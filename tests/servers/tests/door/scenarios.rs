@@ -34,7 +34,9 @@ impl AtDoor {
             asked: 0,
         };
         // What a scenario's clock shows before it is set.
-        boundary.move_clock("2026-03-02T10:00:00Z".parse().expect("a time")).await;
+        boundary
+            .move_clock("2026-03-02T10:00:00Z".parse().expect("a time"))
+            .await;
         boundary
     }
 
@@ -49,7 +51,10 @@ impl AtDoor {
             return false;
         };
         let known = self.store.series().await.expect("series");
-        let policy = known.iter().find(|known| known.name.as_str() == series).map(|series| series.keys);
+        let policy = known
+            .iter()
+            .find(|known| known.name.as_str() == series)
+            .map(|series| series.keys);
         take.key.is_none() && policy == Some(KeyPolicy::Required)
     }
 }

@@ -82,7 +82,13 @@ pub async fn install(url: &str, options: &PostgresOptions) -> Result<bool, DoorE
 pub async fn uninstall(url: &str, drop_numbers_of: Option<&str>, options: &PostgresOptions) -> Result<(), DoorError> {
     let (place, mut connection) = connect(url, options).await?;
     let permit = Command::Query(PERMIT_DROP, values![drop_numbers_of.unwrap_or_default()]);
-    run(&place, &mut connection, options, vec![permit, Command::Plain(UNINSTALL)]).await
+    run(
+        &place,
+        &mut connection,
+        options,
+        vec![permit, Command::Plain(UNINSTALL)],
+    )
+    .await
 }
 
 /// Leaves a plain counter function in a database, and takes the rest out.
@@ -118,13 +124,18 @@ async fn run(
 
 fn said(place: &Place, fault: Fault) -> DoorError {
     let refused = match &fault {
-        Fault::Sql(error) => error.as_db_error().filter(|answer| answer.code().code().starts_with("SR4")),
+        Fault::Sql(error) => error
+            .as_db_error()
+            .filter(|answer| answer.code().code().starts_with("SR4")),
         _ => None,
     };
     match refused.and_then(|answer| Some((answer.message().split_once(": ")?, answer.hint()))) {
         Some(((code, what), hint)) => DoorError::Refused {
             code: code.to_string(),
-            message: format!("{place}: {what}{}", hint.map(|hint| format!("; {hint}")).unwrap_or_default()),
+            message: format!(
+                "{place}: {what}{}",
+                hint.map(|hint| format!("; {hint}")).unwrap_or_default()
+            ),
         },
         None => failed(place, fault),
     }
