@@ -223,8 +223,11 @@ fn spec(format: &str, settings: &[(&str, &str)]) -> SeriesSpec {
     spec
 }
 
+/// Name, format, settings.
+type Defined = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// Each with the params that its numbers need.
-const SERIES: [(&str, &str, &[(&str, &str)]); 7] = [
+const SERIES: [Defined; 7] = [
     ("plain", "P-{seq:3}", &[]),
     (
         "day",

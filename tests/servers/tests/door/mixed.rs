@@ -16,7 +16,7 @@ use super::Door;
 use super::at_door::ask;
 
 const CALLERS: usize = 6;
-const COMMANDS_EACH: usize = 150;
+const COMMANDS_EACH: usize = 100;
 const KEYS: u32 = 400;
 
 /// Who got which number for which (series, tenant, key).
@@ -185,6 +185,6 @@ async fn both_doors_at_once_number_once() {
     let actors = door
         .psql("select string_agg(distinct actor, ' ' order by actor) from seriatim.events where counter is not null");
     assert_eq!(actors, "db:postgres service");
-    assert!(report.progress.events > 500, "{} events", report.progress.events);
+    assert!(report.progress.events > 300, "{} events", report.progress.events);
     issuer.close().await;
 }

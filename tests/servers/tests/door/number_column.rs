@@ -1,6 +1,9 @@
 //! A column that fills itself, under load and by the book.
 
 use rand::RngExt as _;
+use seriatim::store::postgres::{Postgres, PostgresOptions};
+use seriatim::verify::{Options, verify};
+use seriatim::{Issuer, SeriesSpec};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -60,19 +63,23 @@ pub fn define(door: &Door, name: &str, settings: &[(&str, &str)]) {
     ));
 }
 
-fn shop() -> Door {
+/// A shop whose series was defined by the service, so that the whole database verifies.
+async fn shop() -> (Door, Postgres) {
     let door = Door::install();
-    define(
-        &door,
-        "order",
-        &[
-            ("format", "GAM-{date}-{seq:4}"),
-            ("reset", "daily"),
-            ("time_zone", "Asia/Kolkata"),
-        ],
-    );
+    let store = Postgres::open(&door.server.url_of(&door.database), PostgresOptions::default())
+        .await
+        .expect("a store");
+    let issuer = Issuer::open(store.clone()).await.expect("an issuer");
+    let spec = SeriesSpec {
+        format: "GAM-{date}-{seq:4}".to_string(),
+        reset: Some("daily".to_string()),
+        time_zone: Some("Asia/Kolkata".to_string()),
+        ..SeriesSpec::default()
+    };
+    issuer.define("order", spec).await.expect("a series");
+    issuer.close().await;
     door.psql(TABLE);
-    door
+    (door, store)
 }
 
 /// Orders as a shop takes them: a third of the transactions fail, a tenth pay for what was paid before.
@@ -118,7 +125,7 @@ async fn take_orders(mut client: Client, caller: usize) -> (usize, usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_orders_are_accounted_unique_and_one_a_payment() {
-    let door = shop();
+    let (door, store) = shop().await;
     let mut callers = Vec::new();
     for caller in 0..CALLERS {
         let client = door.server.connect(&door.database).await;
@@ -160,6 +167,8 @@ async fn ten_thousand_orders_are_accounted_unique_and_one_a_payment() {
     ));
     assert!(again.unwrap_err().contains("voided: the key's number"), "{number}");
     assert_eq!(one(CHAIN), "t");
+    let report = verify(&store, &Options::default(), &|_| {}).await.expect("it reads");
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
 }
 
 /// Every event stands on the one before it, and the head of every counter is its last event.

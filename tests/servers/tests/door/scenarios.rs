@@ -66,11 +66,12 @@ impl Boundary for AtDoor {
     }
 
     async fn answer(&mut self, asked: &Ask) -> Outcome {
-        if asked.caller.is_none() && !self.misses_its_key(&asked.order).await {
-            if let Some(outcome) = ask(&self.client, &asked.order).await {
-                self.asked += 1;
-                return outcome;
-            }
+        if asked.caller.is_none()
+            && !self.misses_its_key(&asked.order).await
+            && let Some(outcome) = ask(&self.client, &asked.order).await
+        {
+            self.asked += 1;
+            return outcome;
         }
         self.service.answer(asked).await
     }
