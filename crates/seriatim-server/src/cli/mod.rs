@@ -12,6 +12,7 @@ mod failed;
 mod key;
 mod output;
 mod period;
+mod pg;
 mod series;
 mod serve;
 mod session;
@@ -128,6 +129,9 @@ enum Verb {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
+    /// Numbers inside your own PostgreSQL transactions
+    #[command(subcommand)]
+    Pg(pg::Pg),
     /// Write every entry and event with its hash, one JSON object a line
     Export(export::Export),
     /// Copy the store to a new file while it goes on
@@ -270,6 +274,7 @@ async fn carry_out(verb: Verb, context: &Context) -> Result<(), Failed> {
         Verb::Period(verb) => verb.run(context).await,
         Verb::Advance(verb) => verb.run(context).await,
         Verb::Key(verb) => verb.run(context).await,
+        Verb::Pg(verb) => verb.run(context).await,
         Verb::Export(verb) => verb.run(context).await,
         Verb::Backup(verb) => verb.run(context).await,
         Verb::Restore(verb) => verb.run(context).await,

@@ -95,6 +95,9 @@ impl Serve {
 fn place(config: &Config) -> Result<Place, Failed> {
     match Where::of(config)? {
         Where::Here(place) => Ok(place),
+        Where::Postgres(_) => Err(Failed::Usage(
+            "serve has sqlite:PATH only so far; other verbs take a PostgreSQL database".to_string(),
+        )),
         Where::Server(url) => Err(Failed::Usage(format!(
             "serve is a server itself; leave out --server {url}"
         ))),

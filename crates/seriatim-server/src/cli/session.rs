@@ -2,11 +2,13 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use seriatim::{Issuer, Memory};
+use seriatim::store::postgres::{Postgres, PostgresOptions};
+use seriatim::{Issuer, Memory, Reads as _};
 use tokio::sync::Mutex;
 
 use super::failed::{Failed, Problem};
@@ -23,6 +25,8 @@ pub enum Where {
     Server(String),
     /// In a database on this machine.
     Here(Place),
+    /// In a PostgreSQL database, by its URL.
+    Postgres(String),
 }
 
 impl Where {
@@ -30,7 +34,7 @@ impl Where {
     pub fn of(config: &Config) -> Result<Self, Failed> {
         match config.strongest(&["server", "store", "data_dir"]) {
             Some("server") => Ok(Self::Server(config.text("server").unwrap_or_default().to_string())),
-            Some("store") => store_of(config.text("store").unwrap_or_default()).map(Self::Here),
+            Some("store") => store_of(config.text("store").unwrap_or_default()),
             _ => Ok(Self::Here(Place::in_directory(&config.parse::<PathBuf>("data_dir")?))),
         }
     }
@@ -39,6 +43,9 @@ impl Where {
     pub fn here(config: &Config) -> Result<Place, Failed> {
         match Self::of(config)? {
             Self::Here(place) => Ok(place),
+            Self::Postgres(_) => Err(Failed::Usage(
+                "this works on the files of a store; PostgreSQL has its own tools for its own".to_string(),
+            )),
             Self::Server(url) => Err(Failed::Usage(format!(
                 "this works on the files of a store; run it where they are, without --server {url}"
             ))),
@@ -46,17 +53,18 @@ impl Where {
     }
 }
 
-fn store_of(text: &str) -> Result<Place, Failed> {
+fn store_of(text: &str) -> Result<Where, Failed> {
     match text.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(Place {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(Where::Here(Place {
             database: Path::new(path).to_path_buf(),
-        }),
-        Some((kind @ ("postgres" | "postgresql" | "mongodb" | "mongodb+srv"), _)) => Err(Failed::Usage(format!(
-            "store {kind} comes in a later version; this one has sqlite:PATH"
+        })),
+        Some(("postgres" | "postgresql", _)) => Ok(Where::Postgres(text.to_string())),
+        Some((kind @ ("mongodb" | "mongodb+srv"), _)) => Err(Failed::Usage(format!(
+            "store {kind} comes in a later version; this one has sqlite:PATH and postgres://…"
         ))),
         // Whatever else it is, it may hold a password: it is not repeated.
         _ => Err(Failed::Usage(
-            "a store is written like sqlite:./seriatim-data/seriatim.db".to_string(),
+            "a store is written like sqlite:./seriatim-data/seriatim.db or postgres://user@host/database".to_string(),
         )),
     }
 }
@@ -78,6 +86,13 @@ pub struct Session {
     pub output: Output,
     transport: Transport,
     opened: Mutex<Option<Opened>>,
+    shared: Mutex<Option<Shared>>,
+}
+
+/// A database that others use at the same time.
+struct Shared {
+    store: Postgres,
+    issuer: Issuer,
 }
 
 impl Session {
@@ -90,6 +105,7 @@ impl Session {
                 Ok(Self::new(output, Transport::network(&url, key)?, None))
             }
             Where::Here(place) => Self::open_here(config, output, command, &place, absent).await,
+            Where::Postgres(url) => Self::open_postgres(config, output, &url).await,
         }
     }
 
@@ -98,7 +114,28 @@ impl Session {
             output,
             transport,
             opened: Mutex::new(opened),
+            shared: Mutex::default(),
         }
+    }
+
+    async fn open_postgres(config: &Config, output: Output, url: &str) -> Result<Self, Failed> {
+        let options = PostgresOptions {
+            production: is_production(config)?,
+            ..PostgresOptions::default()
+        };
+        let store = Postgres::open(url, options).await.map_err(super::pg::unopened)?;
+        let how = if store.was_created() { "created" } else { "in process" };
+        output.note(format!("store {} ({how})", store.describe()));
+        let options = seriatim::Options {
+            actor: Some(open::local_actor()?),
+            ..issuing(config)?
+        };
+        let issuer = Issuer::with(Arc::new(store.clone()), options).await;
+        let issuer = issuer.map_err(|error| Failed::Unreachable(error.to_string()))?;
+        let router = routes::router(App::new(issuer.clone(), AppOptions::default()));
+        let session = Self::new(output, Transport::InProcess(router), None);
+        *session.shared.lock().await = Some(Shared { store, issuer });
+        Ok(session)
     }
 
     async fn open_here(
@@ -162,6 +199,10 @@ impl Session {
     pub async fn close(&self) {
         if let Some(opened) = self.opened.lock().await.take() {
             opened.close().await;
+        }
+        if let Some(shared) = self.shared.lock().await.take() {
+            shared.issuer.close().await;
+            shared.store.close().await;
         }
     }
 }

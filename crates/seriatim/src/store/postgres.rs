@@ -5,6 +5,7 @@
 
 mod connection;
 mod definitions;
+pub mod door;
 mod fault;
 mod fence;
 mod load;

@@ -1,0 +1,146 @@
+//! The SQL door: the functions by which a user's own transaction takes numbers. What they do is in `door/*.sql`, the
+//! one place besides the core where rules stand; here they are only printed, put in place and taken away.
+
+use super::connection::{Command, Connection};
+use super::fault::Fault;
+use super::open::{self, MIGRATIONS, OpenError};
+use super::params::values;
+use super::place::Place;
+use super::{PostgresOptions, tls};
+
+/// Functions, views, triggers and roles, in the order they are made. Running them again replaces them.
+const DOOR: &str = concat!(
+    include_str!("door/1_words.sql"),
+    include_str!("door/2_plan.sql"),
+    include_str!("door/3_chain.sql"),
+    include_str!("door/4_take.sql"),
+    include_str!("door/5_change.sql"),
+    include_str!("door/6_surface.sql"),
+    include_str!("door/7_number_column.sql"),
+    include_str!("door/8_roles.sql"),
+);
+const UNINSTALL: &str = include_str!("door/uninstall.sql");
+const DETACH: &str = include_str!("door/detach.sql");
+const PERMIT_DROP: &str = "select set_config('seriatim.drop_numbers_of', $1, true)";
+
+/// Why the door was not put in place or taken away.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The script says no, and nothing was changed.
+    #[error("{message}")]
+    Refused {
+        /// The stable code.
+        code: String,
+        /// What is the matter and what to do.
+        message: String,
+    },
+}
+
+/// All that is put into a database, as one script to be read and run by hand; or what an older one lacks.
+#[must_use]
+pub fn script(installed: usize) -> String {
+    let mut script = format!(
+        "-- Seriatim: tables and functions for numbers inside your own transaction. Run it as the owner of the database.\n\
+         begin;\n\
+         set local client_min_messages = warning;\n\
+         do $$ begin perform pg_advisory_xact_lock(1397053778, 0); end $$;\n\
+         create schema if not exists seriatim;\n\
+         do $$ begin\n\
+         \x20   if (to_regclass('seriatim.schema_version') is not null) <> ({installed} > 0) then\n\
+         \x20       raise exception 'this script is for a database where our schema has version {installed}; see seriatim pg print --help';\n\
+         \x20   end if;\n\
+         end $$;\n"
+    );
+    for (version, sql) in (1..).zip(MIGRATIONS).skip(installed) {
+        script.push_str(sql);
+        script.push_str(&format!(
+            "insert into seriatim.schema_version (version, applied_at)\n\
+             \x20   values ({version}, (extract(epoch from clock_timestamp()) * 1000000)::bigint);\n\n"
+        ));
+    }
+    script + DOOR + "\ncommit;\n"
+}
+
+/// Puts the door into a database, with the tables if there are none; whether there were none before.
+///
+/// # Errors
+/// The database cannot be used; nothing of the door is there then.
+pub async fn install(url: &str, options: &PostgresOptions) -> Result<bool, DoorError> {
+    let (place, mut connection) = connect(url, options).await?;
+    let (created, _) = open::open(&place, &mut connection, options).await?;
+    run(&place, &mut connection, options, vec![Command::Plain(DOOR)]).await?;
+    Ok(created)
+}
+
+/// Takes everything out of a database. While there are numbers it takes the name of the database.
+///
+/// # Errors
+/// There is nothing of ours, or there are numbers.
+pub async fn uninstall(url: &str, drop_numbers_of: Option<&str>, options: &PostgresOptions) -> Result<(), DoorError> {
+    let (place, mut connection) = connect(url, options).await?;
+    let permit = Command::Query(PERMIT_DROP, values![drop_numbers_of.unwrap_or_default()]);
+    run(
+        &place,
+        &mut connection,
+        options,
+        vec![permit, Command::Plain(UNINSTALL)],
+    )
+    .await
+}
+
+/// Leaves a plain counter function in a database, and takes the rest out.
+///
+/// # Errors
+/// There is nothing of ours, or something called `numbers` is there already.
+pub async fn detach(url: &str, options: &PostgresOptions) -> Result<(), DoorError> {
+    let (place, mut connection) = connect(url, options).await?;
+    run(&place, &mut connection, options, vec![Command::Plain(DETACH)]).await
+}
+
+async fn connect(url: &str, options: &PostgresOptions) -> Result<(Place, Connection), DoorError> {
+    let place = Place::parse(url)?;
+    let tls = tls::connector(&place)?;
+    let connection = open::connect(&place, &tls, options.statement_within).await?;
+    Ok((place, connection))
+}
+
+/// Runs a script in one transaction, as long as it takes: copying a journal is no matter of seconds.
+async fn run(
+    place: &Place,
+    connection: &mut Connection,
+    options: &PostgresOptions,
+    script: Vec<Command<'_>>,
+) -> Result<(), DoorError> {
+    let begin = "begin isolation level read committed; set local client_min_messages = warning";
+    let commands = std::iter::once(Command::Plain(begin)).chain(script);
+    let ran = connection.run(commands.collect(), options.read_within * 60).await;
+    let end = if ran.is_ok() { "commit" } else { "rollback" };
+    let ended = connection.run(vec![Command::Plain(end)], options.commit_within).await;
+    ran.and(ended).map(|_| ()).map_err(|fault| said(place, fault))
+}
+
+fn said(place: &Place, fault: Fault) -> DoorError {
+    let refused = match &fault {
+        Fault::Sql(error) => error
+            .as_db_error()
+            .filter(|answer| answer.code().code().starts_with("SR4")),
+        _ => None,
+    };
+    match refused.and_then(|answer| Some((answer.message().split_once(": ")?, answer.hint()))) {
+        Some(((code, what), hint)) => DoorError::Refused {
+            code: code.to_string(),
+            message: format!(
+                "{place}: {what}{}",
+                hint.map(|hint| format!("; {hint}")).unwrap_or_default()
+            ),
+        },
+        None => failed(place, fault),
+    }
+}
+
+fn failed(place: &Place, fault: Fault) -> DoorError {
+    DoorError::Open(OpenError::Store(fault.into_store_error("change", place)))
+}

@@ -1,0 +1,342 @@
+-- The SQL door, 5 of 8: numbers from elsewhere, and what becomes of a number (core: decide/adopt.rs, decide/spend.rs).
+
+-- Records a number that was issued elsewhere; what is passed over on the way becomes missing.
+create or replace function seriatim.take_from_elsewhere(
+    of_series text, number text, date date, of_key text, of_tenant text, with_document text, with_reference text
+) returns seriatim.taken language plpgsql as $$
+<<mine>>
+declare
+    plan seriatim.series_plan;
+    counter seriatim.counter;
+    event seriatim.event;
+    appended record;
+    before seriatim.taken;
+    run seriatim.missing;
+    read record;
+    params text;
+    partition text;
+    period text;
+    closed text;
+    document bytea := sha256(convert_to(with_document, 'UTF8'));
+    now timestamptz;
+    printed text;
+    what text;
+begin
+    perform seriatim.enter();
+    perform seriatim.share_series(of_series);
+    perform seriatim.check_names(of_series, of_tenant);
+    if of_key is not null then
+        perform seriatim.check_key(of_key);
+    end if;
+    if date is null then
+        perform seriatim.refuse('400', 'invalid_date', 'the date of the document is missing', '/date');
+    end if;
+    if with_document is not null then
+        perform seriatim.check_document(with_document);
+    end if;
+    if with_reference is not null then
+        perform seriatim.check_text('reference', with_reference, 255);
+    end if;
+    select * into plan from seriatim.series_plan p where p.name = of_series;
+    if not found then
+        perform seriatim.refuse('404', 'unknown_series', format('there is no series %s', of_series), '/series');
+    end if;
+    perform seriatim.check_date(plan, date);
+
+    -- It must be exactly what the series would print on that date.
+    read := seriatim.read_number(plan, of_tenant, number);
+    printed := seriatim.render(plan, of_tenant, read.vals, date, read.seq);
+    what := case
+        when read.seq is null then format('its format cannot print `%s`', left(number, 64))
+        when printed <> number then format('on %s it prints %s, not `%s`', date, printed, left(number, 64))
+        when length(number) > plan.max_length then format('%s is longer than max_length = %s', left(number, 64), plan.max_length)
+        when read.seq not between plan.start and plan.seq_max then
+            format('seq %s is not between %s and %s', read.seq, plan.start, plan.seq_max)
+    end;
+    if what is not null or number is null then
+        perform seriatim.refuse('422', 'number_does_not_fit', format('series %s: %s', plan.name, coalesce(what, 'no number')), '/number');
+    end if;
+    params := seriatim.params_text(plan, read.vals, true);
+    partition := seriatim.params_text(plan, read.vals, false);
+    period := seriatim.period_of(plan.reset, plan.fiscal_from, date);
+
+    for round in 1..2 loop
+        if of_key is not null then
+            before := seriatim.replay(plan, of_tenant, of_key, 'adopt', params, date, document);
+            if before.counter is not null and before.number <> number then
+                perform seriatim.refuse('422', 'key_reused', format(
+                    'this key stands for %s already; adopt each number with a key of its own', before.number), '/key');
+            elsif before.counter is not null then
+                return before;
+            end if;
+        end if;
+        -- The second time a twin had bound the key while we waited.
+        exit when round = 2;
+        closed := seriatim.closed_because(of_series, of_tenant, period);
+        if closed is not null then
+            perform seriatim.refuse('409', 'period_closed', format('period %s of series %s is closed (%s)', period,
+                plan.name, closed), '/date', 'reopen it or give a date in an open period');
+        end if;
+        perform seriatim.wait_for_counter(of_series, of_tenant, partition, period, plan.start);
+        select * into counter from seriatim.counter c
+            where c.series = of_series and c.tenant = of_tenant and c.period = mine.period
+                and c.partition = mine.partition;
+        if of_key is not null then
+            insert into seriatim.key (line, key, counter, seq, count) values (counter.line, of_key, counter.no, read.seq, 1)
+                on conflict do nothing;
+            continue when not found;
+        end if;
+        exit;
+    end loop;
+
+    perform seriatim.check_number(plan, of_tenant, number, '/number');
+    now := seriatim.clock();
+    if read.seq > counter.last_seq then
+        if plan.replaced_by is not null then
+            perform seriatim.refuse('409', 'series_replaced',
+                format('series %s was replaced by %s; use that one', plan.name, plan.replaced_by), '/series');
+        elsif plan.dates_in_order and date < counter.last_date then
+            perform seriatim.refuse('422', 'date_order', format(
+                '%s is before %s, the date of the number before it; series %s keeps dates in order', date,
+                counter.last_date, plan.name), '/date');
+        end if;
+        if read.seq > counter.last_seq + 1 then
+            event := seriatim.new_event('missing', now);
+            event.seq := counter.last_seq + 1;
+            event.seq_last := read.seq - 1;
+            event.reason := left(format('not issued before %s was adopted', number), 1000);
+            insert into seriatim.missing (counter, first, last, reason)
+                values (counter.no, event.seq, event.seq_last, event.reason);
+            counter.missing := counter.missing + event.seq_last - event.seq + 1;
+            appended := seriatim.append(counter, event);
+            counter := appended.counter;
+        end if;
+        counter.last_seq := read.seq;
+    else
+        select * into run from seriatim.missing m
+            where m.counter = counter.no and m.first <= read.seq and m.last >= read.seq;
+        if not found then
+            perform seriatim.refuse('409', 'number_exists', format('%s exists already in series %s', number, plan.name), '/number');
+        elsif plan.dates_in_order then
+            perform seriatim.refuse('422', 'date_order', format(
+                'series %s keeps dates in order, so numbers are adopted in the order of their seq; %s comes after %s',
+                plan.name, number, counter.last_seq), '/number');
+        end if;
+        delete from seriatim.missing m where m.counter = counter.no and m.first = run.first;
+        insert into seriatim.missing (counter, first, last, reason)
+            select counter.no, rest.first, rest.last, run.reason
+            from (values (run.first, read.seq - 1), (read.seq + 1, run.last)) rest (first, last)
+            where rest.first <= rest.last;
+        counter.missing := counter.missing - 1;
+    end if;
+    counter.last_date := greatest(counter.last_date, date);
+    counter.issued := counter.issued + 1;
+    event := seriatim.new_event('adopted', now);
+    event.seq := read.seq;
+    event.number := number;
+    event.date := date;
+    event.key := of_key;
+    event.params := nullif(params, '');
+    event.reference := with_reference;
+    event.document := document;
+    appended := seriatim.append(counter, event);
+    event := appended.event;
+    perform seriatim.write_counter(appended.counter);
+    insert into seriatim.entry (counter, seq, line, number, state, origin, date, key, params, reference, document,
+        document_sha256, taken_at, issued_at, position, hash)
+    values (counter.no, read.seq, counter.line, number, 'issued', 'adopt', date, of_key, event.params, with_reference,
+        with_document, document, event.at, event.at, event.position, event.hash);
+    return (counter.no, read.seq, number, false, '{}')::seriatim.taken;
+end $$;
+
+-- The entry of an id, with its counter locked and its series shared.
+create or replace function seriatim.hold_entry(id text) returns seriatim.entry language plpgsql as $$
+declare
+    of_counter seriatim.counter;
+    held seriatim.entry;
+begin
+    perform seriatim.enter();
+    if coalesce(id !~ '^ent_[0-9a-hjkmnp-tv-z]{16}_[1-9][0-9]{0,17}$', true) then
+        perform seriatim.refuse('400', 'invalid_id', format('`%s` is not an entry id; it looks like ent_0123456789abcdef_42',
+            left(id, 64)), '/id');
+    end if;
+    select * into of_counter from seriatim.counter c where c.id = split_part(hold_entry.id, '_', 2);
+    if found then
+        perform seriatim.share_series(of_counter.series);
+        perform seriatim.wait_for_counter(of_counter.series, of_counter.tenant, of_counter.partition, of_counter.period,
+            of_counter.first_seq);
+        held := seriatim.find_entry(id);
+    end if;
+    if held.counter is null then
+        perform seriatim.refuse('404', 'unknown_entry', format('there is no entry %s', id), '/id');
+    end if;
+    return held;
+end $$;
+
+-- Writes an entry that changed, with its event and its counter (core: Draft::change).
+create or replace function seriatim.change_entry(entry seriatim.entry, event seriatim.event, was text) returns void language plpgsql as $$
+declare
+    counter seriatim.counter;
+    appended record;
+begin
+    select * into counter from seriatim.counter c where c.no = entry.counter;
+    counter.reserved := counter.reserved - (was = 'reserved')::int;
+    counter.issued := counter.issued - (was = 'issued')::int + (entry.state = 'issued')::int;
+    counter.voided := counter.voided + (entry.state = 'voided')::int;
+    event.seq := entry.seq;
+    event.number := entry.number;
+    -- Every event carries the hash of the document as it leaves it, so that the latest one vouches for it.
+    event.document := entry.document_sha256;
+    appended := seriatim.append(counter, event);
+    event := appended.event;
+    perform seriatim.write_counter(appended.counter);
+    update seriatim.entry e set
+        state = entry.state, document = entry.document, document_sha256 = entry.document_sha256,
+        issued_at = entry.issued_at, voided_at = entry.voided_at, reason_code = entry.reason_code,
+        reason = entry.reason, replacement = entry.replacement, position = event.position, hash = event.hash
+    where e.no = entry.no;
+end $$;
+
+create or replace function seriatim.do_confirm(id text, with_document text) returns seriatim.taken language plpgsql as $$
+declare
+    entry seriatim.entry;
+    event seriatim.event;
+    now timestamptz;
+    expiry_voids boolean;
+begin
+    if with_document is not null then
+        perform seriatim.check_document(with_document);
+    end if;
+    entry := seriatim.hold_entry(id);
+    now := seriatim.clock();
+    select p.expiry_voids into expiry_voids from seriatim.series_plan p join seriatim.line l on l.series = p.name
+        where l.no = entry.line;
+    if entry.state = 'voided' then
+        perform seriatim.refuse('409', 'voided', format('%s is void already (%s)', entry.number, entry.reason), null, null, array[entry.number]);
+    elsif entry.state = 'issued' and entry.origin <> 'reserve' then
+        perform seriatim.refuse('409', 'not_reserved', format(
+            '%s was issued at once and never reserved; nothing to confirm', entry.number));
+    elsif entry.state = 'issued' then
+        if sha256(convert_to(with_document, 'UTF8')) is distinct from entry.document_sha256 and with_document is not null then
+            perform seriatim.refuse('409', 'already_issued', format(
+                '%s is confirmed already, with another document; void it and issue anew', entry.number), '/document');
+        end if;
+        perform pg_logical_emit_message(true, 'seriatim', 'replayed');
+        return (entry.counter, entry.seq, entry.number, true, '{}')::seriatim.taken;
+    elsif expiry_voids and entry.expires_at <= seriatim.micros(now) then
+        perform seriatim.refuse('409', 'reservation_expired', format(
+            'the reservation of %s is over and its number is void; issue a new one', entry.number));
+    end if;
+    event := seriatim.new_event('confirmed', now);
+    entry.state := 'issued';
+    entry.issued_at := event.at;
+    if with_document is not null then
+        entry.document := with_document;
+        entry.document_sha256 := sha256(convert_to(with_document, 'UTF8'));
+    end if;
+    perform seriatim.change_entry(entry, event, 'reserved');
+    return (entry.counter, entry.seq, entry.number, false, '{}')::seriatim.taken;
+end $$;
+
+create or replace function seriatim.do_release(id text, why text) returns seriatim.taken language plpgsql as $$
+declare
+    entry seriatim.entry;
+    event seriatim.event;
+begin
+    perform seriatim.check_text('reason', coalesce(why, ''), 1000);
+    entry := seriatim.hold_entry(id);
+    if entry.state = 'voided' then
+        perform seriatim.refuse('409', 'already_voided', format('%s is void already (%s)', entry.number, entry.reason));
+    elsif entry.state = 'issued' then
+        perform seriatim.refuse('409', 'not_reserved', format(
+            '%s is issued, so it cannot be released; void it with a reason', entry.number));
+    end if;
+    event := seriatim.new_event('released', seriatim.clock());
+    perform seriatim.spend(entry, event, 'released', why, null);
+    return (entry.counter, entry.seq, entry.number, false, '{}')::seriatim.taken;
+end $$;
+
+-- core: Draft::spend.
+create or replace function seriatim.spend(
+    entry seriatim.entry, event seriatim.event, code text, why text, replacement text
+) returns void language plpgsql as $$
+declare
+    was text := entry.state;
+begin
+    event.reason_code := code;
+    event.reason := why;
+    event.link := replacement;
+    -- The chain tells that the key moved to the replacement.
+    event.key := case when replacement is not null then entry.key end;
+    entry.state := 'voided';
+    entry.voided_at := event.at;
+    entry.reason_code := code;
+    entry.reason := why;
+    entry.replacement := replacement;
+    perform seriatim.change_entry(entry, event, was);
+end $$;
+
+-- Locks the counter of an entry and the one where its replacement will stand, in the order of their ids, as all do.
+create or replace function seriatim.wait_for_reissue(id text) returns void language plpgsql set lock_timeout = '3s' as $$
+begin
+    perform from seriatim.counter c
+        where c.no in (
+            select old.no from seriatim.counter old where old.id = split_part(wait_for_reissue.id, '_', 2)
+            union all
+            select other.no from seriatim.counter old
+                join seriatim.series_plan p on p.name = old.series
+                join seriatim.counter other on other.series = old.series and other.tenant = old.tenant
+                    and other.partition = old.partition and other.period = seriatim.period_of(
+                        p.reset, p.fiscal_from, (seriatim.clock() at time zone p.zone)::date)
+            where old.id = split_part(wait_for_reissue.id, '_', 2))
+        order by c.id for update;
+exception
+    when lock_not_available or deadlock_detected then
+        perform seriatim.refuse('503', 'counter_busy', 'another transaction holds the counter; try again');
+end $$;
+
+create or replace function seriatim.do_void(id text, why text, code text, reissue boolean) returns seriatim.taken language plpgsql as $$
+declare
+    entry seriatim.entry;
+    counter seriatim.counter;
+    next seriatim.taken;
+    replacement text;
+    closed text;
+    given jsonb;
+begin
+    if coalesce(code not in ('spoiled', 'duplicate', 'rejected', 'cancelled', 'other'), true) then
+        perform seriatim.refuse('400', 'invalid_text', format(
+            'unknown reason code `%s`; use one of spoiled, duplicate, rejected, cancelled, other', left(code, 64)), '/reason_code');
+    end if;
+    perform seriatim.check_text('reason', coalesce(why, ''), 1000);
+    if reissue then
+        perform seriatim.enter();
+        perform seriatim.share_series(c.series) from seriatim.counter c where c.id = split_part(do_void.id, '_', 2);
+        perform seriatim.wait_for_reissue(id);
+    end if;
+    entry := seriatim.hold_entry(id);
+    select * into counter from seriatim.counter c where c.no = entry.counter;
+    if entry.state = 'voided' then
+        perform seriatim.refuse('409', 'already_voided', format('%s is void already (%s)', entry.number, entry.reason));
+    end if;
+    closed := seriatim.closed_because(counter.series, counter.tenant, counter.period);
+    if closed is not null then
+        perform seriatim.refuse('409', 'period_closed', format('period %s of series %s is closed (%s)', counter.period,
+            counter.series, closed), '/id', 'reopen it first');
+    end if;
+    if reissue then
+        if (select k.count from seriatim.key k where k.line = entry.line and k.key = entry.key) > 1 then
+            perform seriatim.refuse('409', 'key_shared', format(
+                '%s shares its key with other numbers, so the key cannot move; void it without reissue', entry.number), '/reissue');
+        end if;
+        select jsonb_object_agg(split_part(p, '=', 1), substr(p, strpos(p, '=') + 1)) into given
+            from unnest(string_to_array(entry.params, ',')) p;
+        -- Dated today, in today's counter.
+        next := seriatim.take('issue', counter.series, entry.key, counter.tenant, coalesce(given, '{}'), null, entry.document,
+            entry.reference, null, id);
+        select seriatim.entry_id(c.id, next.seq) into replacement from seriatim.counter c where c.no = next.counter;
+        update seriatim.key k set counter = next.counter, seq = next.seq where k.line = entry.line and k.key = entry.key;
+    end if;
+    perform seriatim.spend(entry, seriatim.new_event('voided', seriatim.clock()), code, why, replacement);
+    return case when reissue then next else (entry.counter, entry.seq, entry.number, false, '{}')::seriatim.taken end;
+end $$;

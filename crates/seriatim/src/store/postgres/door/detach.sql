@@ -1,0 +1,64 @@
+-- Leaving us: what stays is plain. Schema `numbers` has a table of counters with their present values, a function
+-- `numbers.next` that takes the next one, and copies of all entries and events for your archive; everything else goes,
+-- and with it the triggers that filled columns (their columns and unique constraints stay). No keys any more: a retry
+-- takes another number. To fill a column again:
+--   alter table orders alter order_number set default numbers.next('order');
+do $$ begin
+    if to_regclass('seriatim.entry') is null then
+        raise exception using errcode = 'SR404', message = 'not_installed: there is nothing of ours in this database';
+    end if;
+end $$;
+
+lock table seriatim.counter, seriatim.entry, seriatim.event in access exclusive mode;
+create schema numbers;
+create table numbers.entry as select * from seriatim.entries;
+create table numbers.event as select * from seriatim.events;
+create table numbers.counter as select series, tenant, partition, period, last_seq from seriatim.counter;
+alter table numbers.counter add primary key (series, tenant, period, partition);
+create table numbers.series as
+    select name, zone, reset, fiscal_from, start, seq_max, width, template, params, kinds, splits from seriatim.series_plan
+    where replaced_by is null;
+alter table numbers.series add primary key (name);
+alter table numbers.entry add unique (series, tenant, number);
+
+create function numbers.next(series text, tenant text default 'default', params jsonb default '{}', date date default null)
+returns text language plpgsql as $$
+declare
+    s numbers.series;
+    chosen date;
+    fy int;
+    period text;
+    vals text[];
+    partition text;
+    seq bigint;
+begin
+    select * into strict s from numbers.series x where x.name = $1;
+    chosen := coalesce($4, (clock_timestamp() at time zone s.zone)::date);
+    fy := extract(year from chosen)::int
+        - (extract(month from chosen)::int * 100 + extract(day from chosen)::int < s.fiscal_from)::int;
+    period := case s.reset
+        when 'never' then 'all'
+        when 'yearly' then to_char(chosen::timestamp, 'YYYY')
+        when 'monthly' then to_char(chosen::timestamp, 'YYYY-MM')
+        when 'daily' then to_char(chosen::timestamp, 'YYYY-MM-DD')
+        else fy || '-' || lpad(((fy + 1) % 100)::text, 2, '0') end;
+    -- Digits are padded to their width; nothing else is checked.
+    select array_agg(v order by i), coalesce(string_agg(p || '=' || v, ',' order by i) filter (where split), '')
+        into vals, partition
+        from unnest(s.params, s.kinds, s.splits) with ordinality u (p, kind, split, i), lateral (
+            select case when kind like 'digits:%' and length($3 ->> p) < substring(kind from ':([0-9]+)')::int
+                then lpad($3 ->> p, substring(kind from ':([0-9]+)')::int, '0') else $3 ->> p end) given (v);
+    insert into numbers.counter as c (series, tenant, period, partition, last_seq)
+        values ($1, $2, period, partition, s.start)
+        on conflict on constraint counter_pkey do update set last_seq = c.last_seq + 1
+        returning last_seq into seq;
+    if seq > s.seq_max then
+        raise exception 'the counter % of series % has taken its last number', period, $1;
+    end if;
+    return format(to_char(chosen::timestamp, s.template), variadic array[
+        lpad(seq::text, greatest(s.width, length(seq::text)), '0'), $2,
+        lpad((fy % 100)::text, 2, '0') || lpad(((fy + 1) % 100)::text, 2, '0'),
+        fy || '-' || lpad(((fy + 1) % 100)::text, 2, '0'), fy::text, (fy + 1)::text] || vals);
+end $$;
+
+drop schema seriatim cascade;

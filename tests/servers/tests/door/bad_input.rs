@@ -1,0 +1,306 @@
+//! What is refused, with which code, and that nothing is written then.
+
+use seriatim::conformance::scenario::Outcome;
+
+use super::Door;
+use super::at_door::refused;
+use super::number_column::define;
+
+fn door() -> Door {
+    let door = Door::install();
+    define(&door, "order", &[("format", "O-{seq}")]);
+    define(
+        &door,
+        "branchy",
+        &[("format", "{branch}-{seq}"), ("params.branch", "digits:2")],
+    );
+    door
+}
+
+/// Statements with the code, or the SQLSTATE, that each must fail with.
+async fn check(door: &Door, cases: &[(&str, &str)]) {
+    let client = door.server.connect(&door.database).await;
+    let before = door.psql("select count(*) from seriatim.event");
+    for (sql, expected) in cases {
+        let error = client.batch_execute(sql).await.expect_err(sql);
+        let said = match refused(&error) {
+            Outcome::Refused { code, field, .. } => format!("{code} {}", field.unwrap_or_default()),
+            Outcome::Failed(what) => what.split(' ').next().unwrap_or_default().to_string(),
+            other => other.to_string(),
+        };
+        assert_eq!(said.trim_end(), *expected, "{sql}: {error:?}");
+        client.batch_execute("rollback; reset role").await.expect("a rollback");
+    }
+    assert_eq!(door.psql("select count(*) from seriatim.event"), before);
+}
+
+#[tokio::test]
+async fn a_bad_request_is_refused_with_its_code() {
+    let door = door();
+    door.psql("select seriatim.next('branchy', key => 'a', params => '{\"branch\": 7}')");
+    check(
+        &door,
+        &[
+            ("select seriatim.next('orders', key => 'a')", "unknown_series /series"),
+            ("select seriatim.next('Order', key => 'a')", "invalid_series /series"),
+            ("select seriatim.next(null, key => 'a')", "invalid_series /series"),
+            (
+                "select seriatim.next('order', tenant => 'a/b')",
+                "invalid_tenant /tenant",
+            ),
+            (
+                "select seriatim.next('order', tenant => null)",
+                "invalid_tenant /tenant",
+            ),
+            ("select seriatim.next('order', key => '')", "invalid_key /key"),
+            ("select seriatim.next('branchy')", "missing_param /params/branch"),
+            (
+                "select seriatim.next('branchy', params => '{\"branch\": 7, \"a~/\": 1}')",
+                "unknown_param /params/a~0~1",
+            ),
+            (
+                "select seriatim.next('branchy', params => '[1]')",
+                "invalid_param /params",
+            ),
+            (
+                "select seriatim.next('branchy', params => '{\"branch\": null}')",
+                "missing_param /params/branch",
+            ),
+            (
+                "select seriatim.next('branchy', key => 'a', params => '{\"branch\": 8}')",
+                "key_reused /key",
+            ),
+            (
+                "select seriatim.reserve('branchy', key => 'a', params => '{\"branch\": 7}')",
+                "key_reused /key",
+            ),
+            (
+                "select seriatim.reserve('order', ttl => '1 second 1 millisecond')",
+                "invalid_ttl /ttl",
+            ),
+            (
+                "select seriatim.next('order', date => 'infinity')",
+                "date_outside_window /date",
+            ),
+            (
+                "select seriatim.next('order', date => '2062-01-01')",
+                "date_outside_window /date",
+            ),
+            (
+                "select seriatim.next('order', document => '{')",
+                "invalid_document /document",
+            ),
+            (
+                "select seriatim.next('order', reference => E'a\\tb')",
+                "invalid_text /reference",
+            ),
+            ("select seriatim.adopt('order', 'O-7', null)", "invalid_date /date"),
+            (
+                "select seriatim.adopt('order', 'O-7', 'infinity')",
+                "date_out_of_range /date",
+            ),
+            (
+                "select seriatim.adopt('order', null, '2026-01-01')",
+                "number_does_not_fit /number",
+            ),
+            (
+                "select seriatim.adopt('order', 'O-99999999999999999999', '2026-01-01')",
+                "number_does_not_fit /number",
+            ),
+            ("select seriatim.confirm('ent_1')", "invalid_id /id"),
+            ("select seriatim.void(null, 'gone')", "invalid_id /id"),
+            (
+                "select seriatim.void('ent_0000000000000000_1', null)",
+                "invalid_text /reason",
+            ),
+            (
+                "select seriatim.void('ent_0000000000000000_1', 'x', null)",
+                "invalid_text /reason_code",
+            ),
+            (
+                "set local seriatim.actor = E'a\\u202eb'; select seriatim.next('order')",
+                "invalid_text /on_behalf_of",
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_cannot_number_is_told_why() {
+    let door = door();
+    check(
+        &door,
+        &[
+            (
+                "begin isolation level repeatable read; select seriatim.next('order')",
+                "isolation_level",
+            ),
+            (
+                "begin isolation level serializable; select seriatim.next('order')",
+                "isolation_level",
+            ),
+            ("begin read only; select seriatim.next('order')", "read_only"),
+            (
+                "begin; update seriatim.fence set open = false, reason = 'a failover'; select seriatim.next('order')",
+                "fenced",
+            ),
+        ],
+    )
+    .await;
+    assert_eq!(door.psql("select seriatim.next('order')"), "O-1");
+    let standby = door.server.standby("one");
+    let read_only = standby
+        .try_psql(&door.database, "select seriatim.next('order')")
+        .unwrap_err();
+    assert!(read_only.contains("read_only: "), "{read_only}");
+}
+
+#[tokio::test]
+async fn a_role_may_do_what_it_was_granted_and_no_more() {
+    let door = door();
+    door.psql(
+        "create role nobody; create role till; create role clerk; create role owner_of_app;
+        grant seriatim_issuer to till; grant seriatim_reader to clerk; grant seriatim_admin to owner_of_app;
+        grant create, usage on schema public to owner_of_app",
+    );
+    check(
+        &door,
+        &[
+            ("set role nobody; select seriatim.next('order')", "42501"),
+            ("set role nobody; select * from seriatim.entries", "42501"),
+            (
+                "set role till; select seriatim.void(seriatim.id_of('order', 'O-1'), 'gone')",
+                "42501",
+            ),
+            (
+                "set role till; select seriatim.take('issue', 'order', null, 'default', '{}', null, null, null)",
+                "42501",
+            ),
+            (
+                "set role till; insert into seriatim.series values ('x', 1, '')",
+                "42501",
+            ),
+            ("set role till; update seriatim.counter set last_seq = 0", "42501"),
+            ("set role till; delete from seriatim.event", "42501"),
+            ("set role clerk; select seriatim.next('order')", "42501"),
+        ],
+    )
+    .await;
+    assert_eq!(door.psql("set role till; select seriatim.next('order')"), "O-1");
+    assert_eq!(door.psql("set role clerk; select number from seriatim.entries"), "O-1");
+    // Whoever may write to the table needs no right of ours; its owner needs seriatim_admin to install.
+    door.psql(
+        "set role owner_of_app; create table t (n text unique); select seriatim.number_column('t', 'n', 'order');
+        grant insert on t to nobody",
+    );
+    assert_eq!(
+        door.psql("set role nobody; insert into t values (null); reset role; table t"),
+        "O-2"
+    );
+    // Who is connected did it, whatever role he took.
+    assert_eq!(door.psql("select distinct actor from seriatim.events"), "db:postgres");
+}
+
+#[tokio::test]
+async fn a_column_that_cannot_fill_itself_is_refused() {
+    let door = door();
+    door.psql(
+        "create table t (n text unique, k text, i int unique, d timestamp, part text unique, s text unique);
+        create unique index on t (k) where k <> '';
+        create table late (n text unique);
+        create function nothing() returns trigger language plpgsql as $$ begin return new; end $$;
+        create trigger \"~tilde\" before insert on late for each row execute function nothing();
+        create table done (n text unique, m text unique); select seriatim.number_column('done', 'n', 'order');
+        insert into done default values",
+    );
+    check(
+        &door,
+        &[
+            ("select seriatim.number_column('nothing', 'n', 'order')", "42P01"),
+            ("select seriatim.number_column('t', 'm', 'order')", "unknown_column"),
+            (
+                "select seriatim.number_column('t', 'n', 'order', key_column => 'm')",
+                "unknown_column",
+            ),
+            (
+                "select seriatim.number_column('t', 'n', 'order', params => '{\"a\": \"m\"}')",
+                "unknown_column",
+            ),
+            ("select seriatim.number_column('t', 'i', 'order')", "column_unfit"),
+            (
+                "select seriatim.number_column('t', 'n', 'order', date_column => 'd')",
+                "column_unfit",
+            ),
+            ("select seriatim.number_column('t', 'k', 'order')", "not_unique"),
+            (
+                "select seriatim.number_column('t', 'n', 'order', key_column => 'k')",
+                "not_unique",
+            ),
+            (
+                "select seriatim.number_column('t', 'n', 'orders')",
+                "unknown_series /series",
+            ),
+            (
+                "select seriatim.number_column('t', 'n', 'order', supplied => 'keep')",
+                "invalid_text",
+            ),
+            (
+                "select seriatim.number_column('t', 'n', 'order', on_delete => null)",
+                "invalid_text",
+            ),
+            (
+                "select seriatim.number_column('t', 'n', 'order', number_when => 'new.nothing')",
+                "42703",
+            ),
+            ("select seriatim.number_column('late', 'n', 'order')", "trigger_later"),
+            ("select seriatim.number_column('done', 'n', 'order')", "column_numbered"),
+            ("update done set n = 'O-9'", "number_fixed"),
+            ("update done set n = null", "number_fixed"),
+            ("insert into done values ('O-9')", "number_supplied"),
+            ("delete from done", "number_fixed"),
+            ("truncate done", "number_fixed"),
+        ],
+    )
+    .await;
+    // A second column beside the first one.
+    door.psql("select seriatim.number_column('done', 'm', 'branchy', params => '{\"branch\": \"n\"}')");
+}
+
+#[tokio::test]
+async fn a_caller_who_waits_too_long_is_told_that_the_counter_is_busy() {
+    let door = door();
+    door.psql("alter function seriatim.wait_for_counter set lock_timeout = '200ms'");
+    let client = door.server.connect(&door.database).await;
+    for birth in [true, false] {
+        client
+            .batch_execute("begin; select seriatim.next('order')")
+            .await
+            .expect("a number");
+        let busy = door.try_psql("select seriatim.next('order')").unwrap_err();
+        assert!(busy.contains("counter_busy: "), "birth {birth}: {busy}");
+        // Another counter goes on.
+        door.psql("select seriatim.next('order', tenant => 'acme')");
+        client.batch_execute("commit").await.expect("a commit");
+    }
+    // A retry is answered though the counter is held: it takes no number.
+    door.psql("select seriatim.next('order', key => 'a')");
+    client
+        .batch_execute("begin; select seriatim.next('order')")
+        .await
+        .expect("a number");
+    assert_eq!(door.psql("select seriatim.next('order', key => 'a')"), "O-3");
+    // Two who want two counters in opposite order: one gets both, the other is told to try again.
+    let other = door.server.connect(&door.database).await;
+    other
+        .batch_execute("begin; select seriatim.next('order', tenant => 'acme')")
+        .await
+        .expect("a number");
+    let (one, two) = tokio::join!(
+        client.batch_execute("select seriatim.next('order', tenant => 'acme')"),
+        other.batch_execute("select seriatim.next('order')")
+    );
+    for error in [one, two].into_iter().filter_map(Result::err) {
+        assert!(matches!(refused(&error), Outcome::Refused { code, .. } if code == "counter_busy"));
+    }
+}

@@ -1,0 +1,101 @@
+//! Putting the door in place, and leaving it.
+
+use seriatim::store::postgres::door::{DoorError, detach, install, script, uninstall};
+use seriatim::store::postgres::{OpenError, PostgresOptions};
+
+use super::Door;
+use super::number_column::define;
+
+fn options() -> PostgresOptions {
+    PostgresOptions::default()
+}
+
+fn code(outcome: Result<(), DoorError>) -> String {
+    match outcome.expect_err("a refusal") {
+        DoorError::Refused { code, .. } => code,
+        other => other.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn the_printed_script_and_the_installed_door_are_the_same() {
+    let printed = Door::install();
+    let installed = printed.server.create_database();
+    let url = printed.server.url_of(&installed);
+    assert!(install(&url, &options()).await.expect("it is installed"));
+    // Again, as after an update.
+    assert!(!install(&url, &options()).await.expect("it is replaced"));
+    let inside = "select string_agg(n, E'\\n' order by n collate \"C\") from (
+        select pg_get_functiondef(oid) from pg_proc where pronamespace = 'seriatim'::regnamespace
+        union all select c.relname || a.attname || format_type(a.atttypid, a.atttypmod) from pg_attribute a
+            join pg_class c on c.oid = a.attrelid where c.relnamespace = 'seriatim'::regnamespace and a.attnum > 0) f (n)";
+    assert_eq!(printed.psql(inside), printed.server.psql(&installed, inside));
+    // The script is for an empty database, and says so.
+    assert!(printed.try_psql(&script(0)).unwrap_err().contains("version 0"));
+    printed.psql(&script(seriatim::store::postgres::MIGRATIONS.len()));
+}
+
+#[tokio::test]
+async fn numbers_are_dropped_only_by_name() {
+    let door = Door::install();
+    let url = door.server.url_of(&door.database);
+    define(&door, "order", &[("format", "O-{seq}")]);
+    door.psql("select seriatim.next('order')");
+    assert_eq!(code(uninstall(&url, None, &options()).await), "has_numbers");
+    assert_eq!(code(uninstall(&url, Some("another"), &options()).await), "has_numbers");
+    uninstall(&url, Some(&door.database), &options())
+        .await
+        .expect("it goes");
+    assert_eq!(code(uninstall(&url, None, &options()).await), "not_installed");
+    assert_eq!(code(detach(&url, &options()).await), "not_installed");
+    assert_eq!(
+        door.psql("select count(*) from pg_namespace where nspname = 'seriatim'"),
+        "0"
+    );
+    // Another program's schema of that name is left alone.
+    door.psql("create schema seriatim create table seriatim.things (a int)");
+    let foreign = install(&url, &options()).await;
+    assert!(
+        matches!(foreign, Err(DoorError::Open(OpenError::Unusable(_)))),
+        "{foreign:?}"
+    );
+    assert_eq!(code(uninstall(&url, None, &options()).await), "not_installed");
+}
+
+#[tokio::test]
+async fn who_leaves_goes_on_with_the_present_values() {
+    let door = Door::install();
+    let url = door.server.url_of(&door.database);
+    define(&door, "order", &[("format", "O-{seq:3}")]);
+    define(
+        &door,
+        "invoice",
+        &[
+            ("format", "INV-{fy}{branch}/{tenant}/{seq:2}"),
+            ("reset", "fiscal-year:04-01"),
+            ("params.branch", "digits:2"),
+            ("partition_by", "branch"),
+        ],
+    );
+    door.psql(
+        "create table orders (number text unique); select seriatim.number_column('orders', 'number', 'order');
+        insert into orders values (null), (null)",
+    );
+    let next =
+        "next('invoice', tenant => 'acme', params => '{\"branch\": 7}', date => date_trunc('year', now())::date)";
+    let before = door.psql(&format!("select seriatim.{next}"));
+    detach(&url, &options()).await.expect("it leaves");
+    assert_eq!(door.psql("select numbers.next('order')"), "O-003");
+    assert_eq!(door.psql("select numbers.next('order', 'acme')"), "O-001");
+    assert_eq!(
+        door.psql(&format!("select numbers.{next}")),
+        before.replace("/01", "/02")
+    );
+    door.psql("alter table orders alter number set default numbers.next('order'); insert into orders default values");
+    assert_eq!(
+        door.psql("select string_agg(number, ' ' order by number) from orders"),
+        "O-001 O-002 O-004"
+    );
+    assert_eq!(door.psql("select count(*) from numbers.entry"), "3");
+    assert_eq!(door.psql("select count(*) from numbers.event"), "3");
+}
