@@ -502,7 +502,7 @@ pub(super) fn warnings(series: &Series, entry: &Entry) -> Vec<Warning> {
     warnings
 }
 
-fn differences(entry: &Entry, date: Option<Date>, material: &Material) -> Vec<&'static str> {
+pub(super) fn differences(entry: &Entry, date: Option<Date>, material: &Material) -> Vec<&'static str> {
     let mut differs = Vec::new();
     if date.is_some_and(|date| date != entry.date) {
         differs.push("date");
