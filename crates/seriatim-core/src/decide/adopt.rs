@@ -83,13 +83,7 @@ impl Draft<'_> {
     }
 
     /// The entry of this number, whoever took it and whatever became of it, unless it is of another key.
-    fn recorded(
-        &self,
-        series: &Series,
-        adopt: &Adopt,
-        seq: u64,
-        material: &Material,
-    ) -> Result<Option<Taken>, Halt> {
+    fn recorded(&self, series: &Series, adopt: &Adopt, seq: u64, material: &Material) -> Result<Option<Taken>, Halt> {
         let counter = self.counter(&place(series, adopt, material))?;
         let Some(counter) = counter.filter(|counter| seq <= counter.last_seq) else {
             return Ok(None);
