@@ -650,6 +650,10 @@ fn a_number_that_was_moved_in_may_have_changed_since() {
         issue invoice key=new date=2026-03-02                      -> INV-4
         adopts invoice / INV-1 key=a / INV-2 key=b / INV-4 key=new -> INV-1 voided replayed, INV-2 replayed, INV-4 replayed
         adopts invoice / INV-2 key=b date=2026-03-01               -> INV-2 replayed differs in date
+        issue invoice key=b                                        -> INV-2 replayed
+        reserve invoice key=b                                      -> INV-2 replayed
+        issue invoice key=a                                        -> refused voided /key [INV-1 voided] [INV-3 issued]
+        adopt invoice INV-4 key=new                                -> refused key_reused /key [INV-4 issued]
         adopts strict / S-1 date=2026-03-02                        -> S-1
         adopts strict / S-1 date=2026-03-02                        -> S-1 replayed
         adopts strict / S-1 date=2026-03-01                        -> refused number_exists /items/0/number [S-1 issued]
@@ -675,7 +679,7 @@ fn adopting_takes_only_what_the_series_would_print() {
         issue invoice key=b branch=7                               -> 07/2026-009
         adopt invoice 07/2026-009 key=c                            -> refused number_exists /number [07/2026-009 issued]
         adopt invoice 07/2026-010 key=b                            -> refused key_reused /key [07/2026-009 issued]
-        issue invoice key=a branch=7                               -> refused key_reused /key [07/2026-008 issued]
+        issue invoice key=a branch=7                               -> 07/2026-008 replayed
         counters invoice                                           -> default 2026 branch=07: 5..9 3 issued 2 missing [5..5 not issued before 07/2026-006 was adopted] [7..7 not issued before 07/2026-008 was adopted]
     "#]]);
 }

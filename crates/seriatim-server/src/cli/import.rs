@@ -16,7 +16,8 @@ use seriatim::Series;
 use super::Context;
 use super::failed::{Failed, Problem};
 use super::moving::{
-    Columns, Finding, Look, Place, Reader, Row, Source, Survey, bad, print_findings, series_of, spool_failed, summary,
+    Columns, Finding, Look, Place, Reader, Row, Source, Survey, bad, many, print_findings, series_of, spool_failed,
+    summary,
 };
 use super::output::{Form, list};
 use super::progress;
@@ -121,7 +122,7 @@ impl Import {
         }
         if !refused.is_empty() {
             print_findings(context.output, &refused);
-            let detail = format!("{} rows cannot be adopted", refused.len());
+            let detail = format!("{} cannot be adopted", many(refused.len() as u64, "row", "rows"));
             return Err(Failed::refused("bad_rows", &detail));
         }
         if self.dry_run {
@@ -135,10 +136,8 @@ impl Import {
         let tally = write(context, session, &mut batches, &reason).await?;
         print(context, &survey, Some(&tally));
         if survey.left_out > 0 {
-            let message = format!(
-                "{} rows were left out: a row before them has their number",
-                survey.left_out
-            );
+            let rows = many(survey.left_out, "row was", "rows were");
+            let message = format!("{rows} left out, whose number is on a row before");
             return Err(Failed::Found(message));
         }
         Ok(())
@@ -361,6 +360,9 @@ fn print(context: &Context, survey: &Survey, tally: Option<&Tally>) {
         ("already there", count(present)),
         ("with another date or document", count(differing)),
         ("left out", count(&survey.left_out)),
-        ("holes, now missing with their reason", count(&survey.holes())),
+        (
+            if tally.is_some() { "holes, missing now" } else { "holes" },
+            count(&survey.holes()),
+        ),
     ]);
 }

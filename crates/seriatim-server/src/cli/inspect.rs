@@ -7,7 +7,7 @@ use seriatim::{BundledZones, Series, SeriesName, SeriesSpec, Zone, Zones as _};
 use super::Context;
 use super::failed::Failed;
 use super::moving::{
-    Columns, Finding, Look, Reader, Rows, Shape, Source, Survey, define, shapes, spool_failed, summary,
+    Columns, Finding, Look, Reader, Rows, Shape, Source, Survey, define, many, shapes, spool_failed, summary,
 };
 use super::moving::{counts_json, print_findings};
 use super::output::Form;
@@ -196,7 +196,10 @@ fn findings(kinds: &[Kind]) -> Vec<Finding> {
                 tenant: String::new(),
                 period: String::new(),
                 what: first.clone(),
-                message: format!("{count} numbers look like this, the last is {last}"),
+                message: format!(
+                    "{} like this, the last is {last}",
+                    many(*count, "number looks", "numbers look")
+                ),
             });
         }
         if let Some((_, survey)) = &kind.read {
@@ -219,7 +222,7 @@ fn drafts(rows: &Rows) -> String {
 
 fn format_line(kind: &Kind) -> Vec<String> {
     let Shape { count, first, last, .. } = &kind.shape;
-    let rows = format!("{count} rows, {first} to {last}");
+    let rows = format!("{}, {first} to {last}", many(*count, "row", "rows"));
     match &kind.read {
         Some((series, _)) => {
             let detail = format!("reset {}, start {}; {rows}", series.reset, series.start);
@@ -238,7 +241,7 @@ fn counter_lines(kind: &Kind) -> Vec<Vec<String>> {
             &seen.tenant,
             seen.period.as_str(),
             &span,
-            &format!("{} rows", seen.rows),
+            &many(seen.rows, "row", "rows"),
         )
     });
     lines.collect()

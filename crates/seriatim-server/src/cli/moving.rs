@@ -19,5 +19,5 @@ pub use row::Row;
 pub use shape::{Shape, shapes};
 pub use source::{Columns, Rows, Source, spool_failed};
 pub use spool::Reader;
-pub use survey::{Look, Place, Survey, bad};
+pub use survey::{Look, Place, Survey, bad, many};
 pub use table::Table;

@@ -310,8 +310,9 @@ impl Survey {
             }
             if seen.too_long > 0 {
                 let message = format!(
-                    "{} numbers have more than {} characters",
-                    seen.too_long, look.length_max
+                    "{} more than {} characters",
+                    many(seen.too_long, "number has", "numbers have"),
+                    look.length_max
                 );
                 findings.push(self.finding("too_long", "error", counter, seen.longest.clone(), message));
             }
@@ -396,6 +397,11 @@ pub fn bad(look: &Look<'_>, code: &'static str, row: &Row, message: String) -> F
     }
 }
 
+/// `1 row`, `2 rows`.
+pub fn many(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
 fn hash_of(tenant: &str, key: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (tenant, key).hash(&mut hasher);
@@ -477,7 +483,15 @@ mod tests {
              INV-001  2025-09-30 c beta
              INV-998  2025-10-03 d acme
              INV-996  2025-10-04 e acme",
-            expect![[r#""#]],
+            expect![[r#"
+                acme all: 996 to 1000, 5 rows
+                beta all: 1 to 1, 1 rows
+                duplicate acme INV-998: row 3 (c) has it first, row 5 (d) again
+                hole acme 1 to 995: 995 seqs are on no row
+                hole acme 997: this seq is on no row
+                date_order acme INV-998: dated 2025-09-30, and INV-996 before it 2025-10-04
+                widened acme 1000: has outgrown INV-{seq:3}: by text order 999 comes after it
+            "#]],
         );
     }
 
@@ -490,7 +504,14 @@ mod tests {
              GAM-20260331-0001 2026-03-31 b
              GAM-20260331-0004 2026-03-31 c
              GAM-20260401-0002 2026-03-31 d",
-            expect![[r#""#]],
+            expect![[r#"
+                default 2026-03-31: 1 to 4, 2 rows
+                default 2026-04-01: 1 to 1, 1 rows
+                wrong_period default GAM-20260401-0002: row 4: dated 2026-03-31, on which the format GAM-{date}-{seq:4} prints GAM-20260331-0002
+                hole default 2 to 3: 2 seqs are on no row
+                too_long default GAM-20260331-0004: 2 numbers have more than 16 characters
+                too_long default GAM-20260401-0001: 1 numbers have more than 16 characters
+            "#]],
         );
     }
 
@@ -505,7 +526,15 @@ mod tests {
              INV-004 .         d
              INV-005 2025-10-01 a
              INV-006 2025-10-01 f not/a/tenant",
-            expect![[r#""#]],
+            expect![[r#"
+                default all: 1 to 5, 2 rows
+                unfit default INV-2: row 2: the format INV-{seq:3} cannot print it
+                bad_date default INV-003: row 3: `1.10.2025` is not a date; write it like 2026-03-31
+                bad_date default INV-004: row 4: it has no date
+                bad_tenant not/a/tenant INV-006: row 6: tenant: a tenant is a letter or digit, then up to 63 of A-Z, a-z, 0-9, `.`, `_` and `-`
+                key_twice default INV-005: row 5: the key a stands for INV-001 in row 1 already; each number needs a key of its own
+                hole default 2 to 4: 3 seqs are on no row
+            "#]],
         );
     }
 }
