@@ -147,7 +147,7 @@ fn what_a_database_refuses_is_said_and_the_exit_code_says_whose_fault_it_is() {
     let desk = Desk::new();
     let url = server.url();
     let stranger = url.replace("postgres@", "stranger:hush@");
-    let missing = url.replace("/postgres", "/nowhere");
+    let missing = server.url_of("nowhere");
     let table =
         |url: &str, table: &str, column: &str| desk.run(&["inspect", url, "--table", table, "--column", column]);
     for (ran, code, said) in [
