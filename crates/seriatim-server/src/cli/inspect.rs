@@ -112,10 +112,10 @@ impl Inspect {
         }
         let Some((series, survey)) = best else { return Ok(None) };
         let first = survey.counters.iter().map(|counter| counter.first).min().unwrap_or(1);
-        if first <= 1 {
+        if first < 10 || first % 10 > 1 {
             return Ok(Some((series, survey)));
         }
-        // Where every count begins above 1, that is no hole but the start.
+        // Where every count begins at a round number (1000, 1001), that is no hole but the start.
         let (format, reset) = (series.format.to_string(), series.reset.to_string());
         let again = self.try_guess(source, &format, &reset, first, reader, zone)?;
         Ok(again.or(Some((series, survey))))
