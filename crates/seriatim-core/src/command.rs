@@ -180,6 +180,15 @@ pub enum Command {
         /// The number.
         adopt: Adopt,
     },
+    /// Record numbers that were issued elsewhere, all or none; one that is recorded already is answered as it is.
+    AdoptItems {
+        /// The series.
+        series: SeriesName,
+        /// 1 to 1,000.
+        items: Vec<Adopt>,
+        /// Why the seqs that are passed over are missing; said in our words if it is not given.
+        missing_reason: Option<Reason>,
+    },
     /// A reserved number is on a document now.
     Confirm {
         /// Which.
@@ -277,7 +286,7 @@ impl Command {
             Self::Issue { .. } | Self::IssueItems { .. } | Self::IssueCount { .. } => "issue",
             Self::Preview { .. } => "preview",
             Self::Reserve { .. } => "reserve",
-            Self::Adopt { .. } => "adopt",
+            Self::Adopt { .. } | Self::AdoptItems { .. } => "adopt",
             Self::Confirm { .. } => "confirm",
             Self::Release { .. } => "release",
             Self::Expire { .. } => "expire",

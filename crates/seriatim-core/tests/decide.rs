@@ -612,6 +612,55 @@ fn adopting_fills_and_splits_runs_of_missing_seqs() {
 }
 
 #[test]
+fn adopting_in_bulk_is_all_or_none_and_can_be_repeated() {
+    ledger(expect![[r#"
+        define invoice format=INV-{seq} keys=optional              -> invoice version 1
+        adopts invoice reason='no row in the old table' / INV-3 key=a / INV-4 / INV-8 key=c -> INV-3, INV-4, INV-8
+        counters invoice                                           -> default all: 1..8 3 issued 5 missing [1..2 no row in the old table] [5..7 no row in the old table]
+        adopts invoice / INV-3 key=a / INV-4 / INV-8               -> INV-3 replayed, INV-4 replayed, INV-8 replayed
+        adopts invoice / INV-9 / INV-3 key=z                       -> refused number_exists /items/1/number [INV-3 issued]
+        adopts invoice / INV-9 / INV-4 key=z                       -> refused number_exists /items/1/number [INV-4 issued]
+        adopts invoice / INV-9 / INV-10 key=a                      -> refused key_reused /items/1/key [INV-3 issued]
+        adopts invoice / INV-9 / INV-010                           -> refused number_does_not_fit /items/1/number
+        adopts invoice / INV-9 key=d / INV-10 key=d                -> refused key_reused /items/1/key [INV-9 issued]
+        adopts invoice                                             -> refused invalid_count /items
+        rehearse adopts invoice / INV-12                           -> INV-12
+        counters invoice                                           -> default all: 1..8 3 issued 5 missing [1..2 no row in the old table] [5..7 no row in the old table]
+    "#]]);
+}
+
+#[test]
+fn adopting_in_bulk_fills_runs_that_it_made_itself() {
+    ledger(expect![[r#"
+        define invoice format=INV-{seq} keys=optional              -> invoice version 1
+        adopt invoice INV-20                                       -> INV-20
+        adopts invoice / INV-7 / INV-9 / INV-30 / INV-8 / INV-25 / INV-19 / INV-1 -> INV-7 … INV-1 (7)
+        counters invoice                                           -> default all: 1..30 8 issued 22 missing [2..6 not issued before INV-20 was adopted] [10..18 not issued before INV-20 was adopted] [21..24 not issued before INV-30 was adopted] [26..29 not issued before INV-30 was adopted]
+        adopts invoice / INV-9 key=k                               -> refused number_exists /items/0/number [INV-9 issued]
+    "#]]);
+}
+
+#[test]
+fn a_number_that_was_moved_in_may_have_changed_since() {
+    ledger(expect![[r#"
+        define invoice format=INV-{seq} keys=optional              -> invoice version 1
+        define strict format=S-{seq} keys=optional replay=strict   -> strict version 1
+        adopts invoice / INV-1 key=a / INV-2 key=b                 -> INV-1, INV-2
+        void INV-1 reason='charged twice' reissue                  -> INV-3 for INV-1 which is voided
+        issue invoice key=new date=2026-03-02                      -> INV-4
+        adopts invoice / INV-1 key=a / INV-2 key=b / INV-4 key=new -> INV-1 voided replayed, INV-2 replayed, INV-4 replayed
+        adopts invoice / INV-2 key=b date=2026-03-01               -> INV-2 replayed differs in date
+        issue invoice key=b                                        -> INV-2 replayed
+        reserve invoice key=b                                      -> INV-2 replayed
+        issue invoice key=a                                        -> refused voided /key [INV-1 voided] [INV-3 issued]
+        adopt invoice INV-4 key=new                                -> refused key_reused /key [INV-4 issued]
+        adopts strict / S-1 date=2026-03-02                        -> S-1
+        adopts strict / S-1 date=2026-03-02                        -> S-1 replayed
+        adopts strict / S-1 date=2026-03-01                        -> refused number_exists /items/0/number [S-1 issued]
+    "#]]);
+}
+
+#[test]
 fn adopting_takes_only_what_the_series_would_print() {
     ledger(expect![[r#"
         define invoice format={branch}/{year}-{seq:3} reset=yearly params.branch=digits:2 partition_by=branch start=5 limit=900 -> invoice version 1
@@ -630,7 +679,7 @@ fn adopting_takes_only_what_the_series_would_print() {
         issue invoice key=b branch=7                               -> 07/2026-009
         adopt invoice 07/2026-009 key=c                            -> refused number_exists /number [07/2026-009 issued]
         adopt invoice 07/2026-010 key=b                            -> refused key_reused /key [07/2026-009 issued]
-        issue invoice key=a branch=7                               -> refused key_reused /key [07/2026-008 issued]
+        issue invoice key=a branch=7                               -> 07/2026-008 replayed
         counters invoice                                           -> default 2026 branch=07: 5..9 3 issued 2 missing [5..5 not issued before 07/2026-006 was adopted] [7..7 not issued before 07/2026-008 was adopted]
     "#]]);
 }

@@ -157,6 +157,14 @@ const EVERY_VERB: &[&str] = &[
     "list trial",
     "export invoice",
     "export",
+    "inspect old.csv",
+    "inspect old.csv -o json",
+    "series create old --format OLD-{seq:3}",
+    "import old --from-csv old.csv --dry-run",
+    "import old --from-csv old.csv",
+    "import old --from-csv old.csv -o json",
+    "compare old --from-csv old.csv",
+    "compare old --from-csv old.csv -o json",
     "key create --label shop --scope issue,read --tenant acme",
     "key revoke nobody",
     "key revoke root",
@@ -168,6 +176,8 @@ fn play(desk: &Desk) -> Vec<String> {
     let series = "[[series]]\nname = \"order\"\nformat = \"{branch}-{seq}\"\nmax_length = 20\n\
                   [series.params]\nbranch = { digits = 2 }\n";
     desk.write("series.toml", series);
+    let old = "number,date,key\nOLD-002,2025-01-02,b\nOLD-004,2025-01-04,d\nOLD-002,2025-01-05,e\n";
+    desk.write("old.csv", old);
     EVERY_VERB.iter().map(|line| play_line(desk, line)).collect()
 }
 

@@ -117,6 +117,10 @@ impl Stage {
                 let number = if series == "trial" { "T-50" } else { "INV-050" };
                 json!({"number": number, "tenant": "acme", "date": today()})
             }
+            "adopt_batch" => {
+                let number = if series == "trial" { "T-50" } else { "INV-050" };
+                json!({"items": [{"number": number, "tenant": "acme", "date": today()}]})
+            }
             "advance" => json!({"to": 90, "tenant": "acme", "reason": "x"}),
             "void" => json!({"reason_code": "other", "reason": "x"}),
             "release" | "redact" => json!({"reason": "x"}),

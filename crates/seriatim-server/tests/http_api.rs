@@ -339,6 +339,49 @@ async fn a_redaction_empties_the_document_and_keeps_its_hash() {
 }
 
 #[tokio::test]
+async fn numbers_are_adopted_in_bulk_and_the_same_batch_again_changes_nothing() {
+    let world = World::furnished().await;
+    let item = |number: &str, key: &str| json!({"number": number, "key": key, "date": "2026-03-01"});
+    let body = json!({
+        "items": [item("INV-041", "a"), item("INV-044", "b"), {"number": "INV-045", "date": "2026-03-01"}],
+        "missing_reason": "not in the old table",
+    });
+    let path = "/v1/series/invoice/adopt/batch";
+    let rehearsed = world.post(&format!("{path}?dry_run=true"), body.clone()).await.is(200);
+    assert_eq!(rehearsed.rows(&["number"]), ["INV-041", "INV-044", "INV-045"]);
+    assert_eq!(world.get("/v1/entries").await.json["data"], json!([]));
+    let adopted = world.post(path, body.clone()).await.is(201);
+    assert_eq!(adopted.rows(&["number"]), ["INV-041", "INV-044", "INV-045"]);
+    let again = world.post(path, body).await.is(201);
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.json["data"][2]["replayed"], json!(true));
+    let gaps = world.get("/v1/audit/gaps?series=invoice").await.is(200);
+    assert!(gaps.raw.contains("not in the old table"), "{}", gaps.raw);
+
+    let mixed = json!({"items": [item("INV-046", "c"), item("INV-041", "z")]});
+    let refused = world.post(path, mixed).await.problem(409, "number_exists");
+    assert_eq!(refused.json["errors"][0]["pointer"], "/items/1/number");
+    for (body, pointer) in [
+        (
+            json!({"items": [{"number": "INV-046", "date": "soon"}]}),
+            "/items/0/date",
+        ),
+        (json!({"items": [item("INV-046", "ä")]}), "/items/0/key"),
+        (
+            json!({"items": [item("INV-046", "c")], "missing_reason": ""}),
+            "/missing_reason",
+        ),
+        (json!({"items": [{"number": "INV-046"}]}), "/items/0/date"),
+        (json!({"items": []}), "/items"),
+    ] {
+        let answer = world.post(path, body).await;
+        assert!((400..500).contains(&answer.status), "{}", answer.raw);
+        assert_eq!(answer.json["errors"][0]["pointer"], pointer, "{}", answer.raw);
+    }
+    assert_eq!(world.get("/v1/entries").await.json["data"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn an_adopted_number_raises_the_counter() {
     let world = World::furnished().await;
     let today = world.issue("trial", json!({"key": "today"})).await.text("date");

@@ -164,6 +164,9 @@ impl Issuer {
             Command::IssueItems { series, items } => {
                 (series, items.first().map(|item| &item.tenant)).hash(&mut hasher);
             }
+            Command::AdoptItems { series, items, .. } => {
+                (series, items.first().map(|item| &item.tenant)).hash(&mut hasher);
+            }
             _ => {}
         }
         let lane = hasher.finish() % lanes.len() as u64;

@@ -1,5 +1,6 @@
-//! Adopt: record a number that was issued elsewhere. It raises the counter, or fills a missing seq.
+//! Adopt: record numbers that were issued elsewhere. Each raises its counter, or fills a missing seq.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -7,19 +8,18 @@ use alloc::vec::Vec;
 
 use super::Halt;
 use super::answer::{Answer, EntriesAnswer, Taken};
-use super::changes::Change;
 use super::draft::Draft;
-use super::issue::{Material, date_order, refuse_replaced};
-use super::snapshot::{KeyBinding, KeyRef};
+use super::issue::{Material, date_order, differences, refuse_replaced};
+use super::snapshot::{Footprint, KeyBinding, KeyRef};
 use crate::access::ApiScope;
-use crate::command::Adopt;
+use crate::command::{Adopt, check_count};
 use crate::counter::{Counter, CounterKey, Missing};
-use crate::entry::{EntryId, Origin};
+use crate::entry::{Entry, EntryId, Origin};
 use crate::journal::EventKind;
 use crate::name::{Reason, SeriesName, Tenant};
 use crate::refusal::{Code, Refusal};
 use crate::scope::Params;
-use crate::series::{DateOrder, Series};
+use crate::series::{DateOrder, ReplayPolicy, Series};
 use crate::time::Date;
 
 impl Draft<'_> {
@@ -27,21 +27,94 @@ impl Draft<'_> {
         let series = self.series(name)?;
         self.access().require_on(ApiScope::Issue, &series, &adopt.tenant)?;
         let (params, seq) = read(&series, adopt)?;
-        let material = Material {
-            origin: Origin::Adopt,
-            tenant: adopt.tenant.clone(),
-            params,
-            key: adopt.key.clone(),
-            reference: adopt.reference.clone(),
-            document: adopt.document.clone(),
-            document_sha256: adopt.document.as_ref().map(crate::document::Document::sha256),
-            expires_at: None,
-            replaces: None,
-        };
+        let material = material(adopt, params);
         if let Some(taken) = self.replay(&series, Some(adopt.date), &material, 1)? {
-            return same_number(series, taken, adopt);
+            return Ok(answer(series, Vec::from([same_number(taken, adopt)?])));
         }
-        let entry = self.adopt_at(&series, adopt, seq, &material)?;
+        let taken = self.adopt_new(&series, adopt, seq, &material, None)?;
+        Ok(answer(series, Vec::from([taken])))
+    }
+
+    /// A number that is recorded already is no refusal here: who moves in sends the same rows again.
+    pub(super) fn adopt_items(
+        &mut self,
+        name: &SeriesName,
+        items: &[Adopt],
+        missing_reason: Option<&Reason>,
+    ) -> Result<Answer, Halt> {
+        check_count("items", items.len())?;
+        let series = self.series(name)?;
+        let mut taken = Vec::with_capacity(items.len());
+        let mut unloaded = Footprint::default();
+        for (i, adopt) in items.iter().enumerate() {
+            match self.adopt_item(&series, adopt, missing_reason) {
+                Ok(number) => taken.push(number),
+                // Go on: what the other items need is loaded in the same round trip.
+                Err(Halt::Unloaded(need)) => unloaded.merge(*need),
+                Err(Halt::Refused(refusal)) if unloaded.is_empty() => {
+                    return Err(refusal.inside(&format!("/items/{i}")).into());
+                }
+                // An item before it may be refused as well, once it is loaded.
+                Err(Halt::Refused(_)) => break,
+            }
+        }
+        if !unloaded.is_empty() {
+            return Err(Halt::Unloaded(Box::new(unloaded)));
+        }
+        Ok(answer(series, taken))
+    }
+
+    fn adopt_item(
+        &mut self,
+        series: &Arc<Series>,
+        adopt: &Adopt,
+        missing_reason: Option<&Reason>,
+    ) -> Result<Taken, Halt> {
+        self.access().require_on(ApiScope::Issue, series, &adopt.tenant)?;
+        let (params, seq) = read(series, adopt)?;
+        let material = material(adopt, params);
+        if let Some(taken) = self.recorded(series, adopt, seq, &material)? {
+            return Ok(taken);
+        }
+        if let Some(taken) = self.replay(series, Some(adopt.date), &material, 1)? {
+            return same_number(taken, adopt);
+        }
+        self.adopt_new(series, adopt, seq, &material, missing_reason)
+    }
+
+    /// The entry of this number, whoever took it and whatever became of it, unless it is of another key.
+    fn recorded(&self, series: &Series, adopt: &Adopt, seq: u64, material: &Material) -> Result<Option<Taken>, Halt> {
+        let counter = self.counter(&place(series, adopt, material))?;
+        let Some(counter) = counter.filter(|counter| seq <= counter.last_seq) else {
+            return Ok(None);
+        };
+        let entry = self.entry_if_any(EntryId {
+            counter: counter.id,
+            seq,
+        })?;
+        let is_it =
+            |entry: &Arc<Entry>| *entry.number == *adopt.number && (adopt.key.is_none() || adopt.key == entry.key);
+        let Some(entry) = entry.filter(is_it) else {
+            return Ok(None);
+        };
+        let differs = differences(&entry, Some(adopt.date), material);
+        let is_same = series.replay == ReplayPolicy::Lenient || differs.is_empty();
+        Ok(is_same.then_some(Taken {
+            entry,
+            replayed: true,
+            differs,
+        }))
+    }
+
+    fn adopt_new(
+        &mut self,
+        series: &Arc<Series>,
+        adopt: &Adopt,
+        seq: u64,
+        material: &Material,
+        missing_reason: Option<&Reason>,
+    ) -> Result<Taken, Halt> {
+        let entry = self.adopt_at(series, adopt, seq, material, missing_reason)?;
         if let Some(key) = &adopt.key {
             let at = KeyRef {
                 key: key.clone(),
@@ -51,14 +124,11 @@ impl Draft<'_> {
             let first = entry.id;
             self.bind_key(at, KeyBinding { first, count: 1 });
         }
-        Ok(answer(
-            series,
-            Taken {
-                entry,
-                replayed: false,
-                differs: Vec::new(),
-            },
-        ))
+        Ok(Taken {
+            entry,
+            replayed: false,
+            differs: Vec::new(),
+        })
     }
 
     fn adopt_at(
@@ -67,15 +137,10 @@ impl Draft<'_> {
         adopt: &Adopt,
         seq: u64,
         material: &Material,
-    ) -> Result<Arc<crate::entry::Entry>, Halt> {
-        let period = series.reset.period_of(adopt.date);
-        self.require_open(&series.name, &adopt.tenant, &period, "/date")?;
-        let key = Arc::new(CounterKey {
-            series: series.name.clone(),
-            tenant: adopt.tenant.clone(),
-            partition: material.params.only(&series.partition_by),
-            period,
-        });
+        missing_reason: Option<&Reason>,
+    ) -> Result<Arc<Entry>, Halt> {
+        let key = place(series, adopt, material);
+        self.require_open(&series.name, &adopt.tenant, &key.period, "/date")?;
         let counter = self.counter(&key)?;
         let mut counter = counter.unwrap_or_else(|| Arc::new(Counter::open(key, series.start)));
         self.check_number(series, &adopt.tenant, &adopt.number)
@@ -91,8 +156,8 @@ impl Draft<'_> {
             {
                 return Err(date_order(series, adopt.date, last).into());
             }
-            let reason = reason(&format!("not issued before {} was adopted", adopt.number));
-            self.pass_over(place, seq - 1, reason);
+            let ours = || reason(&format!("not issued before {} was adopted", adopt.number));
+            self.pass_over(place, seq - 1, missing_reason.cloned().unwrap_or_else(ours));
             place.last_seq = seq;
         } else {
             self.fill_missing(series, place, seq, adopt)?;
@@ -118,7 +183,7 @@ impl Draft<'_> {
         event.seq_last = Some(run.last);
         event.reason = Some(run.reason.clone());
         self.append(counter, event);
-        self.put(Change::NewMissing(counter.id, run.clone()));
+        self.put_missing(counter.id, run.clone());
         counter.counts.missing += run.size();
         counter.last_seq = to;
         Some(run)
@@ -145,7 +210,7 @@ impl Draft<'_> {
             );
             return Err(Refusal::new(Code::DateOrder, message).at("/number").into());
         }
-        self.put(Change::RemovedMissing(counter.id, run.clone()));
+        self.remove_missing(counter.id, run.clone());
         for (first, last) in [(run.first, seq - 1), (seq + 1, run.last)] {
             if first <= last {
                 let rest = Missing {
@@ -153,7 +218,7 @@ impl Draft<'_> {
                     last,
                     reason: run.reason.clone(),
                 };
-                self.put(Change::NewMissing(counter.id, rest));
+                self.put_missing(counter.id, rest);
             }
         }
         counter.counts.missing -= 1;
@@ -209,9 +274,33 @@ fn example(series: &Series, tenant: &Tenant, date: Date) -> String {
     series.render(tenant, &Params::from_pairs(values), date, series.start)
 }
 
-fn same_number(series: Arc<Series>, mut taken: Vec<Taken>, adopt: &Adopt) -> Result<Answer, Halt> {
+/// Which count the number belongs to.
+fn place(series: &Series, adopt: &Adopt, material: &Material) -> Arc<CounterKey> {
+    Arc::new(CounterKey {
+        series: series.name.clone(),
+        tenant: adopt.tenant.clone(),
+        partition: material.params.only(&series.partition_by),
+        period: series.reset.period_of(adopt.date),
+    })
+}
+
+fn material(adopt: &Adopt, params: Params) -> Material {
+    Material {
+        origin: Origin::Adopt,
+        tenant: adopt.tenant.clone(),
+        params,
+        key: adopt.key.clone(),
+        reference: adopt.reference.clone(),
+        document: adopt.document.clone(),
+        document_sha256: adopt.document.as_ref().map(crate::document::Document::sha256),
+        expires_at: None,
+        replaces: None,
+    }
+}
+
+fn same_number(mut taken: Vec<Taken>, adopt: &Adopt) -> Result<Taken, Halt> {
     match taken.pop() {
-        Some(taken) if *taken.entry.number == *adopt.number => Ok(answer(series, taken)),
+        Some(taken) if *taken.entry.number == *adopt.number => Ok(taken),
         other => {
             let number = other.as_ref().map_or("another number", |taken| &*taken.entry.number);
             let message = format!("this key stands for {number} already; adopt each number with a key of its own");
@@ -221,10 +310,10 @@ fn same_number(series: Arc<Series>, mut taken: Vec<Taken>, adopt: &Adopt) -> Res
     }
 }
 
-fn answer(series: Arc<Series>, taken: Taken) -> Answer {
+fn answer(series: Arc<Series>, taken: Vec<Taken>) -> Answer {
     Answer::Entries(EntriesAnswer {
         series,
-        taken: Vec::from([taken]),
+        taken,
         voided: None,
         warnings: Vec::new(),
     })

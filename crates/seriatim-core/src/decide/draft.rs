@@ -1,7 +1,7 @@
 //! A decision in the making: what is held, and on top of it what this command has changed so far.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -12,7 +12,7 @@ use super::changes::{Change, Changes, Closure};
 use super::snapshot::{Footprint, KeyBinding, KeyRef, PeriodRef, Snapshot};
 use crate::access::Access;
 use crate::command::Request;
-use crate::counter::{Counter, CounterKey, Missing};
+use crate::counter::{Counter, CounterId, CounterKey, Missing};
 use crate::entry::{Entry, EntryId};
 use crate::journal::{Chain, Event, EventKind};
 use crate::name::{SeriesName, Tenant};
@@ -28,6 +28,8 @@ pub(super) struct Draft<'a> {
     changes: Changes,
     keys: BTreeMap<KeyRef, KeyBinding>,
     entries: BTreeMap<EntryId, Arc<Entry>>,
+    missing: BTreeMap<(CounterId, u64), Missing>,
+    filled: BTreeSet<(CounterId, u64)>,
 }
 
 impl<'a> Draft<'a> {
@@ -39,6 +41,8 @@ impl<'a> Draft<'a> {
             changes: Changes::default(),
             keys: BTreeMap::new(),
             entries: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            filled: BTreeSet::new(),
         }
     }
 
@@ -94,10 +98,9 @@ impl<'a> Draft<'a> {
         if !self.held.missing_asked.contains(&id) {
             return Err(unloaded(|need| need.missing.insert(id)));
         }
-        let before = self.held.missing.range(..=(id.counter, id.seq)).next_back();
-        Ok(before
-            .filter(|((counter, _), run)| *counter == id.counter && run.last >= id.seq)
-            .map(|(_, run)| run.clone()))
+        let made = run_at(&self.missing, id);
+        let held = || run_at(&self.held.missing, id).filter(|run| !self.filled.contains(&(id.counter, run.first)));
+        Ok(made.or_else(held).cloned())
     }
 
     pub(super) fn closure(&self, at: &PeriodRef) -> Result<Option<Arc<Closure>>, Halt> {
@@ -226,6 +229,23 @@ impl<'a> Draft<'a> {
     pub(super) fn put(&mut self, change: Change) {
         self.changes.list.push(change);
     }
+
+    pub(super) fn put_missing(&mut self, counter: CounterId, run: Missing) {
+        self.missing.insert((counter, run.first), run.clone());
+        self.put(Change::NewMissing(counter, run));
+    }
+
+    pub(super) fn remove_missing(&mut self, counter: CounterId, run: Missing) {
+        self.missing.remove(&(counter, run.first));
+        self.filled.insert((counter, run.first));
+        self.put(Change::RemovedMissing(counter, run));
+    }
+}
+
+/// Runs never overlap, so only the nearest one that begins before a seq can hold it.
+fn run_at(runs: &BTreeMap<(CounterId, u64), Missing>, id: EntryId) -> Option<&Missing> {
+    let (at, run) = runs.range(..=(id.counter, id.seq)).next_back()?;
+    (at.0 == id.counter && run.last >= id.seq).then_some(run)
 }
 
 fn unloaded(add: impl FnOnce(&mut Footprint) -> bool) -> Halt {

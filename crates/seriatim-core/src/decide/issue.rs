@@ -200,8 +200,10 @@ impl Draft<'_> {
     ) -> Result<Vec<Taken>, Halt> {
         if let Some(entry) = entries.first() {
             let reused = |what: String| reused(entry, &what);
-            // A replacement is always issued, whatever verb took the number that it replaces.
-            if entry.origin != material.origin && entry.replaces.is_none() {
+            // A replacement is always issued, whatever verb took the number that it replaces. And keys are moved in
+            // with their numbers so that a payment that is retried after the move hears its old number.
+            let any_verb = entry.replaces.is_some() || entry.origin == Origin::Adopt;
+            if entry.origin != material.origin && !any_verb {
                 return Err(reused(format!(
                     "to {}, not to {}",
                     entry.origin.as_str(),
@@ -502,7 +504,7 @@ pub(super) fn warnings(series: &Series, entry: &Entry) -> Vec<Warning> {
     warnings
 }
 
-fn differences(entry: &Entry, date: Option<Date>, material: &Material) -> Vec<&'static str> {
+pub(super) fn differences(entry: &Entry, date: Option<Date>, material: &Material) -> Vec<&'static str> {
     let mut differs = Vec::new();
     if date.is_some_and(|date| date != entry.date) {
         differs.push("date");

@@ -78,6 +78,11 @@ pub fn decide(held: &Snapshot, request: &Request, now: Timestamp) -> Result<Deci
         Command::Preview { series, take, count } => draft.preview(series, take, *count),
         Command::Reserve { series, take, ttl } => draft.reserve(series, take, *ttl),
         Command::Adopt { series, adopt } => draft.adopt(series, adopt),
+        Command::AdoptItems {
+            series,
+            items,
+            missing_reason,
+        } => draft.adopt_items(series, items, missing_reason.as_ref()),
         Command::Confirm { entry, document } => draft.confirm(*entry, document.as_ref()),
         Command::Release { entry, reason } => draft.release(*entry, reason),
         Command::Expire { entry } => draft.expire(*entry),

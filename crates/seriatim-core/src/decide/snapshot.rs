@@ -112,6 +112,9 @@ impl Footprint {
             Command::IssueItems { series, items } => {
                 items.iter().for_each(|take| self.add_take(series, take, known, now));
             }
+            Command::AdoptItems { series, items, .. } => {
+                items.iter().for_each(|adopt| self.add_adopt(series, adopt, known));
+            }
             Command::Adopt { series, .. } | Command::Advance { series, .. } | Command::Wipe { series } => {
                 self.series.insert(series.clone());
             }
@@ -165,20 +168,52 @@ impl Footprint {
             return;
         };
         let period = series.reset.period_of(take.date.unwrap_or_else(|| series.today(now)));
-        let counter = CounterKey {
+        self.add_counter(CounterKey {
             series: name.clone(),
             tenant: take.tenant.clone(),
             partition: params.only(&series.partition_by),
-            period: period.clone(),
-        };
-        if !self.counters.contains(&counter) {
-            self.counters.insert(Arc::new(counter));
-            self.closures.insert(PeriodRef {
+            period,
+        });
+    }
+
+    fn add_adopt(
+        &mut self,
+        name: &SeriesName,
+        adopt: &crate::command::Adopt,
+        known: &dyn Fn(&SeriesName) -> Option<Arc<Series>>,
+    ) {
+        if !self.series.contains(name) {
+            self.series.insert(name.clone());
+        }
+        if let Some(key) = &adopt.key {
+            self.keys.insert(KeyRef {
+                key: key.clone(),
                 series: name.clone(),
-                tenant: take.tenant.clone(),
-                period,
+                tenant: adopt.tenant.clone(),
             });
         }
+        let Some(series) = known(name) else { return };
+        let Some((params, period, _)) = series.read(&adopt.number, &adopt.tenant) else {
+            return;
+        };
+        self.add_counter(CounterKey {
+            series: name.clone(),
+            tenant: adopt.tenant.clone(),
+            partition: params.only(&series.partition_by),
+            period,
+        });
+    }
+
+    fn add_counter(&mut self, counter: CounterKey) {
+        if self.counters.contains(&counter) {
+            return;
+        }
+        self.closures.insert(PeriodRef {
+            series: counter.series.clone(),
+            tenant: counter.tenant.clone(),
+            period: counter.period.clone(),
+        });
+        self.counters.insert(Arc::new(counter));
     }
 
     /// Whether nothing is needed.

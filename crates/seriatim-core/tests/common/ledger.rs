@@ -216,27 +216,19 @@ impl Ledger {
                 take: take(&given)?,
                 ttl: Ttl::parse(get("ttl").unwrap_or("1h"))?,
             },
-            "adopt" => {
-                let Take {
-                    key,
-                    tenant,
-                    document,
-                    reference,
-                    date,
-                    ..
-                } = take(&given)?;
-                let date = date.unwrap_or_else(|| super::date("2026-03-02"));
-                let adopt = Adopt {
-                    number: rest[1].clone(),
-                    date,
-                    tenant,
-                    key,
-                    document,
-                    reference,
-                };
-                Command::Adopt {
+            "adopt" => Command::Adopt {
+                series: name(rest)?,
+                adopt: adopt(&rest[1], &given)?,
+            },
+            "adopts" => {
+                let items = rest.split(|word| word == "/").skip(1);
+                let items = items.map(|words| adopt(&words[0], &settings(&words[1..])));
+                let words = rest.split(|word| word == "/").next().unwrap_or_default();
+                let reason = settings(words).into_iter().find(|(name, _)| *name == "reason");
+                Command::AdoptItems {
                     series: name(rest)?,
-                    adopt,
+                    items: items.collect::<Result<_, _>>()?,
+                    missing_reason: reason.map(|(_, reason)| Reason::parse(reason)).transpose()?,
                 }
             }
             "confirm" => Command::Confirm {
@@ -382,6 +374,25 @@ fn take(given: &[(&str, &str)]) -> Result<Take, Refusal> {
 }
 
 /// `/ key=a / key=b branch=7`
+fn adopt(number: &str, given: &[(&str, &str)]) -> Result<Adopt, Refusal> {
+    let Take {
+        key,
+        tenant,
+        document,
+        reference,
+        date,
+        ..
+    } = take(given)?;
+    Ok(Adopt {
+        number: number.to_string(),
+        date: date.unwrap_or_else(|| super::date("2026-03-02")),
+        tenant,
+        key,
+        document,
+        reference,
+    })
+}
+
 fn items(rest: &[String]) -> Result<Vec<Take>, Refusal> {
     rest.split(|word| word == "/")
         .filter(|item| !item.is_empty())

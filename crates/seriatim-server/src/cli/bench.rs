@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::Context;
 use super::failed::Failed;
 use super::output::Form;
+use super::progress;
 use proof::{Answers, Proof};
 use target::{Client, Target};
 
@@ -73,7 +74,7 @@ impl Bench {
     /// Every request in all its repetitions, from many clients; the repetitions of one come from several of them.
     async fn measure(&self, context: &Context, target: &Target) -> Result<Run, Failed> {
         let total = self.requests * u64::from(self.retry_each);
-        let bar = progress(context, total);
+        let bar = progress::bar(context, total);
         let work = Arc::new(Work {
             next: AtomicU64::new(0),
             total,
@@ -204,16 +205,4 @@ impl Work {
         done.answers.extend(mine.answers);
         Ok(())
     }
-}
-
-/// A bar on a terminal; nothing elsewhere (indicatif draws only on a terminal).
-fn progress(context: &Context, total: u64) -> ProgressBar {
-    if context.output.quiet {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(total);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}") {
-        bar.set_style(style);
-    }
-    bar
 }

@@ -58,7 +58,9 @@ impl Problem {
         list(&self.body, "errors").first()?.get("pointer")?.as_str()
     }
 
-    fn detail(&self) -> String {
+    /// What is the matter, in words.
+    #[must_use]
+    pub fn detail(&self) -> String {
         let detail = text(&self.body, "detail");
         if detail.is_empty() {
             format!("the server answered {} without saying why", self.status)
@@ -95,9 +97,19 @@ impl Failed {
     /// A thing that a list did not have, said as the service says it.
     #[must_use]
     pub fn missing(code: &str, detail: String) -> Self {
+        Self::problem(404, code, &detail)
+    }
+
+    /// A refusal before anything was asked, said as the service says it.
+    #[must_use]
+    pub fn refused(code: &str, detail: &str) -> Self {
+        Self::problem(422, code, detail)
+    }
+
+    fn problem(status: u16, code: &str, detail: &str) -> Self {
         let body = serde_json::json!({ "code": code, "detail": detail, "retry": "never" });
         Self::Problem(Box::new(Problem {
-            status: 404,
+            status,
             body,
             drawing: None,
         }))

@@ -5,14 +5,19 @@
 mod about;
 mod audit;
 mod bench;
+mod compare;
 mod counter;
 mod entry;
 mod export;
 mod failed;
+mod import;
+mod inspect;
 mod key;
+mod moving;
 mod output;
 mod period;
 mod pg;
+mod progress;
 mod series;
 mod serve;
 mod session;
@@ -126,6 +131,12 @@ enum Verb {
     Period(period::Period),
     /// Pass over numbers, with a reason
     Advance(counter::Advance),
+    /// Look through numbers that were issued elsewhere, in a table or a file
+    Inspect(inspect::Inspect),
+    /// Adopt the numbers of a table or a file
+    Import(import::Import),
+    /// Compare the numbers of a series with the documents of a table or a file
+    Compare(compare::Compare),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
@@ -273,6 +284,9 @@ async fn carry_out(verb: Verb, context: &Context) -> Result<(), Failed> {
         Verb::Summary(verb) => verb.run(context).await,
         Verb::Period(verb) => verb.run(context).await,
         Verb::Advance(verb) => verb.run(context).await,
+        Verb::Inspect(verb) => verb.run(context).await,
+        Verb::Import(verb) => verb.run(context).await,
+        Verb::Compare(verb) => verb.run(context).await,
         Verb::Key(verb) => verb.run(context).await,
         Verb::Pg(verb) => verb.run(context).await,
         Verb::Export(verb) => verb.run(context).await,

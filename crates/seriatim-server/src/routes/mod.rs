@@ -21,8 +21,9 @@ use axum::http::header::{CONTENT_TYPE, ETAG, LINK, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use seriatim::{Answer, EntriesAnswer, Request};
+use utoipa::IntoParams;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -64,6 +65,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(numbers::issue_batch))
         .routes(routes!(numbers::reserve))
         .routes(routes!(numbers::adopt))
+        .routes(routes!(numbers::adopt_batch))
         .routes(routes!(entries::list))
         .routes(routes!(entries::show))
         .routes(routes!(entries::confirm))
@@ -122,6 +124,25 @@ fn openapi_json(mut api: OpenApi, version: &str) -> String {
 )]
 async fn show_openapi(State(app): State<App>) -> Response {
     with_type(StatusCode::OK, "application/json", Body::from(app.description()))
+}
+
+/// Whether to do it, or only as if.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Rehearsal {
+    /// `true`: check everything and write nothing.
+    dry_run: Option<String>,
+}
+
+impl Rehearsal {
+    fn is_one(&self) -> Result<bool, Problem> {
+        match self.dry_run.as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::malformed("invalid_query", "dry_run is true or false").at("/dry_run")),
+        }
+    }
 }
 
 /// An answer as JSON.

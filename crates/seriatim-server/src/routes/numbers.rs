@@ -5,10 +5,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use seriatim::{Command, SeriesName};
 
-use super::{entries_of, json, mark_replayed, one};
+use super::{Rehearsal, entries_of, json, mark_replayed, one};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{BatchPayload, HeaderKey, InPath, Patience, Payload};
+use crate::extract::{BatchPayload, HeaderKey, InPath, InQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -137,6 +137,50 @@ pub async fn adopt(
     let request = caller.asks(Command::Adopt { series, adopt });
     let answer = entries_of(&app, request, &patience).await?;
     one(&app, &answer, StatusCode::CREATED)
+}
+
+/// Record numbers that were issued elsewhere in one commit, all or none
+///
+/// A number that is recorded already is answered as it is, so a batch can be sent again.
+#[utoipa::path(
+    post, path = "/v1/series/{series}/adopt/batch", tag = "numbers", operation_id = "adopt_batch",
+    security(("api_key" = ["issue"])),
+    params(
+        ("series" = String, Path, description = "The series"),
+        Rehearsal,
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait at most"),
+        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+    ),
+    request_body = wire::AdoptBatchAsk,
+    responses(
+        (status = 200, description = "With `dry_run`: the entries as they would be", body = wire::Issued),
+        (status = 201, description = "The entries, in the order of the request", body = wire::Issued),
+        (status = "default", response = Refused),
+    ),
+)]
+pub async fn adopt_batch(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(series): InPath<SeriesName>,
+    InQuery(query): InQuery<Rehearsal>,
+    patience: Patience,
+    BatchPayload(payload): BatchPayload,
+) -> Result<Response, Problem> {
+    let rehearsal = query.is_one()?;
+    let (items, missing_reason) = payload.parse::<wire::AdoptBatchAsk>()?.adopts()?;
+    let mut request = caller.asks(Command::AdoptItems {
+        series,
+        items,
+        missing_reason,
+    });
+    request.rehearsal = rehearsal;
+    let answer = entries_of(&app, request, &patience).await?;
+    let status = if rehearsal { StatusCode::OK } else { StatusCode::CREATED };
+    let mut response = json(status, &wire::Issued::of(&answer, app.now()))?;
+    if answer.taken.iter().all(|taken| taken.replayed) {
+        mark_replayed(&mut response);
+    }
+    Ok(response)
 }
 
 /// Show what the next numbers would be; consumes nothing

@@ -9,31 +9,12 @@ use seriatim::{Answer, ApiScope, Command, Counter, Reason, SeriesName};
 use utoipa::IntoParams;
 
 use super::view::{View, Wish};
-use super::{Held, execute, json, page, versioned};
+use super::{Held, Rehearsal, execute, json, page, versioned};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::extract::{self, InPath, InQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
-
-/// How to define.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct PutQuery {
-    /// `true`: check everything and write nothing.
-    dry_run: Option<String>,
-}
-
-impl PutQuery {
-    fn is_rehearsal(&self) -> Result<bool, Problem> {
-        match self.dry_run.as_deref() {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(Problem::malformed("invalid_query", "dry_run is true or false").at("/dry_run")),
-        }
-    }
-}
 
 /// Define a series, or change it
 ///
@@ -43,7 +24,7 @@ impl PutQuery {
     security(("api_key" = ["admin"])),
     params(
         ("series" = String, Path, description = "The series"),
-        PutQuery,
+        Rehearsal,
         ("If-Match" = Option<String>, Header, description = "The ETag of the version to change"),
     ),
     request_body = wire::SeriesAsk,
@@ -57,12 +38,12 @@ pub async fn put(
     State(app): State<App>,
     caller: Caller,
     InPath(name): InPath<SeriesName>,
-    InQuery(query): InQuery<PutQuery>,
+    InQuery(query): InQuery<Rehearsal>,
     patience: Patience,
     headers: HeaderMap,
     payload: Payload,
 ) -> Result<Response, Problem> {
-    let rehearsal = query.is_rehearsal()?;
+    let rehearsal = query.is_one()?;
     let if_version = extract::if_match(&headers)?;
     // Who may not define need not know what is wrong with his definition.
     caller.access.require(ApiScope::Admin)?;

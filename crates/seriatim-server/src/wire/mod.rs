@@ -27,7 +27,8 @@ pub use entry::{Entry, EntryWithEvents, Issued, Note, Preview, Voided, unexpecte
 pub use event::Event;
 pub use key::{ApiKey, KeyAsk, NewApiKey};
 pub use number::{
-    AdoptAsk, AdvanceAsk, Batch, BatchAsk, ConfirmAsk, IssueAsk, PreviewAsk, ReasonAsk, ReserveAsk, VoidAsk, tenant,
+    AdoptAsk, AdoptBatchAsk, AdvanceAsk, Batch, BatchAsk, ConfirmAsk, IssueAsk, PreviewAsk, ReasonAsk, ReserveAsk,
+    VoidAsk, tenant,
 };
 pub use page::{List, cursor_of, limit_of, next_cursor};
 pub use period::{Closure, PeriodAsk};

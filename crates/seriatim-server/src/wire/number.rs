@@ -242,14 +242,53 @@ pub struct AdoptAsk<'a> {
 impl AdoptAsk<'_> {
     /// The number to adopt.
     pub fn adopt(self, header: HeaderKey) -> Result<Adopt, Problem> {
+        let key = header.or_body(key_of(self.key.as_deref())?)?;
+        Ok(self.adopt_with(key)?)
+    }
+
+    /// The number to adopt, as one item of a batch.
+    fn item(self) -> Result<Adopt, Refusal> {
+        let key = key_of(self.key.as_deref())?;
+        self.adopt_with(key)
+    }
+
+    fn adopt_with(self, key: Option<Key>) -> Result<Adopt, Refusal> {
         Ok(Adopt {
-            key: header.or_body(key_of(self.key.as_deref())?)?,
+            key,
             number: self.number,
             date: self.date.parse::<Date>()?,
             tenant: tenant(self.tenant.as_deref())?,
             document: document(self.document)?,
             reference: reference(self.reference.as_deref())?,
         })
+    }
+}
+
+/// Numbers that were issued elsewhere.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = AdoptBatchRequest)]
+pub struct AdoptBatchAsk<'a> {
+    /// 1 to 1,000 numbers, best in the order of their seqs.
+    #[serde(borrow)]
+    #[schema(value_type = Vec<AdoptAsk>, max_items = 1000)]
+    items: Vec<Object<AdoptAsk<'a>>>,
+    /// Why the seqs between them are missing, for the person who asks later.
+    #[schema(min_length = 1, max_length = 1000)]
+    missing_reason: Option<String>,
+}
+
+impl AdoptBatchAsk<'_> {
+    /// The numbers to adopt, and the reason of what is passed over.
+    pub fn adopts(self) -> Result<(Vec<Adopt>, Option<Reason>), Problem> {
+        let reason = self.missing_reason.as_deref().map(Reason::parse);
+        let reason = reason.transpose().map_err(|refusal| refusal.at("/missing_reason"))?;
+        let adopts = self
+            .items
+            .into_iter()
+            .enumerate()
+            .map(|(i, Object(item))| item.item().map_err(|refusal| refusal.inside(&format!("/items/{i}"))));
+        Ok((adopts.collect::<Result<_, _>>()?, reason))
     }
 }
 

@@ -1,0 +1,214 @@
+//! Where somebody else's numbers are: a table of a PostgreSQL database, or a CSV file.
+
+use std::fs::File;
+use std::io::Read;
+
+use clap::Args;
+use indicatif::ProgressBar;
+
+use super::super::failed::Failed;
+use super::row::Row;
+use super::spool::Spool;
+use super::table::Table;
+
+/// Which columns say what.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Columns {
+    /// The table or view, e.g. invoices or billing.invoices
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Column of the number [default in a file: number]
+    #[arg(long, value_name = "COLUMN")]
+    pub column: Option<String>,
+    /// Column that says whose number it is [default in a file: tenant, if there is one]
+    #[arg(long, value_name = "COLUMN")]
+    pub tenant_column: Option<String>,
+    /// Column of the document date; an instant counts in the series' time zone [default in a file: date]
+    #[arg(long, value_name = "COLUMN")]
+    pub date_column: Option<String>,
+    /// Column of the business reference, which becomes the key [default in a file: key, if there is one]
+    #[arg(long, value_name = "COLUMN")]
+    pub key_column: Option<String>,
+    /// Column of JSON to store with the number [default in a file: document, if there is one]
+    #[arg(long, value_name = "COLUMN")]
+    pub document_column: Option<String>,
+    /// Column of a free reference [default in a file: reference, if there is one]
+    #[arg(long, value_name = "COLUMN")]
+    pub reference_column: Option<String>,
+}
+
+impl Columns {
+    /// What each column says, in the order in which rows are read.
+    pub fn named(&self) -> [(&'static str, Option<&str>); 6] {
+        [
+            ("number", self.column.as_deref()),
+            ("tenant", self.tenant_column.as_deref()),
+            ("date", self.date_column.as_deref()),
+            ("key", self.key_column.as_deref()),
+            ("document", self.document_column.as_deref()),
+            ("reference", self.reference_column.as_deref()),
+        ]
+    }
+}
+
+/// A row of six texts in the order of [`Columns::named`]; nothing without a number, for that is a draft.
+pub fn row(line: u64, texts: [Option<String>; 6]) -> Option<Row> {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let [number, tenant, date, key, document, reference] = texts.map(given);
+    Some(Row {
+        line,
+        number: number?,
+        tenant,
+        date,
+        key,
+        document,
+        reference,
+    })
+}
+
+/// Where the numbers are.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A file; `-` is stdin.
+    Csv(String),
+    /// A database.
+    Table(String),
+}
+
+/// What was read.
+pub struct Rows {
+    /// The rows.
+    pub spool: Spool,
+    /// How many had no number.
+    pub drafts: u64,
+    /// Whether there is a date in them.
+    pub dated: bool,
+}
+
+impl Source {
+    /// A URL of PostgreSQL, or else the name of a file.
+    pub fn parse(text: &str) -> Self {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            Self::Table(text.to_string())
+        } else {
+            Self::Csv(text.to_string())
+        }
+    }
+
+    /// One of two flags.
+    pub fn of_flags(file: Option<&str>, url: Option<&str>) -> Result<Self, Failed> {
+        match (file, url) {
+            (Some(file), None) => Ok(Self::Csv(file.to_string())),
+            (None, Some(url)) => match Self::parse(url) {
+                table @ Self::Table(_) => Ok(table),
+                // Whatever it is, it may hold a password: it is not repeated.
+                Self::Csv(_) => Err(Failed::Usage(
+                    "--with is the URL of a database, like postgres://user@host/database".to_string(),
+                )),
+            },
+            (Some(_), Some(_)) | (None, None) => Err(Failed::Usage(
+                "say where the numbers are: --from-csv FILE, or --with URL --table TABLE".to_string(),
+            )),
+        }
+    }
+
+    /// What a row of it is called.
+    pub fn row_word(&self) -> &'static str {
+        match self {
+            Self::Csv(_) => "line",
+            Self::Table(_) => "row",
+        }
+    }
+
+    /// What it is called in a reason that is kept for ever.
+    pub fn name(&self, columns: &Columns) -> String {
+        match self {
+            Self::Csv(file) if file == "-" => "the list".to_string(),
+            Self::Csv(file) => file.rsplit(['/', '\\']).next().unwrap_or(file).to_string(),
+            Self::Table(_) => format!("table {}", columns.table.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// Reads all of it once.
+    pub async fn read(&self, columns: &Columns, bar: &ProgressBar) -> Result<Rows, Failed> {
+        match self {
+            Self::Csv(file) => read_csv(file, columns, bar),
+            Self::Table(url) => Table::connect(url, columns).await?.read(bar).await,
+        }
+    }
+}
+
+fn read_csv(file: &str, columns: &Columns, bar: &ProgressBar) -> Result<Rows, Failed> {
+    let opened: std::io::Result<Box<dyn Read>> = match file {
+        "-" => Ok(Box::new(std::io::stdin())),
+        _ => File::open(file).map(|file| Box::new(file) as Box<dyn Read>),
+    };
+    let opened = opened.map_err(|error| Failed::Usage(format!("cannot read {file}: {error}")))?;
+    let wrong = |error: csv::Error| match error.position() {
+        Some(at) => Failed::Usage(format!("{file}, line {}: {}", at.line(), csv_words(&error))),
+        None => Failed::Usage(format!("{file}: {}", csv_words(&error))),
+    };
+    let mut reader = csv::Reader::from_reader(opened);
+    let head = reader.headers().map_err(wrong)?.clone();
+    let at = places(file, columns, &head)?;
+    let mut spool = Spool::new().map_err(spool_failed)?;
+    let mut drafts = 0;
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(wrong)? {
+        let line = record.position().map_or(0, csv::Position::line);
+        let texts = at.map(|at| record.get(at?).map(|text| text.trim().to_string()));
+        match row(line, texts) {
+            Some(row) => spool.push(&row).map_err(spool_failed)?,
+            None => drafts += 1,
+        }
+        bar.inc(1);
+    }
+    Ok(Rows {
+        spool,
+        drafts,
+        dated: at[2].is_some(),
+    })
+}
+
+/// Where each column stands: what was named must be there, what was not may be.
+fn places(file: &str, columns: &Columns, head: &csv::StringRecord) -> Result<[Option<usize>; 6], Failed> {
+    let find = |name: &str| {
+        head.iter()
+            .position(|column| column.trim_start_matches('\u{feff}').trim() == name)
+    };
+    let mut places = [None; 6];
+    for (place, (word, named)) in places.iter_mut().zip(columns.named()) {
+        *place = find(named.unwrap_or(word));
+        if place.is_none() && (named.is_some() || word == "number") {
+            let there: Vec<&str> = head.iter().collect();
+            let flag = if word == "number" {
+                "--column".to_string()
+            } else {
+                format!("--{word}-column")
+            };
+            return Err(Failed::Usage(format!(
+                "{file} has no column {}; its first line names {}; say which one it is with {flag}",
+                named.unwrap_or(word),
+                there.join(", ")
+            )));
+        }
+    }
+    Ok(places)
+}
+
+fn csv_words(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("it has {len} columns, and the first line {expected_len}")
+        }
+        csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// The temporary file cannot be used.
+pub fn spool_failed(error: std::io::Error) -> Failed {
+    Failed::Other(format!(
+        "cannot keep rows in a temporary file: {error}; TMPDIR says where"
+    ))
+}

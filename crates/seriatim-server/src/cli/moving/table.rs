@@ -1,0 +1,206 @@
+//! A table of somebody's PostgreSQL: read in one read-only transaction, and nothing is installed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, IsolationLevel, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::super::failed::Failed;
+use super::source::{Columns, Rows, row, spool_failed};
+use super::spool::Spool;
+
+/// How many rows are fetched at a time.
+const FETCH: i32 = 5_000;
+
+pub struct Table {
+    client: Client,
+    columns: Columns,
+    table: String,
+}
+
+impl Table {
+    /// Connects; a failure names host and port, never the password.
+    pub async fn connect(url: &str, columns: &Columns) -> Result<Self, Failed> {
+        let Some(table) = &columns.table else {
+            return Err(Failed::Usage("say which table: --table TABLE".to_string()));
+        };
+        if columns.column.is_none() {
+            return Err(Failed::Usage(
+                "say which column of the table has the number: --column COLUMN".to_string(),
+            ));
+        }
+        let mut config: Config = url.parse().map_err(|_| {
+            Failed::Usage(
+                "the URL of the database cannot be read; write it like postgres://user@host/database".to_string(),
+            )
+        })?;
+        if config.get_password().is_none()
+            && let Ok(password) = std::env::var("PGPASSWORD")
+        {
+            config.password(password);
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(Duration::from_secs(5));
+        }
+        config.application_name("seriatim");
+        Ok(Self {
+            client: client(&config).await.map_err(|what| {
+                Failed::Unreachable(format!("cannot connect to PostgreSQL at {}: {what}", place(&config)))
+            })?,
+            columns: columns.clone(),
+            table: quoted(table),
+        })
+    }
+
+    /// Reads all rows, as they are at one moment.
+    pub async fn read(mut self, bar: &ProgressBar) -> Result<Rows, Failed> {
+        let query = format!("{} {}", self.select(), self.order());
+        let failed = |error| explain(&error, &self.columns);
+        let transaction = self.client.build_transaction().read_only(true);
+        let transaction = transaction.isolation_level(IsolationLevel::RepeatableRead).start();
+        let transaction = transaction.await.map_err(failed)?;
+        // Instants come with an offset, whatever zone the database is set to.
+        let settings = "set local time zone 'UTC'; set local datestyle = 'ISO'";
+        transaction.batch_execute(settings).await.map_err(failed)?;
+        let statement = transaction.prepare(&query).await.map_err(failed)?;
+        let portal = transaction.bind(&statement, &[]).await.map_err(failed)?;
+        let mut rows = Rows {
+            spool: Spool::new().map_err(spool_failed)?,
+            drafts: 0,
+            dated: self.columns.date_column.is_some(),
+        };
+        let mut line = 0;
+        loop {
+            let fetched = transaction.query_portal(&portal, FETCH).await.map_err(failed)?;
+            if fetched.is_empty() {
+                return Ok(rows);
+            }
+            for fetched in &fetched {
+                line += 1;
+                match row(line, std::array::from_fn(|i| fetched.get(i))) {
+                    Some(row) => rows.spool.push(&row).map_err(spool_failed)?,
+                    None => rows.drafts += 1,
+                }
+            }
+            bar.inc(fetched.len() as u64);
+        }
+    }
+
+    /// Which of these numbers are on a row now, with their tenants.
+    pub async fn look_again(&self, numbers: &[String]) -> Result<Vec<(String, Option<String>)>, Failed> {
+        let query = format!("{} where {}::text = any($1)", self.select(), self.number());
+        let rows = self.client.query(&query, &[&numbers]).await;
+        let rows = rows.map_err(|error| explain(&error, &self.columns))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    fn number(&self) -> String {
+        identifier(self.columns.column.as_deref().unwrap_or_default())
+    }
+
+    fn select(&self) -> String {
+        let columns = self.columns.named().map(|(_, column)| match column {
+            Some(column) => format!("{}::text", identifier(column)),
+            None => "null::text".to_string(),
+        });
+        format!("select {} from {}", columns.join(", "), self.table)
+    }
+
+    /// Of two rows with one number the earlier has it first.
+    fn order(&self) -> String {
+        let date = self.columns.date_column.as_deref().map(identifier);
+        let by = [date, Some(self.number())].into_iter().flatten();
+        format!("order by {}", by.collect::<Vec<_>>().join(", "))
+    }
+}
+
+async fn client(config: &Config) -> Result<Client, String> {
+    // A socket has no TLS, and a server without it need not be offered any.
+    if config.get_ssl_mode() == SslMode::Disable {
+        let (client, connection) = config.connect(NoTls).await.map_err(|error| in_words(&error))?;
+        tokio::spawn(connection);
+        return Ok(client);
+    }
+    let (client, connection) = config.connect(tls()?).await.map_err(|error| in_words(&error))?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+fn tls() -> Result<MakeRustlsConnect, String> {
+    let mut roots = RootCertStore::empty();
+    // What of the system's store cannot be read is no reason to trust anybody.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| format!("TLS cannot be set up: {error}"))?;
+    Ok(MakeRustlsConnect::new(
+        builder.with_root_certificates(roots).with_no_client_auth(),
+    ))
+}
+
+fn place(config: &Config) -> String {
+    let host = match config.get_hosts().first() {
+        Some(Host::Tcp(host)) => host.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => "localhost".to_string(),
+    };
+    format!("{host}:{}", config.get_ports().first().unwrap_or(&5432))
+}
+
+/// An error with its causes; the library's own words for the first are too short to be of use.
+fn in_words(error: &tokio_postgres::Error) -> String {
+    if let Some(error) = error.as_db_error() {
+        return error.message().to_string();
+    }
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
+}
+
+fn explain(error: &tokio_postgres::Error, columns: &Columns) -> Failed {
+    let words = in_words(error);
+    let table = columns.table.as_deref().unwrap_or_default();
+    match error.code() {
+        Some(code) if *code == SqlState::UNDEFINED_TABLE => Failed::Usage(format!(
+            "{words}; --table is written exactly as it is in the database, e.g. billing.invoices"
+        )),
+        Some(code) if *code == SqlState::UNDEFINED_COLUMN => Failed::Usage(format!(
+            "{words}, in table {table}; columns are written exactly as they are"
+        )),
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            Failed::Usage(format!("{words}; reading needs SELECT on table {table}"))
+        }
+        Some(_) => Failed::Other(format!("cannot read table {table}: {words}")),
+        None => Failed::Unreachable(format!("cannot read table {table}: {words}")),
+    }
+}
+
+/// `billing.invoices` as two identifiers.
+fn quoted(table: &str) -> String {
+    table.split('.').map(identifier).collect::<Vec<_>>().join(".")
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_so_that_nothing_in_them_is_sql() {
+        assert_eq!(quoted("billing.Invoice"), "\"billing\".\"Invoice\"");
+        assert_eq!(identifier("a\"; drop table b"), "\"a\"\"; drop table b\"");
+    }
+}

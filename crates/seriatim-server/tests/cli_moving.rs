@@ -1,0 +1,399 @@
+//! Moving in from a file: what is found, what is adopted, and what is not.
+
+mod cli_support;
+
+use std::fmt::Write as _;
+
+use cli_support::Desk;
+use expect_test::expect;
+
+/// Two tenants; one went past its width, with a hole, a duplicate and a date that runs backwards.
+const INVOICES: &str = "\
+number,tenant,date,key,total
+INV-995,acme,2025-09-01,pay_995,10
+INV-996,acme,2025-09-02,pay_996,10
+INV-999,acme,2025-10-01,pay_999,10
+INV-1000,acme,2025-09-30,pay_1000,10
+INV-998,acme,2025-09-03,pay_998,10
+INV-998,acme,2025-09-04,pay_998b,20
+,acme,2025-10-02,draft,10
+INV-001,zeta,2025-10-01,pay_1,10
+";
+
+fn desk() -> Desk {
+    let desk = Desk::new();
+    desk.write("invoices.csv", INVOICES);
+    desk
+}
+
+fn with_series() -> Desk {
+    let desk = desk();
+    desk.ok(&["series", "create", "invoice", "--format", "INV-{seq:3}", "-q"]);
+    desk
+}
+
+#[test]
+fn inspect_tells_what_is_there_and_writes_nothing() {
+    let desk = desk();
+    expect![[r#"
+        to go on with them: seriatim series create NAME --format 'INV-{seq:3}'
+        found: 1 date_order, 1 duplicate, 2 hole, 1 widened
+        rows			7	and 1 without a number
+        format			INV-{seq:3}	reset never, start 1; 7 rows, INV-995 to INV-001
+        counter	acme	all	995 to 1000	6 rows
+        counter	zeta	all	1 to 1	1 row
+        duplicate	acme	all	INV-998	line 6 (pay_998) has it first, line 7 (pay_998b) again
+        hole	acme	all	1 to 994	994 seqs are on no row
+        hole	acme	all	997	this seq is on no row
+        date_order	acme	all	INV-1000	dated 2025-09-30, and INV-999 before it 2025-10-01
+        widened	acme	all	1000	has outgrown INV-{seq:3}: by text order 999 comes after it
+        exit 3
+    "#]]
+    .assert_eq(&desk.run(&["inspect", "invoices.csv"]).seen());
+    assert_eq!(std::fs::read_dir(desk.path()).unwrap().count(), 1);
+    let report: serde_json::Value = serde_json::from_str(
+        &desk
+            .run(&["inspect", "invoices.csv", "-o", "json", "--max-length", "7"])
+            .stdout,
+    )
+    .unwrap();
+    assert_eq!(report["formats"][0]["format"], "INV-{seq:3}");
+    assert_eq!(report["counts"]["too_long"], 1);
+    assert_eq!(report["counts"]["duplicate"], 1);
+
+    desk.write("clean.csv", "number,date\nR-1,2026-01-01\nR-2,2026-01-02\n");
+    let ran = desk.run(&["inspect", "clean.csv"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    // Who says the format hears of every row that is not like it.
+    let ran = desk.run(&["inspect", "clean.csv", "--format", "R-{seq:3}"]);
+    assert!(
+        ran.stdout
+            .contains("unfit\tdefault\t\tR-1\tline 2: the format R-{seq:3} cannot print it"),
+        "{ran:?}"
+    );
+    assert_eq!(ran.code, 3);
+}
+
+#[test]
+fn a_file_is_moved_in_and_compared() {
+    let desk = with_series();
+    expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        found: 1 date_order, 1 duplicate, 2 hole, 1 widened
+        duplicate	acme	all	INV-998	line 6 (pay_998) has it first, line 7 (pay_998b) again
+        hole	acme	all	1 to 994	994 seqs are on no row
+        hole	acme	all	997	this seq is on no row
+        date_order	acme	all	INV-1000	dated 2025-09-30, and INV-999 before it 2025-10-01
+        widened	acme	all	1000	has outgrown INV-{seq:3}: by text order 999 comes after it
+        numbers	6
+        counters	2
+        left out	1
+        holes	995
+        exit 3
+    "#]]
+    .assert_eq(
+        &desk
+            .run(&["import", "invoice", "--from-csv", "invoices.csv", "--dry-run"])
+            .seen(),
+    );
+    assert_eq!(desk.ok(&["list", "invoice"]), "");
+    expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        found: 1 row was left out, whose number is on a row before
+        duplicate	acme	all	INV-998	line 6 (pay_998) has it first, line 7 (pay_998b) again
+        hole	acme	all	1 to 994	994 seqs are on no row
+        hole	acme	all	997	this seq is on no row
+        date_order	acme	all	INV-1000	dated 2025-09-30, and INV-999 before it 2025-10-01
+        widened	acme	all	1000	has outgrown INV-{seq:3}: by text order 999 comes after it
+        numbers	6
+        counters	2
+        adopted	6
+        left out	1
+        holes, missing now	995
+        exit 3
+    "#]]
+    .assert_eq(&desk.run(&["import", "invoice", "--from-csv", "invoices.csv"]).seen());
+    expect![[r#"
+        invoice	acme		all	1	1000	issued=5,missing=995,reserved=0,voided=0
+        invoice	zeta		all	1	1	issued=1,missing=0,reserved=0,voided=0
+    "#]]
+    .assert_eq(&desk.ok(&["counters", "invoice"]));
+    expect![[r#"
+        invoice	acme		all	1	994	not in invoices.csv when it was imported
+        invoice	acme		all	997	997	not in invoices.csv when it was imported
+    "#]]
+    .assert_eq(&desk.ok(&["gaps"]));
+    // The highest number counts, and a retry of an old payment finds its old number.
+    assert_eq!(
+        desk.ok(&["issue", "invoice", "--tenant", "acme", "--key", "pay_1001"]),
+        "INV-1001\n"
+    );
+    let retry = ["issue", "invoice", "--tenant", "acme", "--key", "pay_999", "-q"];
+    assert_eq!(desk.ok(&retry), "INV-999\n");
+    desk.ok(&["verify"]);
+
+    // Again: everything is there already.
+    expect![[r#"
+        found: 1 row was left out, whose number is on a row before
+        duplicate	acme	all	INV-998	line 6 (pay_998) has it first, line 7 (pay_998b) again
+        hole	acme	all	1 to 994	994 seqs are on no row
+        hole	acme	all	997	this seq is on no row
+        date_order	acme	all	INV-1000	dated 2025-09-30, and INV-999 before it 2025-10-01
+        widened	acme	all	1000	has outgrown INV-{seq:3}: by text order 999 comes after it
+        numbers	6
+        counters	2
+        adopted	0
+        already there	6
+        left out	1
+        holes, missing now	995
+        exit 3
+    "#]]
+    .assert_eq(
+        &desk
+            .run(&["import", "invoice", "--from-csv", "invoices.csv", "-q"])
+            .seen(),
+    );
+
+    // The duplicate gets a number of its own, and the books agree.
+    let number = desk.ok(&[
+        "issue",
+        "invoice",
+        "--tenant",
+        "acme",
+        "--key",
+        "pay_998b",
+        "--date",
+        "2025-11-20",
+        "-q",
+    ]);
+    let ended = INVOICES.replace(
+        "INV-998,acme,2025-09-04,pay_998b",
+        &format!("{},acme,2025-11-20,pay_998b", number.trim()),
+    );
+    desk.write("invoices.csv", &ended);
+    expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        found: 1 number_without_document
+        number_without_document	acme	all	INV-1001	no document bears it
+        numbers	8
+        documents	7
+        exit 3
+    "#]]
+    .assert_eq(&desk.run(&["compare", "invoice", "--from-csv", "invoices.csv"]).seen());
+}
+
+#[test]
+fn compare_finds_what_is_on_one_side_only() {
+    let desk = with_series();
+    desk.run(&["import", "invoice", "--from-csv", "invoices.csv", "-q"]);
+    desk.ok(&[
+        "void",
+        "invoice",
+        "INV-001",
+        "--tenant",
+        "zeta",
+        "--reason-code",
+        "spoiled",
+        "--reason",
+        "torn",
+    ]);
+    let theirs = "number,tenant,date,key\n\
+                  INV-995,acme,2025-09-01,pay_995\n\
+                  INV-996,acme,2025-09-09,pay_996\n\
+                  INV-998,acme,2025-09-03,other\n\
+                  INV-1000,acme,2025-09-30,pay_1000\n\
+                  INV-1007,acme,2025-09-30,pay_1007\n\
+                  R-1,acme,2025-09-30,pay_r\n\
+                  INV-001,zeta,2025-10-01,pay_1\n";
+    desk.write("theirs.csv", theirs);
+    expect![[r#"
+        store sqlite ./seriatim-data/seriatim.db (in process)
+        found: 1 date_differs, 1 document_without_number, 1 key_differs, 1 number_without_document, 1 unfit, 1 void_on_document
+        unfit	acme		R-1	line 7: the format INV-{seq:3} cannot print it
+        void_on_document	zeta	all	INV-001	it is void; line 8
+        key_differs	acme	all	INV-998	issued for pay_998; line 4
+        date_differs	acme	all	INV-996	dated 2025-09-02 here and 2025-09-09 there; line 3
+        document_without_number	acme		INV-1007	the series does not have it; line 6
+        number_without_document	acme	all	INV-999	no document bears it
+        numbers	6
+        documents	7
+        exit 3
+    "#]].assert_eq(&desk.run(&["compare", "invoice", "--from-csv", "theirs.csv"]).seen());
+    let ran = desk.run(&["compare", "invoice", "--from-csv", "theirs.csv", "-o", "json", "-q"]);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(report["counts"]["document_without_number"], 1);
+}
+
+#[test]
+fn one_bad_row_and_nothing_is_imported() {
+    let desk = with_series();
+    let bad = [
+        (
+            "INV-2,acme,2025-09-01,a",
+            "line 3: the format INV-{seq:3} cannot print it",
+        ),
+        (
+            "INV-002,acme,1.9.2025,a",
+            "line 3: `1.9.2025` is not a date; write it like 2026-03-31",
+        ),
+        ("INV-002,acme,,a", "line 3: it has no date"),
+        (
+            "INV-002,no/tenant,2025-09-01,a",
+            "line 3: tenant: a tenant is a letter or digit",
+        ),
+        (
+            "INV-002,acme,2025-09-01,pay_1",
+            "line 3: the key pay_1 stands for INV-001 in line 2 already",
+        ),
+        ("INV-002,acme,2025-09-01,schlüssel", "line 3: key: "),
+    ];
+    for (row, reason) in bad {
+        desk.write(
+            "bad.csv",
+            &format!("number,tenant,date,key\nINV-001,acme,2025-09-01,pay_1\n{row}\n"),
+        );
+        let ran = desk.run(&["import", "invoice", "--from-csv", "bad.csv", "-q"]);
+        assert!(ran.stdout.contains(reason), "{row}: {ran:?}");
+        assert!(ran.stderr.contains("code bad_rows; nothing was written"), "{ran:?}");
+        assert_eq!(ran.code, 5);
+    }
+    desk.write(
+        "bad.csv",
+        "number,date,document\nINV-001,2025-09-01,{}\nINV-002,2025-09-01,{\n",
+    );
+    let ran = desk.run(&["import", "invoice", "--from-csv", "bad.csv", "-q"]);
+    assert!(ran.stdout.contains("line 3: its document is not JSON"), "{ran:?}");
+    assert_eq!(desk.ok(&["list", "-q"]), "");
+}
+
+#[test]
+fn what_is_wrong_with_the_file_is_said() {
+    let desk = with_series();
+    desk.write("ragged.csv", "number,date\nINV-001,2025-09-01\nINV-002\n");
+    desk.write("named.csv", "invoice_no,date\nINV-001,2025-09-01\n");
+    desk.write("dateless.csv", "number\nINV-001\n");
+    let cases: [(&[&str], &str); 6] = [
+        (&["inspect", "nowhere.csv"], "cannot read nowhere.csv: "),
+        (
+            &["inspect", "ragged.csv"],
+            "ragged.csv, line 3: it has 1 columns, and the first line 2",
+        ),
+        (
+            &["inspect", "named.csv"],
+            "named.csv has no column number; its first line names invoice_no, date; say which one it is with --column",
+        ),
+        (
+            &["import", "invoice", "--from-csv", "dateless.csv"],
+            "every number needs its date; say which column has it with --date-column",
+        ),
+        (
+            &["import", "invoice"],
+            "say where the numbers are: --from-csv FILE, or --with URL --table TABLE",
+        ),
+        (
+            &["compare", "invoice", "--with", "mysql://u:secret@h/db", "--table", "t"],
+            "--with is the URL of a database, like postgres://user@host/database",
+        ),
+    ];
+    for (arguments, said) in cases {
+        let ran = desk.run(arguments);
+        assert!(ran.stderr.contains(said), "{arguments:?}: {ran:?}");
+        assert!(!ran.stderr.contains("secret"), "{ran:?}");
+        assert_eq!(ran.code, 2, "{ran:?}");
+    }
+    let ran = desk.run(&["inspect", "named.csv", "--column", "invoice_no"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(desk.run(&["import", "nothing", "--from-csv", "named.csv"]).code, 5);
+}
+
+#[test]
+fn an_unreachable_database_is_named_without_its_password() {
+    let desk = Desk::new();
+    let arguments = [
+        "inspect",
+        "postgres://ann:hush@127.0.0.1:1/shop",
+        "--table",
+        "t",
+        "--column",
+        "c",
+    ];
+    let ran = desk.run(&arguments);
+    assert!(
+        ran.stderr.contains("cannot connect to PostgreSQL at 127.0.0.1:1: "),
+        "{ran:?}"
+    );
+    assert!(!ran.stderr.contains("hush"), "{ran:?}");
+    assert_eq!(ran.code, 4);
+}
+
+#[test]
+fn an_import_that_was_interrupted_is_run_again() {
+    let desk = with_series();
+    let mut file = String::from("number,tenant,date,key,document\n");
+    // Written backwards: the order of the file is not the order of the seqs.
+    for seq in (1..=2_500).rev() {
+        writeln!(file, "INV-{seq:03},acme,2025-09-01,pay_{seq},\"{{\"\"n\"\": {seq}}}\"").unwrap();
+    }
+    desk.write("all.csv", &file);
+    // The first part came in before; in between the new system went on.
+    let part: String = file
+        .lines()
+        .filter(|line| !line.starts_with("INV-2"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    desk.write("part.csv", &part);
+    desk.ok(&[
+        "import",
+        "invoice",
+        "--from-csv",
+        "part.csv",
+        "-q",
+        "--missing-reason",
+        "to be moved in",
+    ]);
+    desk.ok(&[
+        "void",
+        "invoice",
+        "INV-100",
+        "--tenant",
+        "acme",
+        "--reason-code",
+        "spoiled",
+        "--reason",
+        "torn",
+    ]);
+    let ran = desk.run(&["import", "invoice", "--from-csv", "all.csv", "-q", "-o", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&ran.ok()).unwrap();
+    assert_eq!(
+        (&report["numbers"], &report["holes"]),
+        (&2_500.into(), &0.into()),
+        "{report}"
+    );
+    let there = report["already_there"].as_u64().unwrap();
+    assert_eq!(report["adopted"].as_u64().unwrap() + there, 2_500);
+    let counts = "issued=2499,missing=0,reserved=0,voided=1";
+    assert!(desk.ok(&["counters", "-q"]).contains(counts));
+    assert_eq!(
+        desk.ok(&["issue", "invoice", "--tenant", "acme", "--key", "new", "-q"]),
+        "INV-2501\n"
+    );
+    desk.ok(&["verify"]);
+    assert!(
+        desk.ok(&["show", "invoice", "INV-777", "--tenant", "acme", "-o", "json"])
+            .contains("{\"n\": 777}")
+    );
+}
+
+#[test]
+fn a_file_is_moved_in_through_a_running_server() {
+    let desk = with_series();
+    let server = desk.serve();
+    let ran = desk.run(&["import", "invoice", "--from-csv", "invoices.csv"]);
+    assert!(ran.stderr.contains("(through its server)"), "{ran:?}");
+    assert_eq!(ran.code, 3);
+    assert_eq!(
+        desk.ok(&["issue", "invoice", "--tenant", "zeta", "--key", "x", "-q"]),
+        "INV-002\n"
+    );
+    assert_eq!(server.stop(), Some(0));
+}

@@ -1,0 +1,214 @@
+//! Moving in from a real table: looked through, adopted, compared; the switch and the way back with writers running.
+
+mod seriatim;
+mod shop;
+
+use std::time::Duration;
+
+use seriatim::Desk;
+use seriatim_servers_tests::Postgres;
+use shop::{Shop, switch_over, way_back};
+
+const OLD: &str = "
+    create schema billing;
+    create table billing.\"Invoice\" (
+        id bigint generated always as identity primary key, \"tenantId\" text, \"invoiceNumber\" text,
+        \"createdAt\" timestamptz, \"paymentId\" text);
+    insert into billing.\"Invoice\" (\"tenantId\", \"invoiceNumber\", \"createdAt\", \"paymentId\")
+    select 'acme', 'INV-' || lpad(n::text, greatest(3, length(n::text)), '0'),
+           timestamptz '2025-01-01 00:00:00+05:30' + n * interval '5 hours', 'pay_' || n
+    from generate_series(1, 1000) n where n <> 500;
+    insert into billing.\"Invoice\" (\"tenantId\", \"invoiceNumber\", \"createdAt\", \"paymentId\") values
+        ('acme', 'INV-007', '2025-06-01 12:00:00+05:30', 'pay_7b'), ('zeta', 'INV-001', '2025-01-01 23:30:00+00', 'z1'),
+        ('zeta', null, '2025-02-01 12:00:00+00', 'draft');
+    create role reader login; grant usage on schema billing to reader; grant select on billing.\"Invoice\" to reader;
+    create role stranger login;";
+
+const COLUMNS: [&str; 10] = [
+    "--table",
+    "billing.Invoice",
+    "--column",
+    "invoiceNumber",
+    "--tenant-column",
+    "tenantId",
+    "--date-column",
+    "createdAt",
+    "--key-column",
+    "paymentId",
+];
+
+fn with<'a>(first: &[&'a str], last: &[&'a str]) -> Vec<&'a str> {
+    [first, &COLUMNS[..], last].concat()
+}
+
+#[test]
+fn a_table_is_looked_through_moved_in_and_compared() {
+    let server = Postgres::start();
+    server.psql("postgres", OLD);
+    let url = server.url().replace("postgres@", "reader@");
+    let desk = Desk::new();
+
+    // Who may only read can look, and leaves nothing behind.
+    let before = server.psql("postgres", "select count(*) from pg_class");
+    let inspected = desk.run(&with(&["inspect", &url], &["--time-zone", "Asia/Kolkata"]));
+    assert_eq!(inspected.code, 3, "{inspected:?}");
+    for line in [
+        "format\t\t\tINV-{seq:3}\treset never, start 1; 1001 rows, ",
+        "counter\tacme\tall\t1 to 1000\t1000 rows\n",
+        "hole\tacme\tall\t500\tthis seq is on no row\n",
+        "widened\tacme\tall\t1000\thas outgrown INV-{seq:3}: by text order 999 comes after it\n",
+        "and 1 without a number\n",
+    ] {
+        assert!(inspected.stdout.contains(line), "{line}: {}", inspected.stdout);
+    }
+    let duplicate = inspected
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("duplicate"))
+        .expect("a duplicate");
+    assert!(
+        duplicate.starts_with("duplicate\tacme\tall\tINV-007\trow ") && duplicate.contains("(pay_7b) again"),
+        "{duplicate}"
+    );
+    assert_eq!(server.psql("postgres", "select count(*) from pg_class"), before);
+
+    desk.ok(&[
+        "series",
+        "create",
+        "invoice",
+        "--format",
+        "INV-{seq:3}",
+        "--time-zone",
+        "Asia/Kolkata",
+    ]);
+    let rehearsed = desk.run(&with(&["import", "invoice", "--with", &url], &["--dry-run"]));
+    assert_eq!(
+        (rehearsed.code, desk.ok(&["list"])),
+        (3, String::new()),
+        "{rehearsed:?}"
+    );
+    let imported = desk.run(&with(&["import", "invoice", "--with", &url], &["-o", "json"]));
+    assert_eq!(imported.code, 3, "{imported:?}");
+    let report: serde_json::Value = serde_json::from_str(&imported.stdout).expect("JSON");
+    assert_eq!(
+        (&report["adopted"], &report["left_out"], &report["holes"]),
+        (&1000.into(), &1.into(), &1.into())
+    );
+    assert_eq!(
+        desk.ok(&["gaps"]),
+        "invoice\tacme\t\tall\t500\t500\tnot in table billing.Invoice when it was imported\n"
+    );
+    // 23:30 in Greenwich is the next day in Kolkata.
+    assert!(
+        desk.ok(&["show", "invoice", "INV-001", "--tenant", "zeta"])
+            .contains("2025-01-02")
+    );
+    assert_eq!(
+        desk.ok(&["issue", "invoice", "--tenant", "acme", "--key", "pay_1000"]),
+        "INV-1000\n"
+    );
+    let number = desk.ok(&["issue", "invoice", "--tenant", "acme", "--key", "pay_7b"]);
+    assert_eq!(number, "INV-1001\n");
+
+    let again = desk.run(&with(&["compare", "invoice", "--with", &url], &[]));
+    assert!(
+        again.stdout.contains("number_without_document\tacme\tall\tINV-1001"),
+        "{again:?}"
+    );
+    let correct = "update billing.\"Invoice\" set \"invoiceNumber\" = 'INV-1001', \"createdAt\" = now() where \"paymentId\" = 'pay_7b'";
+    server.psql("postgres", correct);
+    desk.ok(&with(&["compare", "invoice", "--with", &url], &[]));
+    server.psql(
+        "postgres",
+        "delete from billing.\"Invoice\" where \"paymentId\" = 'pay_3'",
+    );
+    server.psql(
+        "postgres",
+        "insert into billing.\"Invoice\" select 2000, 'acme', 'INV-1002', now(), 'x'"
+            .replace(
+                "select 2000, ",
+                "(\"tenantId\", \"invoiceNumber\", \"createdAt\", \"paymentId\") select ",
+            )
+            .as_str(),
+    );
+    let differ = desk.run(&with(&["compare", "invoice", "--with", &url], &["-o", "json"]));
+    let report: serde_json::Value = serde_json::from_str(&differ.stdout).expect("JSON");
+    assert_eq!(
+        report["counts"],
+        serde_json::json!({"number_without_document": 1, "document_without_number": 1})
+    );
+    desk.ok(&["verify"]);
+}
+
+#[test]
+fn what_a_database_refuses_is_said_and_the_exit_code_says_whose_fault_it_is() {
+    let server = Postgres::start();
+    server.psql("postgres", OLD);
+    let desk = Desk::new();
+    let url = server.url();
+    let stranger = url.replace("postgres@", "stranger:hush@");
+    let missing = server.url_of("nowhere");
+    let table =
+        |url: &str, table: &str, column: &str| desk.run(&["inspect", url, "--table", table, "--column", column]);
+    for (ran, code, said) in [
+        (table(&url, "invoices", "n"), 2, "relation \"invoices\" does not exist"),
+        (
+            table(&url, "billing.Invoice", "number"),
+            2,
+            "column \"number\" does not exist",
+        ),
+        (table(&url, "billing.Invoice\"; drop table x", "n"), 2, "does not exist"),
+        (
+            table(&stranger, "billing.Invoice", "invoiceNumber"),
+            2,
+            "permission denied for schema billing",
+        ),
+        (table(&missing, "t", "c"), 4, "database \"nowhere\" does not exist"),
+    ] {
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(ran.stderr.contains(said), "{said}: {ran:?}");
+        assert!(!ran.stderr.contains("hush"), "{ran:?}");
+    }
+}
+
+/// The guide's switch without downtime and its way back, while six writers go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_switch_and_the_way_back_are_made_while_writers_go_on() {
+    let server = Postgres::start();
+    let desk = Desk::new();
+    let shop = Shop::open(&server, &desk).await;
+    let writers = shop.start_writers(6);
+
+    // The old system alone, then old code that also adopts, then the rows from before.
+    shop.wait_for(100).await;
+    let service = desk.serve();
+    let key = desk.ok(&["key", "create", "--label", "shop", "--scope", "issue", "-q"]);
+    shop.let_old_code_adopt(&service.url, key.trim());
+    shop.wait_for(100).await;
+    let imported = desk.run(&shop.columns(&["import", "invoice"]));
+    assert_eq!(imported.code, 0, "{imported:?}");
+    let compared = desk.run(&shop.columns(&["compare", "invoice"]));
+    assert_eq!(compared.code, 0, "{compared:?}");
+
+    switch_over(&shop, &desk).await;
+    let at_switch = shop.count();
+    shop.wait_for(200).await;
+    assert!(shop.issued_by_service() > 100, "the service numbers now");
+    let compared = desk.run(&shop.columns(&["compare", "invoice"]));
+    assert_eq!(compared.code, 0, "{compared:?}");
+
+    let from_service = shop.issued_by_service();
+    way_back(&shop, &desk, service).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let at_return = shop.issued_by_service();
+    shop.wait_for(100).await;
+    assert_eq!(shop.issued_by_service(), at_return, "the old function numbers again");
+    assert!(at_return >= from_service && shop.count() > at_switch + 300);
+    shop.stop(writers).await;
+    shop.is_in_order(&server);
+    // What the old function numbered since then is adopted again, and the books agree.
+    assert_eq!(desk.run(&shop.columns(&["import", "invoice"])).code, 0);
+    let compared = desk.run(&shop.columns(&["compare", "invoice"]));
+    assert_eq!(compared.code, 0, "{compared:?}");
+    desk.ok(&["verify"]);
+}

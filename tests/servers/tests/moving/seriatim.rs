@@ -1,0 +1,118 @@
+//! The real binary in a directory of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+/// A directory, and what is run in it.
+pub struct Desk {
+    folder: TempDir,
+}
+
+/// What a command said, and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The binary lies beside the tests; `cargo build` makes it.
+fn binary() -> PathBuf {
+    let own = std::env::current_exe().expect("a test has a file");
+    let built = own.ancestors().nth(2).expect("target/debug").join("seriatim");
+    assert!(
+        built.exists(),
+        "{} is not there; run cargo build first",
+        built.display()
+    );
+    built
+}
+
+impl Desk {
+    pub fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.folder.path());
+        command
+            .env_clear()
+            .env("TZ", "America/Los_Angeles")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        let output = self.command(arguments).output().expect("it can be started");
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// A command that must end well; what it said on stdout.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
+        ran.stdout
+    }
+
+    /// The service on a free port.
+    pub fn serve(&self) -> Service {
+        let mut command = self.command(&["serve", "--http-addr", "127.0.0.1:0", "--shutdown-delay", "0s"]);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it can be started");
+        let mut lines = BufReader::new(child.stderr.take().expect("a pipe"))
+            .lines()
+            .map_while(Result::ok);
+        let health = lines.find_map(|line| Some(line.trim().strip_prefix("Health     ")?.to_string()));
+        let url = health
+            .expect("it starts")
+            .split("/livez")
+            .next()
+            .unwrap_or_default()
+            .to_string();
+        // What it says further on must be read, or it would wait.
+        std::thread::spawn(move || lines.for_each(drop));
+        Service { child, url }
+    }
+}
+
+/// A running service.
+pub struct Service {
+    child: Child,
+    pub url: String,
+}
+
+impl Service {
+    /// As a service manager stops it: what is under way is ended.
+    pub fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .expect("kill")
+                .success()
+        );
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
