@@ -36,6 +36,8 @@ impl Ci {
         step::cargo(&["test", "--workspace", "--doc"]).run()?;
         step::cargo(&["build", "--workspace"]).run()?;
         step::ensure("curl", "curl")?;
+        // Not on the path, as Debian has it; the tests look in the same place.
+        step::ensure("/usr/lib/postgresql/15/bin/postgres", "postgresql-15")?;
         readme::run()?;
         self.tests()
     }
