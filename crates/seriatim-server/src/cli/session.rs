@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use seriatim::store::postgres::PostgresOptions;
 use seriatim::{Issuer, Memory};
 use tokio::sync::Mutex;
 
@@ -21,8 +22,10 @@ use crate::transport::{Call, Reply, Transport};
 pub enum Where {
     /// Behind a server.
     Server(String),
-    /// In a database on this machine.
+    /// In a file on this machine.
     Here(Place),
+    /// In a PostgreSQL database, by its URL.
+    Postgres(String),
 }
 
 impl Where {
@@ -30,7 +33,7 @@ impl Where {
     pub fn of(config: &Config) -> Result<Self, Failed> {
         match config.strongest(&["server", "store", "data_dir"]) {
             Some("server") => Ok(Self::Server(config.text("server").unwrap_or_default().to_string())),
-            Some("store") => store_of(config.text("store").unwrap_or_default()).map(Self::Here),
+            Some("store") => store_of(config.text("store").unwrap_or_default()),
             _ => Ok(Self::Here(Place::in_directory(&config.parse::<PathBuf>("data_dir")?))),
         }
     }
@@ -42,23 +45,49 @@ impl Where {
             Self::Server(url) => Err(Failed::Usage(format!(
                 "this works on the files of a store; run it where they are, without --server {url}"
             ))),
+            Self::Postgres(_) => Err(Failed::Usage(
+                "this works on the files of a store, and PostgreSQL has tools of its own for that: pg_dump, \
+                 pg_basebackup"
+                    .to_string(),
+            )),
         }
     }
 }
 
-fn store_of(text: &str) -> Result<Place, Failed> {
+fn store_of(text: &str) -> Result<Where, Failed> {
     match text.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(Place {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(Where::Here(Place {
             database: Path::new(path).to_path_buf(),
-        }),
-        Some((kind @ ("postgres" | "postgresql" | "mongodb" | "mongodb+srv"), _)) => Err(Failed::Usage(format!(
-            "store {kind} comes in a later version; this one has sqlite:PATH"
+        })),
+        Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => Ok(Where::Postgres(text.to_string())),
+        // An exported variable alone must not put a schema into somebody's database.
+        None if matches!(text, "postgres" | "postgresql") => match std::env::var("DATABASE_URL") {
+            Ok(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => Ok(Where::Postgres(url)),
+            Ok(_) | Err(_) => Err(Failed::Usage(
+                "--store postgres takes its URL from DATABASE_URL, which holds none; write it like \
+                 postgres://user@host/database"
+                    .to_string(),
+            )),
+        },
+        Some((kind @ ("mongodb" | "mongodb+srv"), _)) => Err(Failed::Usage(format!(
+            "store {kind} comes in a later version; this one has sqlite:PATH and postgres://…"
         ))),
         // Whatever else it is, it may hold a password: it is not repeated.
         _ => Err(Failed::Usage(
-            "a store is written like sqlite:./seriatim-data/seriatim.db".to_string(),
+            "a store is written like sqlite:./seriatim-data/seriatim.db or postgres://user@host/database".to_string(),
         )),
     }
+}
+
+/// How a store in PostgreSQL is opened.
+pub fn postgres_options(config: &Config, create: bool) -> Result<PostgresOptions, Failed> {
+    let accepted = config.text("accept").unwrap_or_default().split(',').map(str::trim);
+    Ok(PostgresOptions {
+        create,
+        production: is_production(config)?,
+        accept: accepted.filter(|name| !name.is_empty()).map(str::to_string).collect(),
+        ..PostgresOptions::default()
+    })
 }
 
 /// What a verb does in a place where there is no store.
@@ -90,6 +119,7 @@ impl Session {
                 Ok(Self::new(output, Transport::network(&url, key)?, None))
             }
             Where::Here(place) => Self::open_here(config, output, command, &place, absent).await,
+            Where::Postgres(url) => Self::open_postgres(config, output, &url, absent).await,
         }
     }
 
@@ -128,6 +158,20 @@ impl Session {
                 Ok(Self::new(output, transport, Some(opened)))
             }
         }
+    }
+
+    async fn open_postgres(config: &Config, output: Output, url: &str, absent: Absent) -> Result<Self, Failed> {
+        let create = absent == Absent::Create && !is_production(config)?;
+        let place = Place::in_directory(&config.parse::<PathBuf>("data_dir")?);
+        let options = postgres_options(config, create)?;
+        let opened = match Opened::open_postgres(url, &place, options, issuing(config)?).await {
+            Err(PlaceError::Absent(_)) if absent == Absent::Pretend => return Self::pretend(output).await,
+            opened => opened?,
+        };
+        let how = if opened.created() { " (created)" } else { "" };
+        output.note(format!("store {}{how}", opened.reads().describe()));
+        let transport = Transport::InProcess(routes::router(opened.app(AppOptions::default())?));
+        Ok(Self::new(output, transport, Some(opened)))
     }
 
     async fn pretend(output: Output) -> Result<Self, Failed> {
