@@ -45,6 +45,7 @@ pub const SETTINGS: &[Setting] = &[
     secret("api_key"),
     plain("output", Some("plain")),
     plain("env", Some("development")),
+    plain("accept", None),
     plain("http_addr", Some("127.0.0.1:8080")),
     secret("admin_key"),
     plain("deadline", Some("3s")),
@@ -208,11 +209,9 @@ impl Config {
     pub fn shown(&self) -> impl Iterator<Item = (&'static str, &str, String)> {
         SETTINGS.iter().filter_map(|setting| {
             let value = self.get(setting.name)?;
-            let text = if setting.secret {
-                "(hidden)"
-            } else {
-                value.text.as_str()
-            };
+            // The URL of a database may hold its password.
+            let is_hidden = setting.secret || value.text.contains("://") && value.text.contains('@');
+            let text = if is_hidden { "(hidden)" } else { value.text.as_str() };
             Some((setting.name, text, value.source.to_string()))
         })
     }

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use rand::TryRng;
 use serde::{Deserialize, Serialize};
 use seriatim::store::StoreError;
+use seriatim::store::postgres::{self, Postgres, PostgresOptions};
 use seriatim::store::sqlite::{OpenError, Sqlite, SqliteOptions};
-use seriatim::{Actor, Issuer, Options};
+use seriatim::{Actor, Issuer, Options, Reads, Store};
 
 use crate::app::{App, AppOptions};
 
@@ -342,11 +343,19 @@ fn name_of(users: &str, uid: u32) -> Option<String> {
     })
 }
 
-/// An open store with the issuer over it. It holds the lock.
+/// A store of whichever kind.
+enum Stored {
+    /// A file, and the lock on it.
+    Sqlite(Sqlite, Lock),
+    /// A database that others use as well.
+    Postgres(Postgres),
+}
+
+/// An open store with the issuer over it. If it is a file, it holds the lock.
 pub struct Opened {
+    /// Where the key that signs checkpoints is.
     place: Place,
-    lock: Lock,
-    store: Sqlite,
+    store: Stored,
     issuer: Issuer,
 }
 
@@ -357,16 +366,29 @@ impl Opened {
     /// It is not ours, cannot be written, or cannot be read.
     pub async fn open(place: &Place, lock: Lock, issuing: Options) -> Result<Self, PlaceError> {
         let store = store(place).await?;
-        let options = Options {
-            actor: Some(local_actor()?),
-            ..issuing
-        };
-        let issuer = Issuer::with(Arc::new(store.clone()), options).await;
-        let issuer = issuer.map_err(|error| PlaceError::from(OpenError::Store(error)))?;
+        let issuer = issuer(Arc::new(store.clone()), issuing).await?;
         Ok(Self {
             place: place.clone(),
-            lock,
-            store,
+            store: Stored::Sqlite(store, lock),
+            issuer,
+        })
+    }
+
+    /// Opens the store in a database; `place` is where files of this machine go.
+    ///
+    /// # Errors
+    /// It is not ours, cannot be reached, or cannot be read.
+    pub async fn open_postgres(
+        url: &str,
+        place: &Place,
+        options: PostgresOptions,
+        issuing: Options,
+    ) -> Result<Self, PlaceError> {
+        let store = Postgres::open(url, options).await?;
+        let issuer = issuer(Arc::new(store.clone()), issuing).await?;
+        Ok(Self {
+            place: place.clone(),
+            store: Stored::Postgres(store),
             issuer,
         })
     }
@@ -374,13 +396,16 @@ impl Opened {
     /// Whether there was nothing before.
     #[must_use]
     pub fn created(&self) -> bool {
-        self.store.was_created()
+        match &self.store {
+            Stored::Sqlite(store, _) => store.was_created(),
+            Stored::Postgres(store) => store.was_created(),
+        }
     }
 
-    /// The store.
+    /// What can be read.
     #[must_use]
-    pub fn store(&self) -> &Sqlite {
-        &self.store
+    pub fn reads(&self) -> &dyn Reads {
+        self.issuer.reads()
     }
 
     /// Who issues from it.
@@ -389,9 +414,12 @@ impl Opened {
         &self.issuer
     }
 
-    /// The lock, to say more in it.
-    pub fn lock_mut(&mut self) -> &mut Lock {
-        &mut self.lock
+    /// The lock, to say more in it, if there is one.
+    pub fn lock_mut(&mut self) -> Option<&mut Lock> {
+        match &mut self.store {
+            Stored::Sqlite(_, lock) => Some(lock),
+            Stored::Postgres(_) => None,
+        }
     }
 
     /// The service over this store.
@@ -399,7 +427,10 @@ impl Opened {
     /// # Errors
     /// There is no key for checkpoints and none can be made.
     pub fn app(&self, options: AppOptions) -> Result<App, PlaceError> {
-        let checkpoint_key = Some(checkpoint_key(&self.place)?);
+        let is_here = matches!(self.store, Stored::Sqlite(..));
+        // Beside a database there may be no directory of ours: then there are no checkpoints from here.
+        let has_key = is_here || self.place.checkpoint_key().exists();
+        let checkpoint_key = has_key.then(|| checkpoint_key(&self.place)).transpose()?;
         Ok(App::new(
             self.issuer.clone(),
             AppOptions {
@@ -412,9 +443,23 @@ impl Opened {
     /// Finishes what waits, and closes the files before the lock is let go.
     pub async fn close(self) {
         self.issuer.close().await;
-        self.store.close().await;
-        drop(self.lock);
+        match self.store {
+            Stored::Sqlite(store, lock) => {
+                store.close().await;
+                drop(lock);
+            }
+            Stored::Postgres(store) => store.close().await,
+        }
     }
+}
+
+async fn issuer(store: Arc<dyn Store>, issuing: Options) -> Result<Issuer, PlaceError> {
+    let options = Options {
+        actor: Some(local_actor()?),
+        ..issuing
+    };
+    let issuer = Issuer::with(store, options).await;
+    issuer.map_err(|error| PlaceError::from(OpenError::Store(error)))
 }
 
 /// The store of this place, without its issuer.
@@ -442,6 +487,19 @@ impl From<OpenError> for PlaceError {
             | OpenError::TooOld { .. }
             | OpenError::Setting { .. }
             | OpenError::Store(StoreError::Corrupt(_)) => Self::Refused(message),
+            OpenError::Store(_) => Self::Unavailable(message),
+        }
+    }
+}
+
+impl From<postgres::OpenError> for PlaceError {
+    fn from(error: postgres::OpenError) -> Self {
+        use postgres::OpenError;
+        let message = error.to_string();
+        match error {
+            OpenError::Url(_) | OpenError::Unusable(_) => Self::Unusable(message),
+            OpenError::Absent(_) => Self::Absent(message),
+            OpenError::Newer(_) | OpenError::Setting(_) => Self::Refused(message),
             OpenError::Store(_) => Self::Unavailable(message),
         }
     }

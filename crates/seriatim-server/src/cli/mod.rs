@@ -10,6 +10,7 @@ mod counter;
 mod entry;
 mod export;
 mod failed;
+mod fence;
 mod import;
 mod inspect;
 mod key;
@@ -59,7 +60,7 @@ struct Common {
     /// Directory of the store [default: ./seriatim-data]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Another place for the store, e.g. sqlite:PATH
+    /// Another place for the store: sqlite:PATH or postgres://USER@HOST/DATABASE
     #[arg(long, global = true, value_name = "STORE", conflicts_with = "data_dir")]
     store: Option<String>,
     /// A server to ask instead, with the API key in SERIATIM_API_KEY or SERIATIM_API_KEY_FILE
@@ -151,6 +152,9 @@ enum Verb {
     Restore(store::Restore),
     /// Check the store's settings, lock, disk and permissions
     Doctor(store::Doctor),
+    /// Look at the fence of a store in PostgreSQL, or open it
+    #[command(subcommand)]
+    Fence(fence::Fence),
     /// Ask a running server whether it is ready
     Healthcheck(about::Healthcheck),
     /// Measure, and prove that no number comes twice and none is left out
@@ -293,6 +297,7 @@ async fn carry_out(verb: Verb, context: &Context) -> Result<(), Failed> {
         Verb::Backup(verb) => verb.run(context).await,
         Verb::Restore(verb) => verb.run(context).await,
         Verb::Doctor(verb) => verb.run(context).await,
+        Verb::Fence(verb) => verb.run(context).await,
         Verb::Healthcheck(verb) => verb.run(context).await,
         Verb::Bench(verb) => verb.run(context).await,
         Verb::Openapi(verb) => verb.run(context),

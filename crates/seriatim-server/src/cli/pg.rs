@@ -1,11 +1,12 @@
 //! The verbs on the SQL door: what is put into a user's own PostgreSQL database, and taken out again.
 
 use clap::{Args, Subcommand};
+use seriatim::store::postgres::PostgresOptions;
 use seriatim::store::postgres::door::{self, DoorError};
-use seriatim::store::postgres::{OpenError, PostgresOptions};
 
 use super::Context;
 use super::failed::{Failed, Problem};
+use crate::open::PlaceError;
 
 /// Numbers inside your own PostgreSQL transactions
 #[derive(Subcommand)]
@@ -116,7 +117,7 @@ fn database(context: &Context, url: Option<String>) -> Result<String, Failed> {
 
 fn failed(error: DoorError) -> Failed {
     match error {
-        DoorError::Open(error) => unopened(error),
+        DoorError::Open(error) => PlaceError::from(error).into(),
         DoorError::Refused { code, message } => {
             let body = serde_json::json!({ "code": code, "detail": message, "retry": "never" });
             Failed::Problem(Box::new(Problem {
@@ -124,17 +125,6 @@ fn failed(error: DoorError) -> Failed {
                 body,
                 drawing: None,
             }))
-        }
-    }
-}
-
-/// Why a database cannot be used, for every verb.
-pub fn unopened(error: OpenError) -> Failed {
-    match error {
-        OpenError::Url(message) => Failed::Usage(message),
-        OpenError::Store(error) => Failed::Unreachable(error.to_string()),
-        OpenError::Unusable(message) | OpenError::Newer(message) | OpenError::Setting(message) => {
-            Failed::Other(message)
         }
     }
 }

@@ -2,14 +2,15 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use seriatim::{Access, Command, Reads, Request};
+use seriatim::{Access, Command, Request};
 
 use super::Context;
 use super::failed::Failed;
-use super::session::{Where, is_production, issuing};
+use super::session::{Where, is_production, issuing, postgres_options};
 use crate::app::{App, AppOptions};
 use crate::auth::{Token, draw_key};
 use crate::config::{Config, Flags};
@@ -26,6 +27,9 @@ pub struct Serve {
     /// development or production [default: development]
     #[arg(long, value_name = "ENV")]
     env: Option<String>,
+    /// Settings of a database that break a promise and are accepted, by name
+    #[arg(long, value_name = "SETTING,…")]
+    accept: Option<String>,
     /// Within this every caller gets an answer [default: 3s]
     #[arg(long, value_name = "DURATION")]
     deadline: Option<String>,
@@ -55,6 +59,7 @@ impl Serve {
         let given = [
             ("http_addr", &self.http_addr),
             ("env", &self.env),
+            ("accept", &self.accept),
             ("deadline", &self.deadline),
             ("queue_max", &self.queue_max),
             ("batch_max", &self.batch_max),
@@ -71,12 +76,16 @@ impl Serve {
 
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         let config = &context.config;
-        let place = place(config)?;
         let production = is_production(config)?;
-        let options = serve_options(config, &place, production)?;
+        let from = Where::of(config)?;
+        let options = serve_options(config, &from, production)?;
         // Before the issuer is opened: what it counts has to go somewhere.
         let metrics = telemetry::install()?;
-        let mut opened = open_store(config, &place, production).await?;
+        let mut opened = match &from {
+            Where::Here(place) => open_store(config, place, production).await?,
+            Where::Postgres(url) => open_postgres(config, url, production).await?,
+            Where::Server(url) => return Err(is_server(url)),
+        };
         let key = admin_key(config, &opened, production).await;
         let app = opened.app(AppOptions {
             production,
@@ -84,7 +93,7 @@ impl Serve {
             ..AppOptions::default()
         })?;
         let ended = match key {
-            Ok(key) => listen(context, app, options, &place, &mut opened, key.as_deref()).await,
+            Ok(key) => listen(context, app, options, &mut opened, key.as_deref()).await,
             Err(failed) => Err(failed),
         };
         opened.close().await;
@@ -92,19 +101,11 @@ impl Serve {
     }
 }
 
-fn place(config: &Config) -> Result<Place, Failed> {
-    match Where::of(config)? {
-        Where::Here(place) => Ok(place),
-        Where::Postgres(_) => Err(Failed::Usage(
-            "serve has sqlite:PATH only so far; other verbs take a PostgreSQL database".to_string(),
-        )),
-        Where::Server(url) => Err(Failed::Usage(format!(
-            "serve is a server itself; leave out --server {url}"
-        ))),
-    }
+fn is_server(url: &str) -> Failed {
+    Failed::Usage(format!("serve is a server itself; leave out --server {url}"))
 }
 
-fn serve_options(config: &Config, place: &Place, production: bool) -> Result<ServeOptions, Failed> {
+fn serve_options(config: &Config, from: &Where, production: bool) -> Result<ServeOptions, Failed> {
     let usual_delay = Duration::from_secs(if production { 5 } else { 0 });
     let shutdown_delay = match config.get("shutdown_delay") {
         Some(_) => config.duration("shutdown_delay")?,
@@ -112,7 +113,11 @@ fn serve_options(config: &Config, place: &Place, production: bool) -> Result<Ser
     };
     Ok(ServeOptions {
         http_addr: config.parse::<SocketAddr>("http_addr")?,
-        socket: Some(place.socket()),
+        // Who may use a database is told by the database; verbs of the command line open it themselves.
+        socket: match from {
+            Where::Here(place) => Some(place.socket()),
+            Where::Postgres(_) | Where::Server(_) => None,
+        },
         shutdown_delay,
         drain: config.duration("drain")?,
     })
@@ -132,10 +137,20 @@ async fn open_store(config: &Config, place: &Place, production: bool) -> Result<
     Ok(Opened::open(place, lock, issuing(config)?).await?)
 }
 
+/// The database, and in the data directory the key that signs checkpoints.
+async fn open_postgres(config: &Config, url: &str, production: bool) -> Result<Opened, Failed> {
+    let place = Place::in_directory(&config.parse::<PathBuf>("data_dir")?);
+    let options = postgres_options(config, !production)?;
+    let opened = Opened::open_postgres(url, &place, options, issuing(config)?).await?;
+    place.make_directory()?;
+    open::checkpoint_key(&place)?;
+    Ok(opened)
+}
+
 /// The key of who runs the server: the one he gives, or a new one at the first start in development, to be shown.
 async fn admin_key(config: &Config, opened: &Opened, production: bool) -> Result<Option<String>, Failed> {
-    let store = opened.store();
-    let known = store
+    let known = opened
+        .reads()
         .api_keys()
         .await
         .map_err(|error| Failed::Unreachable(error.to_string()))?;
@@ -185,11 +200,11 @@ async fn listen(
     context: &Context,
     app: App,
     options: ServeOptions,
-    place: &Place,
     opened: &mut Opened,
     key: Option<&str>,
 ) -> Result<(), Failed> {
     let created = opened.created();
+    let store = opened.reads().describe();
     let socket = options.socket.clone();
     let ready = |address: SocketAddr| {
         let url = format!("http://{address}");
@@ -198,22 +213,19 @@ async fn listen(
             socket,
             ..Holder::this("serve")
         };
-        if let Err(error) = opened.lock_mut().say(&holder) {
+        if let Some(Err(error)) = opened.lock_mut().map(|lock| lock.say(&holder)) {
             tracing::warn!(%error, "cannot write down where we listen; verbs of the command line will not find us");
         }
-        say_hello(context, place, &url, created, key);
+        say_hello(context, &store, &url, created, key);
     };
     Ok(serve::run(app, options, ready).await?)
 }
 
 /// For a person who looks at the terminal. A log collector gets one line of the log instead, and never the key.
-fn say_hello(context: &Context, place: &Place, url: &str, created: bool, key: Option<&str>) {
-    let store = place.database.display();
+fn say_hello(context: &Context, store: &str, url: &str, created: bool, key: Option<&str>) {
     let how = if created { " (created)" } else { "" };
     let version = env!("CARGO_PKG_VERSION");
-    context
-        .output
-        .warn(format!("seriatim {version}  store sqlite {store}{how}"));
+    context.output.warn(format!("seriatim {version}  store {store}{how}"));
     context.output.warn(format!("  Listening  {url}"));
     context.output.warn(format!("  API        {url}/openapi.json"));
     context
@@ -226,6 +238,6 @@ fn say_hello(context: &Context, place: &Place, url: &str, created: bool, key: Op
             .warn("             shown once; `seriatim key create` makes more");
     }
     if !std::io::stderr().is_terminal() {
-        tracing::info!(store = %store, address = %url, "listening");
+        tracing::info!(store, address = %url, "listening");
     }
 }

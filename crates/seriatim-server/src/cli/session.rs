@@ -2,13 +2,12 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use seriatim::store::postgres::{Postgres, PostgresOptions};
-use seriatim::{Issuer, Memory, Reads as _};
+use seriatim::store::postgres::PostgresOptions;
+use seriatim::{Issuer, Memory};
 use tokio::sync::Mutex;
 
 use super::failed::{Failed, Problem};
@@ -23,7 +22,7 @@ use crate::transport::{Call, Reply, Transport};
 pub enum Where {
     /// Behind a server.
     Server(String),
-    /// In a database on this machine.
+    /// In a file on this machine.
     Here(Place),
     /// In a PostgreSQL database, by its URL.
     Postgres(String),
@@ -43,12 +42,14 @@ impl Where {
     pub fn here(config: &Config) -> Result<Place, Failed> {
         match Self::of(config)? {
             Self::Here(place) => Ok(place),
-            Self::Postgres(_) => Err(Failed::Usage(
-                "this works on the files of a store; PostgreSQL has its own tools for its own".to_string(),
-            )),
             Self::Server(url) => Err(Failed::Usage(format!(
                 "this works on the files of a store; run it where they are, without --server {url}"
             ))),
+            Self::Postgres(_) => Err(Failed::Usage(
+                "this works on the files of a store, and PostgreSQL has tools of its own for that: pg_dump, \
+                 pg_basebackup"
+                    .to_string(),
+            )),
         }
     }
 }
@@ -58,7 +59,16 @@ fn store_of(text: &str) -> Result<Where, Failed> {
         Some(("sqlite", path)) if !path.is_empty() => Ok(Where::Here(Place {
             database: Path::new(path).to_path_buf(),
         })),
-        Some(("postgres" | "postgresql", _)) => Ok(Where::Postgres(text.to_string())),
+        Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => Ok(Where::Postgres(text.to_string())),
+        // An exported variable alone must not put a schema into somebody's database.
+        None if matches!(text, "postgres" | "postgresql") => match std::env::var("DATABASE_URL") {
+            Ok(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => Ok(Where::Postgres(url)),
+            Ok(_) | Err(_) => Err(Failed::Usage(
+                "--store postgres takes its URL from DATABASE_URL, which holds none; write it like \
+                 postgres://user@host/database"
+                    .to_string(),
+            )),
+        },
         Some((kind @ ("mongodb" | "mongodb+srv"), _)) => Err(Failed::Usage(format!(
             "store {kind} comes in a later version; this one has sqlite:PATH and postgres://…"
         ))),
@@ -67,6 +77,17 @@ fn store_of(text: &str) -> Result<Where, Failed> {
             "a store is written like sqlite:./seriatim-data/seriatim.db or postgres://user@host/database".to_string(),
         )),
     }
+}
+
+/// How a store in PostgreSQL is opened.
+pub fn postgres_options(config: &Config, create: bool) -> Result<PostgresOptions, Failed> {
+    let accepted = config.text("accept").unwrap_or_default().split(',').map(str::trim);
+    Ok(PostgresOptions {
+        create,
+        production: is_production(config)?,
+        accept: accepted.filter(|name| !name.is_empty()).map(str::to_string).collect(),
+        ..PostgresOptions::default()
+    })
 }
 
 /// What a verb does in a place where there is no store.
@@ -86,13 +107,6 @@ pub struct Session {
     pub output: Output,
     transport: Transport,
     opened: Mutex<Option<Opened>>,
-    shared: Mutex<Option<Shared>>,
-}
-
-/// A database that others use at the same time.
-struct Shared {
-    store: Postgres,
-    issuer: Issuer,
 }
 
 impl Session {
@@ -105,7 +119,7 @@ impl Session {
                 Ok(Self::new(output, Transport::network(&url, key)?, None))
             }
             Where::Here(place) => Self::open_here(config, output, command, &place, absent).await,
-            Where::Postgres(url) => Self::open_postgres(config, output, &url).await,
+            Where::Postgres(url) => Self::open_postgres(config, output, &url, absent).await,
         }
     }
 
@@ -114,28 +128,7 @@ impl Session {
             output,
             transport,
             opened: Mutex::new(opened),
-            shared: Mutex::default(),
         }
-    }
-
-    async fn open_postgres(config: &Config, output: Output, url: &str) -> Result<Self, Failed> {
-        let options = PostgresOptions {
-            production: is_production(config)?,
-            ..PostgresOptions::default()
-        };
-        let store = Postgres::open(url, options).await.map_err(super::pg::unopened)?;
-        let how = if store.was_created() { "created" } else { "in process" };
-        output.note(format!("store {} ({how})", store.describe()));
-        let options = seriatim::Options {
-            actor: Some(open::local_actor()?),
-            ..issuing(config)?
-        };
-        let issuer = Issuer::with(Arc::new(store.clone()), options).await;
-        let issuer = issuer.map_err(|error| Failed::Unreachable(error.to_string()))?;
-        let router = routes::router(App::new(issuer.clone(), AppOptions::default()));
-        let session = Self::new(output, Transport::InProcess(router), None);
-        *session.shared.lock().await = Some(Shared { store, issuer });
-        Ok(session)
     }
 
     async fn open_here(
@@ -165,6 +158,20 @@ impl Session {
                 Ok(Self::new(output, transport, Some(opened)))
             }
         }
+    }
+
+    async fn open_postgres(config: &Config, output: Output, url: &str, absent: Absent) -> Result<Self, Failed> {
+        let create = absent == Absent::Create && !is_production(config)?;
+        let place = Place::in_directory(&config.parse::<PathBuf>("data_dir")?);
+        let options = postgres_options(config, create)?;
+        let opened = match Opened::open_postgres(url, &place, options, issuing(config)?).await {
+            Err(PlaceError::Absent(_)) if absent == Absent::Pretend => return Self::pretend(output).await,
+            opened => opened?,
+        };
+        let how = if opened.created() { " (created)" } else { "" };
+        output.note(format!("store {}{how}", opened.reads().describe()));
+        let transport = Transport::InProcess(routes::router(opened.app(AppOptions::default())?));
+        Ok(Self::new(output, transport, Some(opened)))
     }
 
     async fn pretend(output: Output) -> Result<Self, Failed> {
@@ -199,10 +206,6 @@ impl Session {
     pub async fn close(&self) {
         if let Some(opened) = self.opened.lock().await.take() {
             opened.close().await;
-        }
-        if let Some(shared) = self.shared.lock().await.take() {
-            shared.issuer.close().await;
-            shared.store.close().await;
         }
     }
 }

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use clap::Args;
 use seriatim::Reads;
+use seriatim::store::postgres::Postgres;
 
 use super::Context;
 use super::failed::Failed;
-use super::session::{Session, Where, issuing};
+use super::session::{Session, Where, issuing, postgres_options};
 use crate::config::Config;
 use crate::open::{self, Lock, Opened, Place, PlaceError};
 use crate::transport::Call;
@@ -20,6 +21,9 @@ pub struct Init {}
 
 impl Init {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
+        if let Where::Postgres(url) = Where::of(&context.config)? {
+            return init_postgres(context, &url).await;
+        }
         let place = Where::here(&context.config)?;
         if place.exists() {
             context
@@ -37,6 +41,19 @@ impl Init {
             .note(format!("store sqlite {} (created)", place.database.display()));
         Ok(())
     }
+}
+
+async fn init_postgres(context: &Context, url: &str) -> Result<(), Failed> {
+    let options = postgres_options(&context.config, true)?;
+    let store = Postgres::open(url, options).await.map_err(PlaceError::from)?;
+    let store_is = store.describe();
+    context.output.note(if store.was_created() {
+        format!("store {store_is} (created)")
+    } else {
+        format!("there is a store already: {store_is}")
+    });
+    store.close().await;
+    Ok(())
 }
 
 /// Copy the store to a new file while it goes on
@@ -206,14 +223,18 @@ impl Check {
 impl Doctor {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         let mut checks = Vec::new();
-        if let Where::Here(place) = Where::of(&context.config)? {
-            if !place.exists() {
-                return Err(absent(&place));
+        match Where::of(&context.config)? {
+            Where::Here(place) => {
+                if !place.exists() {
+                    return Err(absent(&place));
+                }
+                checks.extend(check_files(&place));
+                checks.push(check_lock(&place));
+                checks.push(check_disk(&place));
+                checks.extend(check_settings(&place).await?);
             }
-            checks.extend(check_files(&place));
-            checks.push(check_lock(&place));
-            checks.push(check_disk(&place));
-            checks.extend(check_settings(&place).await?);
+            // The service over it names its settings itself.
+            Where::Postgres(_) | Where::Server(_) => {}
         }
         let session = context.session("doctor").await?;
         checks.extend(check_service(session).await?);

@@ -48,6 +48,8 @@ const ASK_WRITER: &str = include_str!("postgres/queries/ask_writer.sql");
 /// How a PostgreSQL store behaves; the defaults are those of the binary.
 #[derive(Debug, Clone)]
 pub struct PostgresOptions {
+    /// Whether a schema is made in a database that has none.
+    pub create: bool,
     /// Whether an asynchronous standby is refused rather than warned of.
     pub production: bool,
     /// Settings that break a promise and are accepted by name.
@@ -73,6 +75,7 @@ pub struct PostgresOptions {
 impl Default for PostgresOptions {
     fn default() -> Self {
         Self {
+            create: true,
             production: false,
             accept: BTreeSet::new(),
             node_name: format!("process {}", std::process::id()),

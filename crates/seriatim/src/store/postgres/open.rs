@@ -44,6 +44,9 @@ pub enum OpenError {
     /// It holds a schema of that name that is not ours, cannot hold one, or may not be changed by this role.
     #[error("{0}")]
     Unusable(String),
+    /// There is no schema, and none may be made now.
+    #[error("{0}")]
+    Absent(String),
     /// It was made by a newer version.
     #[error("{0}")]
     Newer(String),
@@ -67,7 +70,7 @@ pub(super) async fn open(
         within: options.statement_within,
     };
     opening.check_server().await?;
-    let created = opening.migrate().await?;
+    let created = opening.migrate(options.create).await?;
     let settings = settings::find(opening.connection, opening.within).await;
     let settings = settings.map_err(|fault| opening.failed(fault))?;
     settings::require(&settings, options, place)?;
@@ -118,9 +121,16 @@ impl Opening<'_> {
     }
 
     /// Makes or changes the schema under a lock: several nodes may start at once.
-    async fn migrate(&mut self) -> Result<bool, OpenError> {
-        if self.version().await? >= known() {
-            return Ok(false);
+    async fn migrate(&mut self, may_create: bool) -> Result<bool, OpenError> {
+        match self.version().await? {
+            version if version >= known() => return Ok(false),
+            0 if !may_create => {
+                let place = self.place;
+                return Err(OpenError::Absent(format!(
+                    "there is no store in {place}; make one with `seriatim init`"
+                )));
+            }
+            _ => {}
         }
         let begin = vec![
             Command::Plain("begin"),

@@ -33,6 +33,9 @@ const WIPE_SERIES: &str = include_str!("queries/wipe_series.sql");
 const PUT_WRITER: &str = include_str!("queries/put_writer.sql");
 const TOUCH_WRITER: &str = include_str!("queries/touch_writer.sql");
 
+/// Line, key, counter, first seq and count of keys, column by column.
+type KeyRows<'c> = (Vec<i64>, Vec<&'c str>, Vec<i64>, Vec<i64>, Vec<i32>);
+
 /// Where a lane was when its batch began.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LaneAt {
@@ -261,7 +264,7 @@ impl<'c> Writes<'c> {
 
     fn keys(&mut self, numbers: &Numbers<'_>, commands: &mut Vec<Command<'c>>) -> Result<(), Fault> {
         let rows = |keys: &mut dyn Iterator<Item = (&'c KeyRef, &'c KeyBinding)>| {
-            let mut rows: (Vec<i64>, Vec<&'c str>, Vec<i64>, Vec<i64>, Vec<i32>) = Default::default();
+            let mut rows = KeyRows::default();
             for (key, binding) in keys {
                 let Some(nos) = numbers.require(binding.first.counter)? else {
                     continue;
