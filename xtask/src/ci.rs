@@ -36,6 +36,8 @@ impl Ci {
         step::cargo(&["test", "--workspace", "--doc"]).run()?;
         step::cargo(&["build", "--workspace"]).run()?;
         step::ensure("curl", "curl")?;
+        // Recipe D and tests/servers start servers of their own.
+        step::ensure("psql", "postgresql")?;
         readme::run()?;
         self.tests()
     }
