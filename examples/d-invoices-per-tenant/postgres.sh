@@ -1,7 +1,10 @@
 # A throw-away PostgreSQL for this page: `. ./postgres.sh` starts one and sets DATABASE_URL, `stop_postgres` ends it.
 # It listens on no port, only on a socket in a folder of its own.
 
-PATH="$(pg_config --bindir):$PATH"
+PG_BIN="$(pg_config --bindir 2> /dev/null)"
+# Debian keeps the server's programs off the path, and pg_config in a package of its own.
+[ -x "$PG_BIN/initdb" ] || PG_BIN="$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)"
+PATH="$PG_BIN:$PATH"
 PG_FOLDER="$(mktemp -d "${TMPDIR:-/tmp}/recipe-d.XXXXXX")"
 
 # The server refuses to run as root.

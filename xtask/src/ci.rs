@@ -36,8 +36,9 @@ impl Ci {
         step::cargo(&["test", "--workspace", "--doc"]).run()?;
         step::cargo(&["build", "--workspace"]).run()?;
         step::ensure("curl", "curl")?;
-        // Not on the path, as Debian has it; the tests look in the same place.
+        // Recipes and tests/servers start servers of their own. Its programs are not on the path, as Debian has it.
         step::ensure("/usr/lib/postgresql/15/bin/postgres", "postgresql-15")?;
+        step::ensure("psql", "postgresql-client-15")?;
         readme::run()?;
         self.tests()
     }

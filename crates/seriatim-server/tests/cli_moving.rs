@@ -385,6 +385,47 @@ fn an_import_that_was_interrupted_is_run_again() {
 }
 
 #[test]
+fn an_import_that_is_killed_goes_on_where_it_was() {
+    let desk = with_series();
+    let mut file = String::from("number,date,key\n");
+    for seq in 1..=20_000 {
+        writeln!(file, "INV-{seq:03},2025-09-01,pay_{seq}").unwrap();
+    }
+    desk.write("all.csv", &file);
+    let server = desk.serve();
+    let import = ["import", "invoice", "--from-csv", "all.csv", "-q"];
+    let mut child = desk.command(&import).spawn().unwrap();
+    let adopted = || {
+        let counters = desk.ok(&["counters", "invoice", "-q"]);
+        counters
+            .split('\t')
+            .nth(5)
+            .map_or(0, |last| last.parse::<u64>().unwrap())
+    };
+    while adopted() == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = adopted();
+    assert!(
+        before.is_multiple_of(1_000),
+        "a batch is all or none, and {before} are in"
+    );
+    let report = desk.ok(&[&import[..], &["-o", "json"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(
+        report["adopted"].as_u64().unwrap() + report["already_there"].as_u64().unwrap(),
+        20_000
+    );
+    assert!(report["already_there"].as_u64().unwrap() >= before, "{report}");
+    assert_eq!(adopted(), 20_000);
+    desk.ok(&["compare", "invoice", "--from-csv", "all.csv", "-q"]);
+    desk.ok(&["verify", "-q"]);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
 fn a_file_is_moved_in_through_a_running_server() {
     let desk = with_series();
     let server = desk.serve();

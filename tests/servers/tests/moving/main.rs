@@ -190,6 +190,10 @@ async fn the_switch_and_the_way_back_are_made_while_writers_go_on() {
     let compared = desk.run(&shop.columns(&["compare", "invoice"]));
     assert_eq!(compared.code, 0, "{compared:?}");
 
+    shop.let_old_code_forget();
+    shop.wait_for(40).await;
+    let before_switch = shop.issued_by_service();
+    assert_eq!(before_switch, 0, "until the switch the old function numbers everything");
     switch_over(&shop, &desk).await;
     let at_switch = shop.count();
     shop.wait_for(200).await;

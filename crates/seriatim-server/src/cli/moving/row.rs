@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// One document that bears a number, as the table or the file has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// The line of the file, or the how manieth row of the table.
+    /// Its line in the file, or its place among the rows of the table, counted from 1.
     pub line: u64,
     /// The number.
     pub number: String,

@@ -510,7 +510,7 @@ mod tests {
                 wrong_period default GAM-20260401-0002: row 4: dated 2026-03-31, on which the format GAM-{date}-{seq:4} prints GAM-20260331-0002
                 hole default 2 to 3: 2 seqs are on no row
                 too_long default GAM-20260331-0004: 2 numbers have more than 16 characters
-                too_long default GAM-20260401-0001: 1 numbers have more than 16 characters
+                too_long default GAM-20260401-0001: 1 number has more than 16 characters
             "#]],
         );
     }

@@ -126,7 +126,11 @@ async fn client(config: &Config) -> Result<Client, String> {
         tokio::spawn(connection);
         return Ok(client);
     }
-    let (client, connection) = config.connect(tls()?).await.map_err(|error| in_words(&error))?;
+    let connected = config.connect(tls()?).await;
+    let (client, connection) = connected.map_err(|error| match in_words(&error) {
+        words if words.contains("certificate") => format!("{words}; sslmode=disable in the URL does without TLS"),
+        words => words,
+    })?;
     tokio::spawn(connection);
     Ok(client)
 }
