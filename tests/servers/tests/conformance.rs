@@ -24,12 +24,17 @@ async fn the_postgresql_store_keeps_every_rule() {
 async fn the_postgresql_store_answers_as_the_scenarios_say() {
     let server = Postgres::start();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/seriatim/scenarios");
-    let mut files: Vec<_> = std::fs::read_dir(folder).expect("the scenarios").map(|file| file.expect("a file").path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("the scenarios")
+        .map(|file| file.expect("a file").path())
+        .collect();
     files.sort();
     assert!(files.len() > 10);
     let mut wrong = String::new();
     for file in files {
-        let mut boundary = AtIssuer::open(Arc::new(store(&server).await)).await.expect("an empty store");
+        let mut boundary = AtIssuer::open(Arc::new(store(&server).await))
+            .await
+            .expect("an empty store");
         wrong += &run_file(&file, &mut boundary).await.err().unwrap_or_default();
     }
     assert!(wrong.is_empty(), "\n{wrong}");

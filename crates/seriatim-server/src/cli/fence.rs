@@ -25,7 +25,9 @@ impl Fence {
                 "only a store in PostgreSQL has a fence; name it with --store postgres://…".to_string(),
             ));
         };
-        let store = Postgres::open(&url, postgres_options(&context.config, false)?).await.map_err(PlaceError::from)?;
+        let store = Postgres::open(&url, postgres_options(&context.config, false)?)
+            .await
+            .map_err(PlaceError::from)?;
         context.output.note(format!("store {}", store.describe()));
         let ended = match self {
             Self::Show(verb) => verb.run(context, &store).await,
@@ -55,12 +57,21 @@ fn print(context: &Context, fence: &Standing) {
     let state = fence.problem.as_deref().unwrap_or("open");
     let mut rows = vec![
         vec!["state".to_string(), state.to_string()],
-        vec!["opened on".to_string(), format!("{}/{}", fence.system_id, fence.timeline)],
-        vec!["this is".to_string(), format!("{}/{}", fence.system_now, fence.timeline_now)],
+        vec![
+            "opened on".to_string(),
+            format!("{}/{}", fence.system_id, fence.timeline),
+        ],
+        vec![
+            "this is".to_string(),
+            format!("{}/{}", fence.system_now, fence.timeline_now),
+        ],
     ];
     for node in fence.nodes.iter().filter(|node| node.lived) {
         let confirmed = node.confirmed.as_deref().unwrap_or("nothing");
-        rows.push(vec![format!("node {} ({})", node.id, node.name), format!("confirmed {confirmed}")]);
+        rows.push(vec![
+            format!("node {} ({})", node.id, node.name),
+            format!("confirmed {confirmed}"),
+        ]);
     }
     context.output.table(&["what", "found"], rows);
 }

@@ -225,9 +225,7 @@ async fn listen(
 fn say_hello(context: &Context, store: &str, url: &str, created: bool, key: Option<&str>) {
     let how = if created { " (created)" } else { "" };
     let version = env!("CARGO_PKG_VERSION");
-    context
-        .output
-        .warn(format!("seriatim {version}  store {store}{how}"));
+    context.output.warn(format!("seriatim {version}  store {store}{how}"));
     context.output.warn(format!("  Listening  {url}"));
     context.output.warn(format!("  API        {url}/openapi.json"));
     context

@@ -45,7 +45,9 @@ impl Aside {
     /// The store's own lanes come first, then those of the groups beside each of them.
     pub(super) fn new(node: i64, lanes: u32, lane: u32) -> Self {
         let first = lanes + lane * GROUPS_MAX;
-        let free = (first..first + GROUPS_MAX).rev().map(|lane| BatchId { node, lane, batch: 0 });
+        let free = (first..first + GROUPS_MAX)
+            .rev()
+            .map(|lane| BatchId { node, lane, batch: 0 });
         Self(Mutex::new(Groups {
             waiting: Vec::new(),
             free: free.collect(),
@@ -74,7 +76,9 @@ impl Aside {
             let mut others = Vec::with_capacity(jobs.len());
             for job in jobs {
                 let place = counters(&job.request).iter().find_map(|id| places.get(id).copied());
-                place.map_or(&mut others, |place| &mut groups.waiting[place].jobs).push(job);
+                place
+                    .map_or(&mut others, |place| &mut groups.waiting[place].jobs)
+                    .push(job);
             }
             others
         })

@@ -227,7 +227,9 @@ impl Worker {
                     }
                 }
             }
-            let jobs = self.aside.join(jobs, &|request| self.known.counters(request, &*self.clock));
+            let jobs = self
+                .aside
+                .join(jobs, &|request| self.known.counters(request, &*self.clock));
             self.fly(Flight::of(jobs), Duration::ZERO, None).await;
         }
         while !self.aside.is_empty() {

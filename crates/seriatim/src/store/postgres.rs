@@ -212,9 +212,15 @@ impl Postgres {
             }
         };
         let cannot = |what: &dyn std::fmt::Display| {
-            StoreError::Unavailable(format!("cannot tell yet what was committed to {}: {what}", inner.pool.place))
+            StoreError::Unavailable(format!(
+                "cannot tell yet what was committed to {}: {what}",
+                inner.pool.place
+            ))
         };
-        let is_there = asking.await.map_err(|fault: Fault| cannot(&fault))?.map_err(|what| cannot(&what))?;
+        let is_there = asking
+            .await
+            .map_err(|fault: Fault| cannot(&fault))?
+            .map_err(|what| cannot(&what))?;
         if is_there {
             inner.acknowledge(batch, true);
         }

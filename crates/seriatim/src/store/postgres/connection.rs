@@ -61,7 +61,8 @@ impl Connection {
         let started = Instant::now();
         let connecting = place.config.connect(tls.clone());
         let connected = timeout_at(deadline, connecting).await;
-        let (client, connection) = connected.map_err(|_| Fault::Late(deadline.saturating_duration_since(started)))??;
+        let (client, connection) =
+            connected.map_err(|_| Fault::Late(deadline.saturating_duration_since(started)))??;
         let warnings = Arc::new(AtomicU64::new(0));
         let driver = tokio::spawn(drive(connection, warnings.clone()));
         Ok(Self {
@@ -111,7 +112,9 @@ impl Connection {
     /// Runs statements and commits, in one round trip.
     pub(super) async fn commit(&mut self, commands: Vec<Command<'_>>, within: Duration) -> Result<(), Ended> {
         let deadline = Instant::now() + within;
-        self.prepare(&commands, deadline, within).await.map_err(Ended::Nothing)?;
+        self.prepare(&commands, deadline, within)
+            .await
+            .map_err(Ended::Nothing)?;
         let warnings = self.warnings.load(Ordering::Acquire);
         let mut sent = Vec::with_capacity(commands.len());
         for command in commands {
@@ -231,7 +234,11 @@ where
                 if notice.parsed_severity() == Some(Severity::Warning) {
                     // Before the answer that it belongs to is handed on.
                     warnings.fetch_add(1, Ordering::Release);
-                    debug!(code = notice.code().code(), message = notice.message(), "PostgreSQL warns");
+                    debug!(
+                        code = notice.code().code(),
+                        message = notice.message(),
+                        "PostgreSQL warns"
+                    );
                 }
             }
             Some(Ok(_)) => {}

@@ -86,7 +86,9 @@ impl Fault {
                 "{place} contradicts itself: {self}; run `seriatim verify` and compare with a backup"
             )),
             Kind::Busy => StoreError::Busy {
-                message: format!("cannot {doing} {place}: somebody else holds what this needs; nothing happened: retry"),
+                message: format!(
+                    "cannot {doing} {place}: somebody else holds what this needs; nothing happened: retry"
+                ),
                 counters: Vec::new(),
             },
             Kind::KeyTaken | Kind::Conflict | Kind::WriterMoved | Kind::Unavailable => {
@@ -109,7 +111,9 @@ impl Fault {
                 "; raise max_connections, or put a pooler before it"
             }
             Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => "; grant this role what the guide says",
-            Some(code) if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            Some(code)
+                if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
+            {
                 "; check user and password"
             }
             _ => "; retry",

@@ -79,7 +79,10 @@ impl Ledger {
     /// an operator's matter now.
     fn was_moved(&self, changed_at: i64) -> bool {
         self.with(|known| {
-            let moved = known.fence_moved.replace(changed_at).is_some_and(|before| before != changed_at);
+            let moved = known
+                .fence_moved
+                .replace(changed_at)
+                .is_some_and(|before| before != changed_at);
             if moved {
                 known.lanes.clear();
             }
@@ -191,7 +194,10 @@ impl Inner {
         let mut stored = HashMap::new();
         for row in &rows {
             let mut columns = Columns::new("writer", row);
-            stored.insert((columns.integer()?, columns.small()?.unsigned_abs()), columns.integer()?);
+            stored.insert(
+                (columns.integer()?, columns.small()?.unsigned_abs()),
+                columns.integer()?,
+            );
         }
         let lanes = self.ledger.with(|known| known.lanes.clone());
         for (lane, last) in lanes.into_iter().filter(|((of, _), _)| *of == node) {
@@ -209,7 +215,9 @@ impl Inner {
 
     pub(super) async fn fence(&self) -> Result<Fence, Fault> {
         let rows = self.read(FIND_FENCE, values![]).await?;
-        let row = rows.first().ok_or_else(|| Fault::damage("the row of the fence is gone"))?;
+        let row = rows
+            .first()
+            .ok_or_else(|| Fault::damage("the row of the fence is gone"))?;
         let mut columns = Columns::new("fence", row);
         let owned = |text: &str| text.to_string();
         Ok(Fence {
@@ -250,11 +258,13 @@ impl Inner {
         if fence.problem.is_none() {
             self.ledger.note_first_fence(fence.changed_at);
             for node in self.ledger.nodes() {
-                self.write(PUT_NODE, values![node, self.options.node_name.clone()]).await?;
+                self.write(PUT_NODE, values![node, self.options.node_name.clone()])
+                    .await?;
             }
             return Ok(true);
         }
-        let only_the_timeline = fence.open && fence.system_id == fence.system_now && fence.timeline != fence.timeline_now;
+        let only_the_timeline =
+            fence.open && fence.system_id == fence.system_now && fence.timeline != fence.timeline_now;
         if !only_the_timeline {
             return Ok(false);
         }
@@ -262,7 +272,11 @@ impl Inner {
         for node in self.ledger.nodes() {
             match self.is_behind(node).await? {
                 None => {
-                    self.write(CONFIRM_NODE, values![node, self.options.node_name.clone(), here.clone()]).await?;
+                    self.write(
+                        CONFIRM_NODE,
+                        values![node, self.options.node_name.clone(), here.clone()],
+                    )
+                    .await?;
                 }
                 Some(what) => {
                     self.close_fence(&what).await;

@@ -79,14 +79,22 @@ impl<'a> Loading<'a> {
         };
         let ids: Vec<String> = ids_named(footprint).iter().map(ToString::to_string).collect();
         if !footprint.series.is_empty() || !ids.is_empty() {
-            load(Part::Series, LOAD_SERIES, values![names(&footprint.series), ids.clone()]);
+            load(
+                Part::Series,
+                LOAD_SERIES,
+                values![names(&footprint.series), ids.clone()],
+            );
         }
         if !footprint.heights.is_empty() {
             load(Part::Heights, LOAD_HEIGHTS, values![names(&footprint.heights)]);
         }
         if !footprint.period_counters.is_empty() {
             let (series, tenants, periods) = periods(&footprint.period_counters);
-            load(Part::PeriodCounters, LOAD_PERIOD_COUNTERS, values![series, tenants, periods]);
+            load(
+                Part::PeriodCounters,
+                LOAD_PERIOD_COUNTERS,
+                values![series, tenants, periods],
+            );
         }
         if !self.keys.is_empty() {
             let (series, tenants, keys) = rows::key_texts(self.keys.iter().copied());
@@ -164,7 +172,11 @@ impl Loaded<'_> {
         held.entries = footprint.entries.iter().map(|id| (*id, None)).collect();
         held.missing_asked.clone_from(&footprint.missing);
         held.closures = footprint.closures.iter().map(|at| (at.clone(), None)).collect();
-        held.period_counters = footprint.period_counters.iter().map(|at| (at.clone(), Vec::new())).collect();
+        held.period_counters = footprint
+            .period_counters
+            .iter()
+            .map(|at| (at.clone(), Vec::new()))
+            .collect();
         held.api_keys = footprint.api_keys.iter().map(|id| (id.clone(), None)).collect();
     }
 

@@ -93,14 +93,18 @@ impl Opening<'_> {
         let found = self.connection.query(FIND_SERVER, values![], self.within).await;
         let (version, encoding, standby) = found
             .and_then(|rows| {
-                let row = rows.first().ok_or_else(|| Fault::damage("the server says nothing of itself"))?;
+                let row = rows
+                    .first()
+                    .ok_or_else(|| Fault::damage("the server says nothing of itself"))?;
                 let mut columns = Columns::new("pg_settings", row);
                 Ok((columns.small()?, columns.text()?.to_string(), columns.boolean()?))
             })
             .map_err(|fault| failed(place, fault))?;
         if version < SERVER_MIN {
             let version = version / 10_000;
-            return Err(OpenError::Unusable(format!("{place} is PostgreSQL {version}; use 15 or newer")));
+            return Err(OpenError::Unusable(format!(
+                "{place} is PostgreSQL {version}; use 15 or newer"
+            )));
         }
         if encoding != "UTF8" {
             return Err(OpenError::Unusable(format!(
@@ -122,7 +126,9 @@ impl Opening<'_> {
             version if version >= known() => return Ok(false),
             0 if !may_create => {
                 let place = self.place;
-                return Err(OpenError::Absent(format!("there is no store in {place}; make one with `seriatim init`")));
+                return Err(OpenError::Absent(format!(
+                    "there is no store in {place}; make one with `seriatim init`"
+                )));
             }
             _ => {}
         }
@@ -188,11 +194,17 @@ impl Opening<'_> {
 
     async fn find_version(&mut self) -> Result<Found, Fault> {
         let rows = self.connection.query(FIND_SCHEMA, values![], self.within).await?;
-        let row = rows.first().ok_or_else(|| Fault::damage("the catalogue gives no answer"))?;
+        let row = rows
+            .first()
+            .ok_or_else(|| Fault::damage("the catalogue gives no answer"))?;
         let mut columns = Columns::new("pg_namespace", row);
         let (is_there, is_ours, is_used) = (columns.boolean()?, columns.boolean()?, columns.boolean()?);
         if !is_ours {
-            return Ok(if is_there && is_used { Found::Foreign } else { Found::Nothing });
+            return Ok(if is_there && is_used {
+                Found::Foreign
+            } else {
+                Found::Nothing
+            });
         }
         let rows = self.connection.query(FIND_VERSION, values![], self.within).await?;
         let row = rows.first().ok_or_else(|| Fault::damage("the schema has no version"))?;

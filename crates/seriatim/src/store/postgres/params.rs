@@ -74,7 +74,11 @@ const EPOCH: i32 = 10_957;
 impl Day {
     /// Days since 1970-01-01 in the Gregorian calendar, which begins again every 400 years of 146,097 days.
     fn since_1970(self) -> i32 {
-        let (year, month, day) = (i32::from(self.0.year()), i32::from(self.0.month()), i32::from(self.0.day()));
+        let (year, month, day) = (
+            i32::from(self.0.year()),
+            i32::from(self.0.month()),
+            i32::from(self.0.day()),
+        );
         // Years that begin in March have their leap day at the end.
         let year = if month <= 2 { year - 1 } else { year };
         let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -96,7 +100,9 @@ impl<'a> FromSql<'a> for Day {
         let days = i32::from_sql(ty, raw)?;
         // The ends of the scale are PostgreSQL's infinities.
         let first = Date::new(2000, 1, 1).filter(|_| days.unsigned_abs() < 3_000_000);
-        first.map(|first| Self(first.plus_days(days))).ok_or_else(|| "a date out of range".into())
+        first
+            .map(|first| Self(first.plus_days(days)))
+            .ok_or_else(|| "a date out of range".into())
     }
     accepts!(DATE);
 }
@@ -107,7 +113,15 @@ mod tests {
 
     #[test]
     fn days_go_to_postgresql_and_back() {
-        for text in ["1970-01-01", "1999-12-31", "2000-01-01", "2000-02-29", "2026-03-01", "2100-02-28", "0001-01-01"] {
+        for text in [
+            "1970-01-01",
+            "1999-12-31",
+            "2000-01-01",
+            "2000-02-29",
+            "2026-03-01",
+            "2100-02-28",
+            "0001-01-01",
+        ] {
             let day = Day(text.parse().unwrap());
             let mut bytes = BytesMut::new();
             assert!(matches!(day.to_sql(&Type::DATE, &mut bytes), Ok(IsNull::No)));

@@ -77,7 +77,10 @@ pub(super) async fn persist<'c>(
     writes.rest(&mut commands)?;
     counters(changes, &numbers, &mut commands)?;
     let number = integer(batch.batch)?;
-    commands.push(Command::Query(PUT_WRITER, values![batch.node, lane, number, acknowledged, lane_at.asked]));
+    commands.push(Command::Query(
+        PUT_WRITER,
+        values![batch.node, lane, number, acknowledged, lane_at.asked],
+    ));
     Ok(commands)
 }
 
@@ -88,25 +91,38 @@ async fn open_counters(
     standings: &mut Standings,
     within: std::time::Duration,
 ) -> Result<(), Fault> {
-    let new: Vec<&Counter> =
-        changes.counters.values().map(|counter| &**counter).filter(|counter| !standings.contains_key(&counter.id)).collect();
+    let new: Vec<&Counter> = changes
+        .counters
+        .values()
+        .map(|counter| &**counter)
+        .filter(|counter| !standings.contains_key(&counter.id))
+        .collect();
     if new.is_empty() {
         return Ok(());
     }
     let series: Vec<&str> = new.iter().map(|counter| counter.key.series.as_str()).collect();
     let tenants: Vec<&str> = new.iter().map(|counter| counter.key.tenant.as_str()).collect();
-    let first_seqs = new.iter().map(|counter| integer(counter.first_seq)).collect::<Result<Vec<_>, _>>()?;
+    let first_seqs = new
+        .iter()
+        .map(|counter| integer(counter.first_seq))
+        .collect::<Result<Vec<_>, _>>()?;
     let geneses: Vec<Hash> = new.iter().map(|counter| Chain::counter_genesis(&counter.key)).collect();
     let commands = vec![
         Command::Query(PUT_LINES, values![series.clone(), tenants.clone()]),
         Command::Query(
             INSERT_COUNTERS,
             values![
-                new.iter().map(|counter| counter.id.to_string()).collect::<Vec<String>>(),
+                new.iter()
+                    .map(|counter| counter.id.to_string())
+                    .collect::<Vec<String>>(),
                 series,
                 tenants,
-                new.iter().map(|counter| counter.key.partition.to_string()).collect::<Vec<String>>(),
-                new.iter().map(|counter| counter.key.period.as_str()).collect::<Vec<&str>>(),
+                new.iter()
+                    .map(|counter| counter.key.partition.to_string())
+                    .collect::<Vec<String>>(),
+                new.iter()
+                    .map(|counter| counter.key.period.as_str())
+                    .collect::<Vec<&str>>(),
                 first_seqs,
                 geneses.iter().map(bytes).collect::<Vec<&[u8]>>(),
             ],
@@ -153,7 +169,9 @@ impl Numbers<'_> {
         match self.of(id) {
             Some(nos) => Ok(Some(nos)),
             None if self.changes.list.iter().any(|change| matches!(change, Change::Wipe(_))) => Ok(None),
-            None => Err(Fault::damage(format!("counter {id} is to be written and was not loaded"))),
+            None => Err(Fault::damage(format!(
+                "counter {id} is to be written and was not loaded"
+            ))),
         }
     }
 }
@@ -245,18 +263,24 @@ impl<'c> Writes<'c> {
         let rows = |keys: &mut dyn Iterator<Item = (&'c KeyRef, &'c KeyBinding)>| {
             let mut rows: (Vec<i64>, Vec<&'c str>, Vec<i64>, Vec<i64>, Vec<i32>) = Default::default();
             for (key, binding) in keys {
-                let Some(nos) = numbers.require(binding.first.counter)? else { continue };
+                let Some(nos) = numbers.require(binding.first.counter)? else {
+                    continue;
+                };
                 rows.0.push(nos.line);
                 rows.1.push(key.key.as_str());
                 rows.2.push(nos.counter);
                 rows.3.push(integer(binding.first.seq)?);
-                rows.4.push(i32::try_from(binding.count).map_err(|_| Fault::damage("a key stands for too many"))?);
+                rows.4
+                    .push(i32::try_from(binding.count).map_err(|_| Fault::damage("a key stands for too many"))?);
             }
             Ok::<_, Fault>(rows)
         };
         for (sql, keys) in [
             (INSERT_KEYS, rows(&mut self.new_keys.iter().copied())?),
-            (UPDATE_KEYS, rows(&mut self.moved_keys.iter().map(|(key, binding)| (*key, *binding)))?),
+            (
+                UPDATE_KEYS,
+                rows(&mut self.moved_keys.iter().map(|(key, binding)| (*key, *binding)))?,
+            ),
         ] {
             if !keys.0.is_empty() {
                 commands.push(Command::Query(sql, values![keys.0, keys.1, keys.2, keys.3, keys.4]));
@@ -271,7 +295,9 @@ impl<'c> Writes<'c> {
             match numbers.of_chain(*chain) {
                 Some(no) => events.push((no, *event)),
                 None if self.wiped.is_empty() => {
-                    return Err(Fault::damage("an event is to be written of a counter that was not loaded"));
+                    return Err(Fault::damage(
+                        "an event is to be written of a counter that was not loaded",
+                    ));
                 }
                 None => {}
             }
@@ -423,7 +449,10 @@ fn counters<'c>(changes: &'c Changes, numbers: &Numbers<'_>, commands: &mut Vec<
     let mut rows = Vec::with_capacity(changes.counters.len());
     for counter in changes.counters.values() {
         if !counter.is_accounted() {
-            return Err(Fault::damage(format!("counter {} would not be accounted for", counter.key)));
+            return Err(Fault::damage(format!(
+                "counter {} would not be accounted for",
+                counter.key
+            )));
         }
         let standing = numbers.standings.get(&counter.id);
         let standing = standing.ok_or_else(|| Fault::damage(format!("counter {} has no row", counter.key)))?;

@@ -33,7 +33,10 @@ impl Place {
         let (rest, extra) = split(url);
         let mut config: Config = rest.parse().map_err(|error: tokio_postgres::Error| {
             // The parser quotes what it does not know, never the URL as a whole.
-            OpenError::Url(format!("the URL of the database cannot be read: {}", super::fault::in_words(&error)))
+            OpenError::Url(format!(
+                "the URL of the database cannot be read: {}",
+                super::fault::in_words(&error)
+            ))
         })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(OpenError::Url(
@@ -104,9 +107,7 @@ impl fmt::Debug for Place {
 fn is_here(host: &Host) -> bool {
     match host {
         Host::Unix(_) => true,
-        Host::Tcp(name) => {
-            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
+        Host::Tcp(name) => name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
     }
 }
 
@@ -137,7 +138,11 @@ fn split(url: &str) -> (String, Extra) {
         }
     }
     let query = kept.join("&");
-    let url = if query.is_empty() { head.to_string() } else { format!("{head}?{query}") };
+    let url = if query.is_empty() {
+        head.to_string()
+    } else {
+        format!("{head}?{query}")
+    };
     (url, extra)
 }
 
@@ -187,7 +192,11 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_read_is_not_repeated() {
-        for url in ["postgres://ann:s3cret@db:port/b", "postgres://ann:s3cret@db/b?frob=1", "postgres:"] {
+        for url in [
+            "postgres://ann:s3cret@db:port/b",
+            "postgres://ann:s3cret@db/b?frob=1",
+            "postgres:",
+        ] {
             let error = Place::parse(url).unwrap_err().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }

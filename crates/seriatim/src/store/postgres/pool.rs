@@ -87,7 +87,9 @@ impl Pool {
 
 impl Lease {
     pub(super) fn connection(&mut self) -> Result<&mut Connection, Fault> {
-        self.connection.as_mut().ok_or_else(|| Fault::damage("a connection was used after it was given back"))
+        self.connection
+            .as_mut()
+            .ok_or_else(|| Fault::damage("a connection was used after it was given back"))
     }
 
     /// Gives the connection back; it is in no transaction.
@@ -95,7 +97,11 @@ impl Lease {
         if let Some(connection) = self.connection.take()
             && !connection.is_closed()
         {
-            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.pool
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
         }
     }
 

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use seriatim_core::{
-    ApiKey, Chain, Closure, Counter, CounterId, Date, Entry, EntryId, Event, KeyRef, Missing, Series,
-};
+use seriatim_core::{ApiKey, Chain, Closure, Counter, CounterId, Date, Entry, EntryId, Event, KeyRef, Missing, Series};
 use tokio_postgres::Row;
 
 use super::Inner;
@@ -112,7 +110,9 @@ impl Inner {
         let (series, tenants, keys) = rows::key_texts([key]);
         let rows = self.read(LOAD_KEYS, values![series, tenants, keys]).await?;
         let mut names = Names::default();
-        rows.iter().map(|row| rows::keyed_entry(row, &mut names).map(|keyed| keyed.entry)).collect()
+        rows.iter()
+            .map(|row| rows::keyed_entry(row, &mut names).map(|keyed| keyed.entry))
+            .collect()
     }
 
     pub(super) async fn entries_by_seq(
@@ -136,7 +136,11 @@ impl Inner {
 
     pub(super) async fn events_of(&self, entry: EntryId) -> Result<Vec<Event>, Fault> {
         let row = values![entry.counter.to_string(), integer(entry.seq)?];
-        self.read(LIST_EVENTS_OF_ENTRY, row).await?.iter().map(rows::event).collect()
+        self.read(LIST_EVENTS_OF_ENTRY, row)
+            .await?
+            .iter()
+            .map(rows::event)
+            .collect()
     }
 
     pub(super) async fn missing(&self, counter: CounterId, after: u64, limit: usize) -> Result<Vec<Missing>, Fault> {
@@ -150,11 +154,17 @@ impl Inner {
     }
 
     pub(super) async fn api_keys(&self) -> Result<Vec<ApiKey>, Fault> {
-        self.read(LIST_API_KEYS, values![]).await?.iter().map(rows::api_key).collect()
+        self.read(LIST_API_KEYS, values![])
+            .await?
+            .iter()
+            .map(rows::api_key)
+            .collect()
     }
 
     pub(super) async fn summary(&self, from: Option<Date>, to: Option<Date>) -> Result<Vec<SummaryRow>, Fault> {
-        let rows = self.read(SUMMARIZE_ENTRIES, values![from.map(Day), to.map(Day)]).await?;
+        let rows = self
+            .read(SUMMARIZE_ENTRIES, values![from.map(Day), to.map(Day)])
+            .await?;
         rows.iter().map(rows::summary).collect()
     }
 
@@ -189,7 +199,9 @@ fn counter(row: &Row) -> Result<Counter, Fault> {
 
 fn entries(rows: &[Row]) -> Result<Vec<Arc<Entry>>, Fault> {
     let mut names = Names::default();
-    rows.iter().map(|row| rows::entry(row, &mut names).map(|(_, entry)| entry)).collect()
+    rows.iter()
+        .map(|row| rows::entry(row, &mut names).map(|(_, entry)| entry))
+        .collect()
 }
 
 /// A limit as PostgreSQL takes it.

@@ -41,10 +41,17 @@ impl<'r> Columns<'r> {
     /// Damage in the column taken last.
     fn wrong(&self, what: impl Display) -> Fault {
         let columns = self.row.columns();
-        let column = columns.get(self.next.saturating_sub(1)).map_or("?", |column| column.name());
+        let column = columns
+            .get(self.next.saturating_sub(1))
+            .map_or("?", |column| column.name());
         // The first column, or the first two, tell rows apart.
         let shown = |i| {
-            let number = self.row.try_get::<_, Option<i64>>(i).ok().flatten().map(|number| number.to_string());
+            let number = self
+                .row
+                .try_get::<_, Option<i64>>(i)
+                .ok()
+                .flatten()
+                .map(|number| number.to_string());
             number.or_else(|| self.row.try_get::<_, Option<String>>(i).ok().flatten())
         };
         let id: Vec<String> = (0..columns.len().min(2)).filter_map(shown).collect();
@@ -116,7 +123,8 @@ impl<'r> Columns<'r> {
     fn hash_if_any(&mut self) -> Result<Option<Hash>, Fault> {
         let bytes: Option<&[u8]> = self.take()?;
         let hash = bytes.map(<[u8; 32]>::try_from).transpose();
-        hash.map(|bytes| bytes.map(Hash::from_bytes)).map_err(|_| self.wrong("has not 32 bytes"))
+        hash.map(|bytes| bytes.map(Hash::from_bytes))
+            .map_err(|_| self.wrong("has not 32 bytes"))
     }
 
     pub(super) fn hash(&mut self) -> Result<Hash, Fault> {
@@ -210,7 +218,10 @@ pub(super) fn counter(row: &Row) -> Result<StoredCounter, Fault> {
         },
     };
     if !counter.is_accounted() {
-        let what = format!("counter {} is not accounted for: its counts do not add up to its seqs", counter.key);
+        let what = format!(
+            "counter {} is not accounted for: its counts do not add up to its seqs",
+            counter.key
+        );
         return Err(Fault::in_row("counter", no, what));
     }
     Ok(StoredCounter { nos, counter })
@@ -279,9 +290,7 @@ pub(super) fn keyed_entry(row: &Row, names: &mut Names) -> Result<KeyedEntry, Fa
 }
 
 /// The texts of keys, for a statement.
-pub(super) fn key_texts<'a>(
-    keys: impl IntoIterator<Item = &'a KeyRef>,
-) -> (Vec<&'a str>, Vec<&'a str>, Vec<&'a str>) {
+pub(super) fn key_texts<'a>(keys: impl IntoIterator<Item = &'a KeyRef>) -> (Vec<&'a str>, Vec<&'a str>, Vec<&'a str>) {
     let mut texts = (Vec::new(), Vec::new(), Vec::new());
     for key in keys {
         texts.0.push(key.series.as_str());

@@ -27,7 +27,10 @@ const SCANNED_MAX: u64 = 100_000;
 impl Inner {
     pub(super) async fn entries_page(&self, filter: &EntryFilter, limit: usize) -> Result<Page<Arc<Entry>>, Fault> {
         let rows = self.read(FIND_LAST_ARRIVAL, values![]).await?;
-        let last = rows.first().map(|row| Columns::new("entry", row).natural_if_any()).transpose()?;
+        let last = rows
+            .first()
+            .map(|row| Columns::new("entry", row).natural_if_any())
+            .transpose()?;
         let end = last.flatten().map_or(0, |last| last.saturating_add(1));
         let before = filter.cursor.unwrap_or(end).min(end);
         let mut params = common(filter, limit, before)?;
@@ -54,7 +57,12 @@ impl Inner {
         }
         let limit = SORTED_MAX + 1;
         let period = filter.period.as_ref().map(|period| period.as_str());
-        let row = values![series_texts(&filter.series), tenant_texts(&filter.tenants), period, limit];
+        let row = values![
+            series_texts(&filter.series),
+            tenant_texts(&filter.tenants),
+            period,
+            limit
+        ];
         let rows = self.read(SIZE_COUNTERS, row).await?;
         let mut entries = 0i64;
         let mut counters = Vec::with_capacity(rows.len());
@@ -77,7 +85,10 @@ impl Inner {
     ) -> Result<Page<Arc<Entry>>, Fault> {
         let found = self.read(sql, params).await?;
         let mut names = Names::default();
-        let mut entries = found.iter().map(|row| rows::entry(row, &mut names)).collect::<Result<Vec<_>, _>>()?;
+        let mut entries = found
+            .iter()
+            .map(|row| rows::entry(row, &mut names))
+            .collect::<Result<Vec<_>, _>>()?;
         // One more than asked for tells whether there is a next page.
         let next = if entries.len() > limit {
             entries.truncate(limit);

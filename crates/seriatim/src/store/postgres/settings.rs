@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::PostgresOptions;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::open::OpenError;
 use super::params::values;
 use super::place::Place;
-use super::PostgresOptions;
 use super::rows::Columns;
 use crate::store::Setting;
 
@@ -22,7 +22,9 @@ const FENCE: &str = "fence";
 
 pub(super) async fn find(connection: &mut Connection, within: Duration) -> Result<Vec<Setting>, Fault> {
     let rows = connection.query(FIND_SETTINGS, values![], within).await?;
-    let row = rows.first().ok_or_else(|| Fault::damage("the server says nothing of its settings"))?;
+    let row = rows
+        .first()
+        .ok_or_else(|| Fault::damage("the server says nothing of its settings"))?;
     let mut columns = Columns::new("pg_settings", row);
     let on = |name, found: &str| Setting {
         name,
@@ -75,7 +77,10 @@ pub(super) async fn find(connection: &mut Connection, within: Duration) -> Resul
 
 /// Refuses what would break a promise, unless it was accepted by name.
 pub(super) fn require(settings: &[Setting], options: &PostgresOptions, place: &Place) -> Result<(), OpenError> {
-    for setting in settings.iter().filter(|setting| !setting.holds && setting.name != FENCE) {
+    for setting in settings
+        .iter()
+        .filter(|setting| !setting.holds && setting.name != FENCE)
+    {
         let is_accepted = options.accept.contains(setting.name);
         let is_warning = setting.name == REPLICATION && !options.production;
         if !is_accepted && !is_warning {

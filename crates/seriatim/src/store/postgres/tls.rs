@@ -21,7 +21,9 @@ pub(super) fn connector(place: &Place) -> Result<MakeRustlsConnect, OpenError> {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
             .with_no_client_auth(),
-        Proof::Certificate(file) => builder.with_root_certificates(roots(file.as_deref())?).with_no_client_auth(),
+        Proof::Certificate(file) => builder
+            .with_root_certificates(roots(file.as_deref())?)
+            .with_no_client_auth(),
     };
     Ok(MakeRustlsConnect::new(config))
 }

@@ -108,7 +108,9 @@ pub(super) async fn transact(
             Stop::Unknown(what) => {
                 error!(place = %place, what, "a commit was sent and not confirmed");
                 store.pool.clear();
-                return Err(StoreError::Unknown(format!("cannot tell what was committed to {place}: {what}")));
+                return Err(StoreError::Unknown(format!(
+                    "cannot tell what was committed to {place}: {what}"
+                )));
             }
         }
     }
@@ -124,7 +126,11 @@ async fn attempt(
     decide: &Decide,
     patience: Duration,
 ) -> Result<(), Stop> {
-    let share = if patience.is_zero() { Share::Lane } else { Share::Waiting };
+    let share = if patience.is_zero() {
+        Share::Lane
+    } else {
+        Share::Waiting
+    };
     let mut transaction = Transaction {
         store,
         lease: store.pool.lease(share, store.options.statement_within).await?,
@@ -270,10 +276,16 @@ impl Transaction<'_> {
             self.asked = columns.integer()?;
         }
         self.take_locks(&need, found.get(2..).unwrap_or_default())?;
-        let unborn: BTreeSet<CounterId> =
-            need.keys.keys().filter(|id| !self.locked.counters.contains_key(id)).copied().collect();
+        let unborn: BTreeSet<CounterId> = need
+            .keys
+            .keys()
+            .filter(|id| !self.locked.counters.contains_key(id))
+            .copied()
+            .collect();
         // An entry's counter that is not there can be made by nobody: its id comes with its key only.
-        self.locked.unborn.extend(need.counters.iter().filter(|id| !need.keys.contains_key(id)));
+        self.locked
+            .unborn
+            .extend(need.counters.iter().filter(|id| !need.keys.contains_key(id)));
         if !unborn.is_empty() {
             self.lock_births(unborn).await?;
         }
@@ -285,7 +297,11 @@ impl Transaction<'_> {
     async fn load(&mut self, footprint: &Footprint) -> Result<(seriatim_core::Snapshot, Standings), Stop> {
         let mut loading = Loading::new(footprint);
         let commands = loading.commands()?;
-        let found = self.lease.connection()?.run(commands, self.store.options.statement_within).await?;
+        let found = self
+            .lease
+            .connection()?
+            .run(commands, self.store.options.statement_within)
+            .await?;
         Ok(loading.snapshot(&found, &self.locked.counters, &self.store.definitions)?)
     }
 
@@ -368,7 +384,11 @@ impl Transaction<'_> {
     /// Sees to it that nobody else makes these counters; whoever did so meanwhile makes us begin anew.
     async fn lock_births(&mut self, ids: BTreeSet<CounterId>) -> Result<(), Stop> {
         let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        let sql = if self.patience.is_zero() { TRY_LOCK_BIRTHS } else { LOCK_BIRTHS };
+        let sql = if self.patience.is_zero() {
+            TRY_LOCK_BIRTHS
+        } else {
+            LOCK_BIRTHS
+        };
         let commands = vec![
             Command::Query(sql, values![texts.clone()]),
             Command::Query(FIND_COUNTER_IDS, values![texts]),
@@ -401,6 +421,11 @@ impl Transaction<'_> {
         let lane = i32::try_from(self.batch.lane).map_err(|_| Fault::damage("there are too many lanes"))?;
         let text = |within: Duration| format!("{}ms", within.as_millis());
         let statement = text(self.store.options.statement_within + self.patience);
-        Ok(values![text(self.patience.max(BLINK)), statement, self.batch.node, lane])
+        Ok(values![
+            text(self.patience.max(BLINK)),
+            statement,
+            self.batch.node,
+            lane
+        ])
     }
 }
