@@ -33,9 +33,6 @@ const WIPE_SERIES: &str = include_str!("queries/wipe_series.sql");
 const PUT_WRITER: &str = include_str!("queries/put_writer.sql");
 const TOUCH_WRITER: &str = include_str!("queries/touch_writer.sql");
 
-/// Line, key, counter, first seq and count of keys, column by column.
-type KeyRows<'c> = (Vec<i64>, Vec<&'c str>, Vec<i64>, Vec<i64>, Vec<i32>);
-
 /// Where a lane was when its batch began.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LaneAt {
@@ -264,17 +261,13 @@ impl<'c> Writes<'c> {
 
     fn keys(&mut self, numbers: &Numbers<'_>, commands: &mut Vec<Command<'c>>) -> Result<(), Fault> {
         let rows = |keys: &mut dyn Iterator<Item = (&'c KeyRef, &'c KeyBinding)>| {
-            let mut rows = KeyRows::default();
+            let mut rows = Vec::new();
             for (key, binding) in keys {
                 let Some(nos) = numbers.require(binding.first.counter)? else {
                     continue;
                 };
-                rows.0.push(nos.line);
-                rows.1.push(key.key.as_str());
-                rows.2.push(nos.counter);
-                rows.3.push(integer(binding.first.seq)?);
-                rows.4
-                    .push(i32::try_from(binding.count).map_err(|_| Fault::damage("a key stands for too many"))?);
+                let count = i32::try_from(binding.count).map_err(|_| Fault::damage("a key stands for too many"))?;
+                rows.push((nos, key.key.as_str(), integer(binding.first.seq)?, count));
             }
             Ok::<_, Fault>(rows)
         };
@@ -285,8 +278,15 @@ impl<'c> Writes<'c> {
                 rows(&mut self.moved_keys.iter().map(|(key, binding)| (*key, *binding)))?,
             ),
         ] {
-            if !keys.0.is_empty() {
-                commands.push(Command::Query(sql, values![keys.0, keys.1, keys.2, keys.3, keys.4]));
+            if !keys.is_empty() {
+                let row = values![
+                    column(&keys, |(nos, ..)| nos.line),
+                    column(&keys, |(_, key, ..)| *key),
+                    column(&keys, |(nos, ..)| nos.counter),
+                    column(&keys, |(_, _, seq, _)| *seq),
+                    column(&keys, |(.., count)| *count),
+                ];
+                commands.push(Command::Query(sql, row));
             }
         }
         Ok(())

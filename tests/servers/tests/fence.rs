@@ -1,0 +1,168 @@
+//! Failover and copies: what was acknowledged on one server is never numbered again on another.
+
+use std::time::{Duration, Instant};
+
+use seriatim::store::postgres::{Postgres as Stored, PostgresOptions};
+use seriatim::{Failure, Issuer, SeriesSpec};
+use seriatim_servers_tests::Postgres;
+
+/// How often a primary with a synchronous standby is killed (CI: 20).
+fn failovers() -> u32 {
+    std::env::var("SERIATIM_FAILOVERS").map_or(2, |count| count.parse().expect("a number"))
+}
+
+async fn open(url: &str) -> (Stored, Issuer) {
+    let store = Stored::open(url, PostgresOptions::default()).await.expect("a store");
+    let issuer = Issuer::open(store.clone()).await.expect("it can be read");
+    (store, issuer)
+}
+
+async fn define(issuer: &Issuer) {
+    let spec = SeriesSpec {
+        format: "INV-{seq}".to_string(),
+        ..SeriesSpec::default()
+    };
+    issuer.define("invoice", spec).await.expect("a series");
+}
+
+/// One URL for both: whoever of the two writes is the primary.
+fn either(one: &Postgres, other: &Postgres) -> String {
+    format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres?target_session_attrs=read-write&sslmode=disable",
+        one.port(),
+        other.port()
+    )
+}
+
+async fn issue_until_it_goes(issuer: &Issuer, key: &str) -> String {
+    let started = Instant::now();
+    loop {
+        match issuer.issue("invoice").key(key).await {
+            Ok(entry) => return entry.number.to_string(),
+            Err(failure) => assert!(started.elapsed() < Duration::from_secs(30), "{failure:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_synchronous_standby_takes_over_without_an_operator_and_loses_nothing() {
+    for _ in 0..failovers() {
+        let mut primary = Postgres::start();
+        let standby = primary.standby("one");
+        primary.set("synchronous_standby_names", "one");
+        let (store, issuer) = open(&either(&primary, &standby)).await;
+        define(&issuer).await;
+        let mut numbers = Vec::new();
+        for i in 0..20 {
+            numbers.push(issue_until_it_goes(&issuer, &format!("{i}")).await);
+        }
+        primary.stop_immediately();
+        standby.promote();
+        // The node finds its last batch on the new primary, and the fence moves by itself.
+        let next = issue_until_it_goes(&issuer, "after").await;
+        assert_eq!(next, "INV-21");
+        for (i, number) in numbers.iter().enumerate() {
+            assert_eq!(issue_until_it_goes(&issuer, &format!("{i}")).await, *number);
+        }
+        let fence = store.fence().await.expect("it can be read");
+        assert_eq!((fence.problem, fence.timeline), (None, fence.timeline_now));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_lost_the_tail_issues_nothing_before_an_operator_decides() {
+    let mut primary = Postgres::start();
+    let mut standby = primary.standby("one");
+    let (store, issuer) = open(&either(&primary, &standby)).await;
+    define(&issuer).await;
+    let told = issue_until_it_goes(&issuer, "a").await;
+    assert_eq!(told, "INV-1");
+    // What is written from now on does not reach the standby before the primary dies.
+    let until = Instant::now();
+    while standby.psql("postgres", "select count(*) from seriatim.entry") != "1" {
+        assert!(until.elapsed() < Duration::from_secs(10));
+    }
+    standby.stop_cleanly();
+    assert_eq!(issue_until_it_goes(&issuer, "b").await, "INV-2");
+    primary.stop_immediately();
+    standby.start_again();
+    standby.promote();
+
+    let refused = async |what: &str| {
+        let started = Instant::now();
+        loop {
+            match issuer.issue("invoice").key(what).await {
+                Err(Failure::Unavailable { code: "fenced", .. }) => return,
+                Err(_) => assert!(started.elapsed() < Duration::from_secs(30)),
+                Ok(entry) => panic!("{} was issued behind the fence", entry.number),
+            }
+        }
+    };
+    refused("c").await;
+    // This node knows that it acknowledged what is not here, so the fence is closed, and it stays closed for others.
+    let started = Instant::now();
+    while store.fence().await.expect("it can be read").open {
+        assert!(started.elapsed() < Duration::from_secs(10), "the loss was not noticed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    refused("c").await;
+    let other_door = standby.psql("postgres", "select seriatim.fence_problem()");
+    assert!(other_door.contains("acknowledged"), "{other_door}");
+    // A process that knows of nothing is held back as well.
+    let (_, newcomer) = open(&standby.url()).await;
+    let failure = newcomer.issue("invoice").key("d").await.expect_err("it is fenced");
+    assert_eq!(failure.code(), "fenced");
+    // The operator knows that INV-2 is on paper: he opens the fence and passes over it.
+    store.open_fence().await.expect("it can be written");
+    let number = issue_until_it_goes(&issuer, "c").await;
+    assert_eq!(
+        number, "INV-2",
+        "what an operator does not pass over is numbered again, which is why he is asked"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_the_cluster_with_another_identity_is_fenced() {
+    let mut server = Postgres::start();
+    let (store, issuer) = open(&server.url()).await;
+    define(&issuer).await;
+    issue_until_it_goes(&issuer, "a").await;
+    store.close().await;
+    // What a dump has, in a cluster of its own: the rows are the same, the cluster is not.
+    server.psql("postgres", "update seriatim.fence set system_id = '1'");
+    let failure = issuer.issue("invoice").key("b").await.expect_err("it is fenced");
+    assert_eq!(failure.code(), "fenced");
+    server.stop_cleanly();
+    server.start_again();
+    let (store, issuer) = open(&server.url()).await;
+    let failure = issuer.issue("invoice").key("b").await.expect_err("it is fenced");
+    assert!(
+        failure.to_string().contains("a copy, or a restored backup"),
+        "{failure}"
+    );
+    store.open_fence().await.expect("it can be written");
+    assert_eq!(issue_until_it_goes(&issuer, "b").await, "INV-2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_set_back_on_its_own_timeline_is_noticed_by_a_node_that_lived() {
+    let server = Postgres::start();
+    let (store, issuer) = open(&server.url()).await;
+    define(&issuer).await;
+    issue_until_it_goes(&issuer, "a").await;
+    server.psql(
+        "postgres",
+        "create table public.before as select node, lane, batch from seriatim.writer",
+    );
+    issue_until_it_goes(&issuer, "b").await;
+    // As a snapshot of the disk would do it.
+    server.psql(
+        "postgres",
+        "update seriatim.writer w set batch = b.batch from public.before b where w.node = b.node and w.lane = b.lane",
+    );
+    let failure = issuer.issue("invoice").key("c").await.expect_err("it is fenced");
+    assert_eq!(failure.code(), "fenced", "{failure}");
+    let fence = store.fence().await.expect("it can be read");
+    assert!(!fence.open && fence.reason.is_some_and(|reason| reason.contains("acknowledged")));
+}
