@@ -75,6 +75,78 @@ fn inspect_tells_what_is_there_and_writes_nothing() {
 }
 
 #[test]
+fn what_inspect_proposes_can_be_defined_and_takes_the_numbers_in() {
+    let desk = Desk::new();
+    let fiscal = "number,date\n\
+                  INV-242501102200009,2025-03-31T18:29:59Z\n\
+                  INV-252601102200001,2025-03-31T18:30:00Z\n\
+                  INV-252601102200002,2025-11-20T00:00:00Z\n\
+                  INV-FALLBACK-01102219345678,2025-11-21T00:00:00Z\n\
+                  INV-252601102200004,2026-03-31T12:00:00Z\n";
+    desk.write("fiscal.csv", fiscal);
+    let ran = desk.run(&["inspect", "fiscal.csv", "--tz", "Asia/Kolkata", "--max-length", "16"]);
+    expect![[r#"
+        to go on with them: seriatim series create NAME --format 'INV-{fy}011022{seq:5}' --reset fiscal-year:04-01 --time-zone Asia/Kolkata
+        found: 2 hole, 1 other_format, 2 too_long
+        rows			5	
+        format			INV-{fy}011022{seq:5}	reset fiscal-year:04-01, start 1; 4 rows, INV-242501102200009 to INV-252601102200004
+        format			(not known)	1 row, INV-FALLBACK-01102219345678 to INV-FALLBACK-01102219345678
+        counter	default	2024-25	9 to 9	1 row
+        counter	default	2025-26	1 to 4	3 rows
+        hole	default	2024-25	1 to 8	8 seqs are on no row
+        hole	default	2025-26	3	this seq is on no row
+        too_long	default	2024-25	INV-242501102200009	1 number has more than 16 characters
+        too_long	default	2025-26	INV-252601102200004	3 numbers have more than 16 characters
+        other_format			INV-FALLBACK-01102219345678	1 number looks like this, the last is INV-FALLBACK-01102219345678
+        exit 3
+    "#]].assert_eq(&ran.seen());
+    let daily = "number,date\nGAM-20250331-0001,2025-03-31\nGAM-20250401-0001,2025-04-01\n\
+                 GAM-20250401-0002,2025-04-01\nGAM-20250401-0003,2025-03-31\n";
+    desk.write("daily.csv", daily);
+    let ran = desk.run(&["inspect", "daily.csv"]);
+    expect![[r#"
+        to go on with them: seriatim series create NAME --format 'GAM-{date}-{seq:4}' --reset daily
+        found: 1 wrong_period
+        rows			4	
+        format			GAM-{date}-{seq:4}	reset daily, start 1; 4 rows, GAM-20250331-0001 to GAM-20250401-0003
+        counter	default	2025-03-31	1 to 1	1 row
+        counter	default	2025-04-01	1 to 2	2 rows
+        wrong_period	default		GAM-20250401-0003	line 5: dated 2025-03-31, on which the format GAM-{date}-{seq:4} prints GAM-20250331-0003
+        exit 3
+    "#]]
+    .assert_eq(&ran.seen());
+
+    let clean: String = fiscal
+        .lines()
+        .filter(|line| !line.contains("FALLBACK"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    desk.write("fiscal.csv", &clean);
+    let create = [
+        "series",
+        "create",
+        "invoice",
+        "--format",
+        "INV-{fy}011022{seq:5}",
+        "--reset",
+        "fiscal-year:04-01",
+    ];
+    desk.ok(&[
+        &create[..],
+        &["--time-zone", "Asia/Kolkata", "--date-window", "-4000d..+4000d"],
+    ]
+    .concat());
+    desk.ok(&["import", "invoice", "--from-csv", "fiscal.csv"]);
+    expect![[r#"
+        invoice	default		2025-26	1	4	issued=3,missing=1,reserved=0,voided=0
+        invoice	default		2024-25	1	9	issued=1,missing=8,reserved=0,voided=0
+    "#]]
+    .assert_eq(&desk.ok(&["counters"]));
+    let next = ["issue", "invoice", "--key", "new", "--date", "2026-03-31"];
+    assert_eq!(desk.ok(&next), "INV-252601102200005\n");
+}
+
+#[test]
 fn a_file_is_moved_in_and_compared() {
     let desk = with_series();
     expect![[r#"

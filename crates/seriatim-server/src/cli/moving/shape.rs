@@ -174,10 +174,10 @@ impl Token {
         }
     }
 
-    /// Whether these digits can be this of that date.
+    /// Whether these digits are this of that date; without a date, whether they can hardly be anything else.
     fn fits(self, digits: &str, date: Option<Date>) -> bool {
         let Some(date) = date else {
-            return self.is_plausible(digits);
+            return matches!(self, Self::Date | Self::Year) && self.is_well_formed(digits);
         };
         let printed = match self {
             Self::Date => format!("{:04}{:02}{:02}", date.year(), date.month(), date.day()),
@@ -195,15 +195,21 @@ impl Token {
         printed == digits
     }
 
-    /// Without a date only what can hardly be anything else.
-    fn is_plausible(self, digits: &str) -> bool {
+    /// Whether these digits can be this of any date.
+    fn is_well_formed(self, digits: &str) -> bool {
+        let part = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default();
+        let is_date = |year: &str, month: &str, day: &str| {
+            matches!(year.get(..3), Some("199" | "200" | "201" | "202" | "203"))
+                && format!("{year}-{month}-{day}").parse::<Date>().is_ok()
+        };
         match self {
-            Self::Date => {
-                let written = [digits.get(..4), digits.get(4..6), digits.get(6..)].map(Option::unwrap_or_default);
-                matches!(digits.get(..2), Some("19" | "20")) && written.join("-").parse::<Date>().is_ok()
-            }
-            Self::Year => matches!(digits.get(..3), Some("199" | "200" | "201" | "202" | "203")),
-            Self::YearMonth | Self::Fiscal | Self::FiscalStart | Self::ShortYear | Self::Month | Self::Day => false,
+            Self::Date => is_date(part(0..4), part(4..6), part(6..8)),
+            Self::YearMonth => is_date(part(0..4), part(4..6), "01"),
+            Self::Year | Self::FiscalStart => is_date(part(0..4), "01", "01"),
+            Self::Fiscal => self.fiscal_year(digits).is_some(),
+            Self::ShortYear => true,
+            Self::Month => is_date("2000", part(0..2), "01"),
+            Self::Day => is_date("2000", "01", part(0..2)),
         }
     }
 
@@ -225,8 +231,9 @@ struct Run {
     padded: bool,
     /// Its one value, as long as there is but one.
     constant: Option<String>,
-    /// What all of it, or its front, may stand for.
-    tokens: Vec<Token>,
+    count: u64,
+    /// What all of it, or its front, may stand for, and how many rows have another date.
+    tokens: Vec<(Token, u64)>,
     /// What follows the front of a token's width, as far as it is the same everywhere.
     tails: BTreeMap<usize, String>,
 }
@@ -242,7 +249,8 @@ impl Run {
             len_max: digits.len(),
             padded: false,
             constant: Some(digits.to_string()),
-            tokens: Token::ALL.to_vec(),
+            count: 0,
+            tokens: Token::ALL.map(|token| (token, 0)).to_vec(),
             tails: tails.collect(),
         }
     }
@@ -252,8 +260,12 @@ impl Run {
         self.len_max = self.len_max.max(digits.len());
         self.padded |= digits.starts_with('0');
         self.constant.take_if(|constant| constant != digits);
-        self.tokens
-            .retain(|token| digits.get(..token.width()).is_some_and(|front| token.fits(front, date)));
+        self.count += 1;
+        self.tokens.retain_mut(|(token, misses)| {
+            let front = digits.get(..token.width()).unwrap_or_default();
+            *misses += u64::from(!token.fits(front, date));
+            token.is_well_formed(front)
+        });
         for (width, tail) in &mut self.tails {
             let here = digits.get(*width..).unwrap_or_default();
             let same = tail.bytes().zip(here.bytes()).take_while(|(a, b)| a == b).count();
@@ -261,54 +273,52 @@ impl Run {
         }
     }
 
+    /// What it may stand for. Some rows may be in the wrong period; that is what is looked for.
+    fn likely(&self) -> impl Iterator<Item = Token> + Clone {
+        let likely = |(_, misses): &&(Token, u64)| misses * 4 <= self.count;
+        self.tokens.iter().filter(likely).map(|(token, _)| *token)
+    }
+
     /// What the whole of it stands for.
     fn whole(&self, before: Option<Token>) -> Option<Token> {
-        let fits = |token: &&Token| self.len_min == token.width() && self.len_max == token.width();
-        let mut fitting = self.tokens.iter().filter(fits);
+        let fits = |token: &Token| self.len_min == token.width() && self.len_max == token.width();
+        let mut fitting = self.likely().filter(fits);
         let after = match before {
             Some(Token::Year | Token::ShortYear) => Token::Month,
             Some(_) | None => Token::Day,
         };
-        fitting
-            .clone()
-            .find(|token| token.is_telling() || **token == after)
-            .or_else(|| fitting.next())
-            .copied()
+        let first = fitting.clone().find(|token| token.is_telling() || *token == after);
+        first.or_else(|| fitting.next())
     }
 
     /// What its front stands for.
     fn front(&self) -> Option<Token> {
-        let longer = |token: &&Token| token.is_telling() && self.len_min > token.width();
-        self.tokens.iter().find(longer).copied()
+        self.likely()
+            .find(|token| token.is_telling() && self.len_min > token.width())
     }
 }
 
-/// On which day of the year a fiscal year can begin: after the latest day that still belongs to the year before, and
-/// not after the earliest day of its own.
+/// In which month a fiscal year begins, by how many rows say so.
 #[derive(Debug, Clone, Copy, Default)]
-struct FiscalBounds {
-    after: Option<(u8, u8)>,
-    until: Option<(u8, u8)>,
+struct FiscalMonths {
+    rows: u64,
+    fitting: [u64; 13],
 }
 
-impl FiscalBounds {
+impl FiscalMonths {
     fn see(&mut self, start: i16, date: Date) {
-        let day = (date.month(), date.day());
-        if date.year() == start {
-            self.until = Some(self.until.map_or(day, |until| until.min(day)));
-        } else {
-            self.after = Some(self.after.map_or(day, |after| after.max(day)));
+        self.rows += 1;
+        for month in 2..=12u8 {
+            let began = date.year() - i16::from(date.month() < month);
+            self.fitting[usize::from(month)] += u64::from(began == start);
         }
     }
 
-    /// The usual months first.
+    /// The likeliest, of equal ones the most usual; none if too many rows speak against it.
     fn reset(self) -> Option<String> {
         let months = [4, 7, 10, 2, 3, 5, 6, 8, 9, 11, 12];
-        let fits = |month: &u8| {
-            self.after.is_none_or(|after| after < (*month, 1)) && self.until.is_none_or(|until| (*month, 1) <= until)
-        };
-        let month = months.into_iter().find(fits)?;
-        Some(format!("fiscal-year:{month:02}-01"))
+        let best = months.into_iter().rev().max_by_key(|month| self.fitting[*month])?;
+        (self.fitting[best] * 4 >= self.rows * 3).then(|| format!("fiscal-year:{best:02}-01"))
     }
 }
 
@@ -319,7 +329,7 @@ struct Kind {
     last: String,
     /// The segments of the first number, with what is known of each run of digits.
     pieces: Vec<Piece>,
-    fiscal: FiscalBounds,
+    fiscal: FiscalMonths,
 }
 
 enum Piece {
@@ -342,7 +352,7 @@ impl Kind {
             first: number.to_string(),
             last: String::new(),
             pieces: segments.iter().map(piece).collect(),
-            fiscal: FiscalBounds::default(),
+            fiscal: FiscalMonths::default(),
         }
     }
 
@@ -356,9 +366,8 @@ impl Kind {
             match (piece, segment) {
                 (Piece::Run(run), Segment::Digits(digits)) => {
                     run.see(digits, date);
-                    let fiscal = [Token::Fiscal, Token::FiscalStart]
-                        .into_iter()
-                        .find(|token| run.tokens.contains(token));
+                    let may_be = |token: &Token| run.tokens.iter().any(|(known, _)| known == token);
+                    let fiscal = [Token::Fiscal, Token::FiscalStart].into_iter().find(may_be);
                     let start = fiscal.and_then(|token| token.fiscal_year(digits.get(..4)?));
                     if let (Some(start), Some(date)) = (start, date) {
                         self.fiscal.see(start, date);
