@@ -132,7 +132,8 @@ begin
         return null;
     end if;
     select * into entry from seriatim.entry e where e.counter = old.counter and e.seq = old.seq;
-    if entry.origin <> of_origin and entry.replaces is null then
+    -- A number that was moved in answers every verb, so that a payment that is retried after the move hears it.
+    if entry.origin not in (of_origin, 'adopt') and entry.replaces is null then
         perform seriatim.refuse('422', 'key_reused', format(
             'this key was used before to %s, not to %s, and got %s', entry.origin, of_origin, entry.number), '/key', null, array[entry.number]);
     elsif coalesce(entry.params, '') <> with_params then
