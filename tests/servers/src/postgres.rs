@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rand::RngExt as _;
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
@@ -350,8 +351,10 @@ impl Drop for Postgres {
     }
 }
 
-/// A port that nobody listens on now. Between two tests that start at once the loser fails loudly.
+/// A port that nobody listens on now, below those that the kernel gives to who connects: a server that is started again
+/// would else find its own taken. Between two tests that start at once the loser fails loudly.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut drawn = std::iter::repeat_with(|| rand::rng().random_range(15_000..32_000));
+    drawn.by_ref().take(1_000).find(is_free).expect("a free port")
 }
