@@ -221,6 +221,15 @@ pub trait Reads: Send + Sync + 'static {
     /// The entries that a key stands for; empty if none.
     async fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, StoreError>;
 
+    /// The same for several keys, in their order, for a store where each question is a round trip.
+    async fn entries_of_keys(&self, keys: &[KeyRef]) -> Result<Vec<Vec<Arc<Entry>>>, StoreError> {
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in keys {
+            entries.push(self.entries_of_key(key).await?);
+        }
+        Ok(entries)
+    }
+
     /// Entries of a counter with a seq above `after`, by seq.
     async fn entries_by_seq(&self, counter: CounterId, after: u64, limit: usize)
     -> Result<Vec<Arc<Entry>>, StoreError>;

@@ -3,12 +3,12 @@
 //! Memory stays bounded by a page; issuing may go on meanwhile. Each counter is judged at the moment its row was read:
 //! what is appended later is left for the next time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use seriatim_core::{
     Chain, ChainCheck, ChainHead, Closure, Counter, CounterId, Counts, Date, Entry, EntryId, Event, EventKind, Finding,
-    KeyRef, Missing, Origin, SeriesName, Severity, State, Timestamp, compare_entry,
+    Key, KeyRef, Missing, Origin, SeriesName, Severity, State, Timestamp, compare_entry,
 };
 
 use crate::audit::all_missing;
@@ -62,7 +62,6 @@ pub async fn verify(
     let mut walk = Walk {
         reads,
         report: Report::default(),
-        bound: None,
     };
     let wiped = walk.definitions(options.checkpoint.as_ref()).await?;
     let mut counters: Vec<(CounterId, SeriesName)> = reads
@@ -90,8 +89,6 @@ pub async fn verify(
 struct Walk<'a> {
     reads: &'a dyn Reads,
     report: Report,
-    /// The key looked up last: a run of a thousand numbers shares one, and is not read a thousand times.
-    bound: Option<(KeyRef, Vec<Arc<Entry>>)>,
 }
 
 impl Walk<'_> {
@@ -161,6 +158,7 @@ impl Walk<'_> {
                 break;
             }
             let entries = self.entries_of(counter.id, &events).await?;
+            let bound = self.bound_to(counter, &events).await?;
             for event in &events {
                 self.report.progress.events += 1;
                 self.found(check.step(event));
@@ -172,7 +170,7 @@ impl Walk<'_> {
                     .and_then(|seq| entries.get(&seq));
                 tally.latest += u64::from(entry.is_some_and(|entry| entry.position == event.position));
                 self.found(compare_event(counter, event, &entries));
-                self.key(counter, event, &entries).await?;
+                self.key(event, &entries, &bound);
             }
             self.runs(counter, &events).await?;
         }
@@ -211,33 +209,37 @@ impl Walk<'_> {
     }
 
     /// The key of a number must still lead to it (promise P3).
-    async fn key(
-        &mut self,
-        counter: &Counter,
-        event: &Event,
-        entries: &BTreeMap<u64, Arc<Entry>>,
-    ) -> Result<(), StoreError> {
+    fn key(&mut self, event: &Event, entries: &BTreeMap<u64, Arc<Entry>>, bound: &BTreeMap<Key, Vec<Arc<Entry>>>) {
         let (Some(key), Some(seq)) = (&event.key, event.seq) else {
-            return Ok(());
+            return;
         };
-        let Some(entry) = entries.get(&seq) else { return Ok(()) };
-        let at = KeyRef {
-            key: key.clone(),
-            series: counter.key.series.clone(),
-            tenant: counter.key.tenant.clone(),
-        };
-        let bound = match self.bound.take() {
-            Some((known, bound)) if known == at => bound,
-            _ => self.reads.entries_of_key(&at).await?,
-        };
+        let Some(entry) = entries.get(&seq) else { return };
+        let bound = bound.get(key).map(Vec::as_slice).unwrap_or_default();
         let leads_here = bound.iter().any(|found| found.id == entry.id);
         let leads_elsewhere = bound.iter().any(|found| found.key.as_ref() != Some(key));
         if leads_elsewhere || !leads_here && entry.replacement.is_none() {
             let message = format!("key {key} does not lead to {} any more", entry.number);
             self.found([Finding::error("key_changed", entry.id, message)]);
         }
-        self.bound = Some((at, bound));
-        Ok(())
+    }
+
+    /// What the keys of a page of events lead to.
+    async fn bound_to(
+        &self,
+        counter: &Counter,
+        events: &[Event],
+    ) -> Result<BTreeMap<Key, Vec<Arc<Entry>>>, StoreError> {
+        let keys: BTreeSet<&Key> = events.iter().filter_map(|event| event.key.as_ref()).collect();
+        let at = |key: &&Key| KeyRef {
+            key: Key::clone(key),
+            series: counter.key.series.clone(),
+            tenant: counter.key.tenant.clone(),
+        };
+        let found = self
+            .reads
+            .entries_of_keys(&keys.iter().map(at).collect::<Vec<_>>())
+            .await?;
+        Ok(keys.into_iter().cloned().zip(found).collect())
     }
 
     /// Runs of missing seqs must be parts of the runs that the journal tells, with their reasons.

@@ -92,6 +92,9 @@ impl<L: Layer> Reads for Layered<L> {
     async fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, StoreError> {
         self.store.entries_of_key(key).await
     }
+    async fn entries_of_keys(&self, keys: &[KeyRef]) -> Result<Vec<Vec<Arc<Entry>>>, StoreError> {
+        self.store.entries_of_keys(keys).await
+    }
     async fn entries_by_seq(&self, of: CounterId, after: u64, limit: usize) -> Result<Vec<Arc<Entry>>, StoreError> {
         self.store.entries_by_seq(of, after, limit).await
     }

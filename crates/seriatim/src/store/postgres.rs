@@ -297,7 +297,12 @@ impl Reads for Postgres {
     }
 
     async fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, StoreError> {
-        self.read(self.inner.entries_of_key(key).await)
+        let found = self.entries_of_keys(std::slice::from_ref(key)).await?;
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+
+    async fn entries_of_keys(&self, keys: &[KeyRef]) -> Result<Vec<Vec<Arc<Entry>>>, StoreError> {
+        self.read(self.inner.entries_of_keys(keys).await)
     }
 
     async fn entries_by_seq(

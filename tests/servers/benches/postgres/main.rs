@@ -1,6 +1,6 @@
 //! The figures of PostgreSQL: each a rate beside the same work written by hand, on one server, by turns.
 //!
-//! `cargo xtask bench postgres`
+//! `cargo xtask bench postgres`; with `SERIATIM_BENCH_PART=service` or `door` only that half.
 
 #![allow(clippy::print_stdout, missing_docs, reason = "the figures are what this is for")]
 
@@ -45,8 +45,14 @@ async fn main() -> Result<()> {
         "disk: {:.0} fdatasync of 4 KiB a second",
         machine::fdatasync_rate(server.socket_folder())?
     );
-    the_service(&server, &binary).await?;
-    the_door(&server).await
+    let wants = |part: &str| std::env::var("SERIATIM_BENCH_PART").map_or(true, |only| only == part);
+    if wants("service") {
+        the_service(&server, &binary).await?;
+    }
+    if wants("door") {
+        the_door(&server).await?;
+    }
+    Ok(())
 }
 
 async fn the_service(server: &Postgres, binary: &str) -> Result<()> {

@@ -201,8 +201,19 @@ pub(super) async fn a_reissue_moves_its_key(store: Arc<dyn Store>) {
     let third = stage.done(void(second.id, true)).await.taken[0].entry.clone();
     assert_eq!(
         stage.store.entries_of_key(&key_ref("invoice", "acme", "pay_1")).await,
-        Ok(vec![third])
+        Ok(vec![third.clone()])
     );
+    // Asked for together, in their order, whether they are bound or not.
+    let [known, unknown] = ["pay_1", "pay_2"].map(|key| key_ref("invoice", "acme", key));
+    let elsewhere = key_ref("invoice", "zenith", "pay_1");
+    assert_eq!(
+        stage
+            .store
+            .entries_of_keys(&[unknown, known.clone(), elsewhere, known])
+            .await,
+        Ok(vec![vec![], vec![third.clone()], vec![], vec![third]])
+    );
+    assert_eq!(stage.store.entries_of_keys(&[]).await, Ok(vec![]));
 }
 
 pub(super) async fn a_redacted_document_is_gone_and_its_hash_is_not(store: Arc<dyn Store>) {

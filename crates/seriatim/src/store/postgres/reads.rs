@@ -106,13 +106,19 @@ impl Inner {
         Ok(entries(&rows)?.pop())
     }
 
-    pub(super) async fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, Fault> {
-        let (series, tenants, keys) = rows::key_texts([key]);
-        let rows = self.read(LOAD_KEYS, values![series, tenants, keys]).await?;
+    pub(super) async fn entries_of_keys(&self, keys: &[KeyRef]) -> Result<Vec<Vec<Arc<Entry>>>, Fault> {
+        let (series, tenants, texts) = rows::key_texts(keys);
+        let rows = self.read(LOAD_KEYS, values![series, tenants, texts]).await?;
         let mut names = Names::default();
-        rows.iter()
-            .map(|row| rows::keyed_entry(row, &mut names).map(|keyed| keyed.entry))
-            .collect()
+        let mut entries = vec![Vec::new(); keys.len()];
+        for row in &rows {
+            let keyed = rows::keyed_entry(row, &mut names)?;
+            let of_key = keyed.place.checked_sub(1).and_then(|place| entries.get_mut(place));
+            of_key
+                .ok_or_else(|| Fault::damage("an entry of a key that was not asked for"))?
+                .push(keyed.entry);
+        }
+        Ok(entries)
     }
 
     pub(super) async fn entries_by_seq(
