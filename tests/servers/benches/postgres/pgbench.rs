@@ -13,7 +13,7 @@ const HAND_MADE: &str = "\
 begin;
 update hand_made.counter set last_seq = last_seq + 1 where tenant = :tenant returning last_seq \\gset
 insert into hand_made.invoice (tenant, number, document)
-    values (:tenant, 'INV-' || lpad(:last_seq::text, 5, '0'), '{\"total_minor\": 11800}');
+    values (:tenant, 'INV-' || :last_seq, '{\"total_minor\": 11800}');
 commit;
 ";
 const NEXT: &str = "select seriatim.next('invoice');\n";

@@ -20,7 +20,7 @@ end $$;
 create or replace function seriatim.clock() returns timestamptz language sql volatile
 return clock_timestamp();
 
-create or replace function seriatim.micros(at timestamptz) returns bigint language sql immutable
+create or replace function seriatim.micros(at timestamptz) returns bigint language sql stable
 return (extract(epoch from at) * 1000000)::bigint;
 
 create or replace function seriatim.instant(micros bigint) returns timestamptz language sql immutable

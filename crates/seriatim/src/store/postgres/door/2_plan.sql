@@ -191,28 +191,26 @@ return case reset
         || '-' || lpad(((seriatim.fiscal_year(fiscal_from, date) + 1) % 100)::text, 2, '0')
 end;
 
--- Prints a number (core: Format::render).
-create or replace function seriatim.render(
-    plan seriatim.series_plan, tenant text, vals text[], date date, seq bigint
-) returns text language plpgsql stable as $$
-declare
-    digits text := seq::text;
-    fy int;
-    shape text := to_char(date::timestamp, plan.template);
+create or replace function seriatim.render_params(shape text, digits text, fy int, tenant text, vals text[])
+    returns text language plpgsql stable as $$
 begin
-    if length(digits) < plan.width then
-        digits := lpad(digits, plan.width, '0');
-    end if;
-    if plan.fiscal_from = 0 and vals = '{}' then
-        return format(shape, digits, tenant);
-    end if;
-    fy := seriatim.fiscal_year(plan.fiscal_from, date);
     return format(shape, variadic array[
         digits, tenant,
         lpad((fy % 100)::text, 2, '0') || lpad(((fy + 1) % 100)::text, 2, '0'),
         fy || '-' || lpad(((fy + 1) % 100)::text, 2, '0'),
         fy::text, (fy + 1)::text] || vals);
 end $$;
+
+-- Prints a number (core: Format::render).
+create or replace function seriatim.render(
+    template text, width int, fiscal_from int, tenant text, vals text[], date date, seq bigint
+) returns text language sql stable
+return case
+    when fiscal_from = 0 and vals = '{}' then
+        format(to_char(date::timestamp, template), repeat('0', width - length(seq::text)) || seq::text, tenant)
+    else seriatim.render_params(to_char(date::timestamp, template), repeat('0', width - length(seq::text)) || seq::text,
+        seriatim.fiscal_year(fiscal_from, date), tenant, vals)
+end;
 
 -- Reads a number back: its params, period and seq; nothing if the format cannot have printed it (core: Series::read).
 create or replace function seriatim.read_number(

@@ -4,28 +4,36 @@
 create or replace function seriatim.field(words text) returns text language sql immutable
 return coalesce(octet_length(words)::text || ':' || words, '-');
 
-create or replace function seriatim.event_hash(previous bytea, event seriatim.event) returns bytea language plpgsql immutable as $$
-begin
-    return sha256(previous || convert_to(
-        '1:1'
-        || seriatim.field(event.kind)
-        || seriatim.field(event.seq::text)
-        || seriatim.field(event.seq_last::text)
-        || seriatim.field(event.number)
-        || coalesce('10:' || to_char(event.date::timestamp, 'YYYY-MM-DD'), '-')
-        || seriatim.field(event.key)
-        || seriatim.field(event.params)
-        || seriatim.field(event.reference)
-        || seriatim.field(event.expires_at::text)
-        || seriatim.field(event.link)
-        || seriatim.field(event.reason_code)
-        || seriatim.field(event.reason)
-        || seriatim.field(encode(event.document, 'hex'))
-        || seriatim.field(event.actor)
-        || seriatim.field(event.on_behalf_of)
-        || seriatim.field(event.at::text)
-        || seriatim.field(event.detail), 'UTF8'));
-end $$;
+-- Of single fields, so that it is unfolded where it is called.
+create or replace function seriatim.event_hash(
+    previous bytea, kind text, seq bigint, seq_last bigint, number text, date date, key text, params text,
+    reference text, expires_at bigint, link text, reason_code text, reason text, document bytea, actor text,
+    on_behalf_of text, at bigint, detail text
+) returns bytea language sql stable
+return sha256(previous || convert_to(
+    '1:1'
+    || seriatim.field(kind)
+    || seriatim.field(seq::text)
+    || seriatim.field(seq_last::text)
+    || seriatim.field(number)
+    || coalesce('10:' || to_char(date::timestamp, 'YYYY-MM-DD'), '-')
+    || seriatim.field(key)
+    || seriatim.field(params)
+    || seriatim.field(reference)
+    || seriatim.field(expires_at::text)
+    || seriatim.field(link)
+    || seriatim.field(reason_code)
+    || seriatim.field(reason)
+    || seriatim.field(encode(document, 'hex'))
+    || seriatim.field(actor)
+    || seriatim.field(on_behalf_of)
+    || seriatim.field(at::text)
+    || seriatim.field(detail), 'UTF8'));
+
+create or replace function seriatim.event_hash(previous bytea, event seriatim.event) returns bytea language sql stable
+return seriatim.event_hash(previous, (event).kind, (event).seq, (event).seq_last, (event).number, (event).date,
+    (event).key, (event).params, (event).reference, (event).expires_at, (event).link, (event).reason_code,
+    (event).reason, (event).document, (event).actor, (event).on_behalf_of, (event).at, (event).detail);
 
 -- What the first event of a counter stands on.
 create or replace function seriatim.counter_genesis(series text, tenant text, partition text, period text)
@@ -44,7 +52,17 @@ return (
 create or replace function seriatim.entry_id(counter_id text, seq bigint) returns text language sql immutable
 return 'ent_' || counter_id || '_' || seq::text;
 
--- An event by whoever is connected, for the application user that he names in the setting seriatim.actor.
+-- Whoever is connected, and the application user that he names in the setting seriatim.actor.
+create or replace function seriatim.check_actors(actor text, on_behalf_of text) returns void language plpgsql as $$
+begin
+    if not seriatim.is_printable(actor) then
+        perform seriatim.refuse('400', 'invalid_text', 'the name of the database user cannot be printed', '/actor');
+    end if;
+    if on_behalf_of is not null then
+        perform seriatim.check_text('on_behalf_of', on_behalf_of, 255);
+    end if;
+end $$;
+
 create or replace function seriatim.new_event(kind text, at timestamptz) returns seriatim.event language plpgsql as $$
 declare
     event seriatim.event;
@@ -53,12 +71,7 @@ begin
     event.actor := 'db:' || session_user;
     event.on_behalf_of := nullif(current_setting('seriatim.actor', true), '');
     event.at := seriatim.micros(at);
-    if not seriatim.is_printable(event.actor) then
-        perform seriatim.refuse('400', 'invalid_text', 'the name of the database user cannot be printed', '/actor');
-    end if;
-    if event.on_behalf_of is not null then
-        perform seriatim.check_text('on_behalf_of', event.on_behalf_of, 255);
-    end if;
+    perform seriatim.check_actors(event.actor, event.on_behalf_of);
     return event;
 end $$;
 

@@ -72,6 +72,11 @@ begin atomic
     where c.series = of_series and c.tenant = of_tenant and c.period = of_period and c.closed;
 end;
 
+create or replace function seriatim.plan(of_series text) returns seriatim.series_plan language sql stable
+begin atomic
+    select p from seriatim.series_plan p where p.name = of_series;
+end;
+
 -- The params in their one spelling, by name (core: Params::canonical).
 create or replace function seriatim.canonical_params(plan seriatim.series_plan, given jsonb) returns text[] language plpgsql as $$
 declare
@@ -226,10 +231,8 @@ create or replace function seriatim.take(
 ) returns seriatim.taken language plpgsql as $$
 <<mine>>
 declare
-    found_plan record;
-    plan seriatim.series_plan;
+    plan record;
     held record;
-    event seriatim.event;
     before seriatim.taken;
     bound boolean;
     vals text[] := '{}';
@@ -243,23 +246,37 @@ declare
     chosen date;
     seq bigint;
     number text;
+    hash bytea;
+    at bigint;
     issues int := (of_origin = 'issue')::int;
+    kind text := case of_origin when 'issue' then 'issued' else 'reserved' end;
+    actor text := 'db:' || session_user;
+    on_behalf_of text := nullif(current_setting('seriatim.actor', true), '');
 begin
-    if not rehearsal then
+    -- What is nearly always so is asked in few expressions; the rooms behind them say what is the matter.
+    if not rehearsal and (current_setting('transaction_isolation') <> 'read committed'
+            or current_setting('transaction_read_only') = 'on'
+            or not pg_try_advisory_xact_lock_shared(1397053779, hashtext(of_series))) then
         perform seriatim.enter();
-        perform seriatim.share_series(of_series);
+        perform seriatim.wait_for_series(of_series);
     end if;
-    select p as plan, l.no as line, k.counter is not null as is_bound into found_plan
+    select p.*, l.no as line, k.counter is not null as is_bound, rehearsal or (
+            select f.open and f.system_id = s.system_identifier::text
+                and f.timeline = substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
+            from seriatim.fence f, pg_control_system() s) as is_inside
+        into plan
         from seriatim.series_plan p
         left join seriatim.line l on l.series = p.name and l.tenant = of_tenant
         left join seriatim.key k on k.line = l.no and k.key = of_key
         where p.name = of_series;
-    plan := found_plan.plan;
-    bound := found_plan.is_bound;
-    if found_plan.line is null then
+    if plan.is_inside is not true then
+        perform seriatim.enter();
+    end if;
+    bound := plan.is_bound;
+    if plan.line is null then
         perform seriatim.check_names(of_series, of_tenant);
     end if;
-    if not coalesce(bound, false) and of_key is not null then
+    if not (coalesce(bound, false) or of_key is null or seriatim.is_key(of_key)) then
         perform seriatim.check_key(of_key);
     end if;
     if with_document is not null then
@@ -274,13 +291,13 @@ begin
             format('define it first: seriatim series create %s …', of_series));
     end if;
     if plan.params <> '{}' or given_params <> '{}' then
-        vals := seriatim.canonical_params(plan, given_params);
-        params := seriatim.params_text(plan, vals, true);
-        partition := seriatim.params_text(plan, vals, false);
+        vals := seriatim.canonical_params(seriatim.plan(of_series), given_params);
+        params := seriatim.params_text(seriatim.plan(of_series), vals, true);
+        partition := seriatim.params_text(seriatim.plan(of_series), vals, false);
     end if;
     loop
         if replaced is null and (bound or of_key is not null and plan.olds <> '{}') then
-            before := seriatim.replay(plan, of_tenant, of_key, of_origin, params, given_date, document);
+            before := seriatim.replay(seriatim.plan(of_series), of_tenant, of_key, of_origin, params, given_date, document);
             if before.counter is not null then
                 return before;
             end if;
@@ -290,6 +307,7 @@ begin
                 format('series %s was replaced by %s; use that one', plan.name, plan.replaced_by), '/series');
         end if;
         now := seriatim.clock();
+        at := seriatim.micros(now);
         today := (now at time zone plan.zone)::date;
         if given_date not between today - plan.days_back and today + plan.days_ahead then
             perform seriatim.refuse('422', 'date_outside_window', format(
@@ -297,7 +315,10 @@ begin
                 today + plan.days_ahead, plan.name, today), '/date', 'correct the date or change date_window');
         end if;
         chosen := coalesce(given_date, today);
-        perform seriatim.check_date(plan, chosen);
+        if not isfinite(chosen) or not (extract(year from chosen)::int <@ plan.years
+                and seriatim.fiscal_year(plan.fiscal_from, chosen) <@ plan.years) then
+            perform seriatim.check_date(seriatim.plan(of_series), chosen);
+        end if;
         period := seriatim.period_of(plan.reset, plan.fiscal_from, chosen);
         if rehearsal then
             select c.*, x.reason as closed into held
@@ -309,7 +330,7 @@ begin
             closed := held.closed;
         else
             -- Free, as nearly always: locked without waiting.
-            select c.*, (select x.reason from seriatim.closure x where x.series = c.series and x.tenant = c.tenant
+            select c.no, c.line, c.last_seq, c.last_date, c.length, c.head, (select x.reason from seriatim.closure x where x.series = c.series and x.tenant = c.tenant
                         and x.period = c.period and x.closed) as closed into held
                 from seriatim.counter c
                 where c.series = of_series and c.tenant = of_tenant and c.period = mine.period
@@ -346,9 +367,9 @@ begin
                 hint => 'raise the limit, set overflow = "widen" or define a series that replaces it');
         end if;
         seq := coalesce(held.last_seq + 1, plan.start);
-        number := seriatim.render(plan, of_tenant, vals, chosen, seq);
+        number := seriatim.render(plan.template, plan.width, plan.fiscal_from, of_tenant, vals, chosen, seq);
         if length(number) > plan.max_length or plan.olds <> '{}' then
-            perform seriatim.check_number(plan, of_tenant, number);
+            perform seriatim.check_number(seriatim.plan(of_series), of_tenant, number);
         end if;
         if rehearsal then
             return (held.no, seq, number, false, '{}')::seriatim.taken;
@@ -363,28 +384,24 @@ begin
         exit;
     end loop;
 
-    event := seriatim.new_event(case of_origin when 'issue' then 'issued' else 'reserved' end, now);
-    event.chain := held.no;
-    event.position := held.length + 1;
-    event.seq := seq;
-    event.number := number;
-    event.date := chosen;
-    event.key := of_key;
-    event.params := nullif(params, '');
-    event.reference := with_reference;
-    event.expires_at := event.at + ttl_seconds * 1000000;
-    event.link := replaced;
-    event.document := document;
-    event.hash := seriatim.event_hash(held.head, event);
+    if on_behalf_of is not null or not seriatim.is_printable(actor) then
+        perform seriatim.check_actors(actor, on_behalf_of);
+    end if;
+    hash := seriatim.event_hash(held.head, kind, seq, null, number, chosen, of_key, nullif(params, ''), with_reference,
+        at + ttl_seconds * 1000000, replaced, null, null, document, actor, on_behalf_of, at, null);
     update seriatim.counter c set
         last_seq = mine.seq, last_date = greatest(c.last_date, chosen), issued = c.issued + issues,
-        reserved = c.reserved + 1 - issues, length = event.position, head = event.hash
+        reserved = c.reserved + 1 - issues, length = held.length + 1, head = mine.hash
         where c.no = held.no;
     insert into seriatim.entry (counter, seq, line, number, state, origin, date, key, params, reference, document,
         document_sha256, taken_at, issued_at, expires_at, replaces, position, hash)
-    values (held.no, mine.seq, held.line, mine.number, event.kind, of_origin, chosen, of_key, event.params,
-        with_reference, with_document, mine.document, event.at, case issues when 1 then event.at end,
-        event.expires_at, replaced, event.position, event.hash);
-    insert into seriatim.event values (event.*);
+    values (held.no, mine.seq, held.line, mine.number, mine.kind, of_origin, chosen, of_key, nullif(mine.params, ''),
+        with_reference, with_document, mine.document, mine.at, case issues when 1 then mine.at end,
+        mine.at + ttl_seconds * 1000000, replaced, held.length + 1, mine.hash);
+    insert into seriatim.event (chain, position, kind, seq, number, date, key, params, reference, expires_at, link,
+        document, actor, on_behalf_of, at, hash)
+    values (held.no, held.length + 1, mine.kind, mine.seq, mine.number, chosen, of_key, nullif(mine.params, ''),
+        with_reference, mine.at + ttl_seconds * 1000000, replaced, mine.document, mine.actor, mine.on_behalf_of,
+        mine.at, mine.hash);
     return (held.no, seq, number, false, '{}')::seriatim.taken;
 end $$;

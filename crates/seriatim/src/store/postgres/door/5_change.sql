@@ -45,7 +45,7 @@ begin
 
     -- It must be exactly what the series would print on that date.
     read := seriatim.read_number(plan, of_tenant, number);
-    printed := seriatim.render(plan, of_tenant, read.vals, date, read.seq);
+    printed := seriatim.render(plan.template, plan.width, plan.fiscal_from, of_tenant, read.vals, date, read.seq);
     what := case
         when read.seq is null then format('its format cannot print `%s`', left(number, 64))
         when printed <> number then format('on %s it prints %s, not `%s`', date, printed, left(number, 64))
