@@ -73,7 +73,7 @@ impl Fault {
     /// Whether the connection can be used again once its transaction is rolled back.
     pub(super) fn is_answered(&self) -> bool {
         match self {
-            Self::Sql(error) => error.as_db_error().is_some_and(|error| !is_fatal(error)),
+            Self::Sql(error) => is_refusal(error),
             Self::Damage(_) => true,
             Self::Late(_) | Self::Exhausted(_) => false,
         }
@@ -152,6 +152,11 @@ fn kind_of(error: &DbError) -> Kind {
     } else {
         Kind::Unavailable
     }
+}
+
+/// Whether the server refused a statement, and answers on.
+pub(super) fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| !is_fatal(error))
 }
 
 /// The server ends the connection after such an error.
