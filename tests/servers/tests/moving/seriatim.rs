@@ -1,4 +1,5 @@
 //! The real binary in a directory of its own.
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;

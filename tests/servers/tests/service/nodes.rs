@@ -1,10 +1,6 @@
 //! Three real servers on one database, one of them killed at random while clients send each key to all of them.
 //! `SERIATIM_NODE_KILLS` says how often (6; CI: 20).
 
-#[path = "moving/seriatim.rs"]
-#[allow(dead_code, reason = "the other tests use the rest of it")]
-mod seriatim;
-
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -13,56 +9,22 @@ use ::seriatim::Issuer;
 use ::seriatim::conformance::history::{Given, Readout, Recorder, Told, judge, place};
 use ::seriatim::store::postgres::{Postgres as Stored, PostgresOptions};
 use rand::RngExt as _;
-use seriatim::{Desk, Service};
 use seriatim_servers_tests::Postgres;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+
+use super::client::{KEY, Reply, call};
+use super::seriatim::{Desk, Service};
 
 const NODES: usize = 3;
 const CLIENTS: u32 = 6;
-/// An administrator's key that all servers are told of.
-const KEY: &str = "srt_nodestest_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJK";
-
 /// Where each node answers now; a node that is started again has another port.
 type Addresses = Arc<RwLock<Vec<String>>>;
 
-/// What came back whole.
-struct Reply {
-    status: u16,
-    replayed: bool,
-    body: serde_json::Value,
-}
-
-async fn call(address: &str, method: &str, path: &str, body: &str) -> std::io::Result<Reply> {
-    let exchange = async {
-        let mut stream = TcpStream::connect(address).await?;
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {KEY}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
-        let lost = || std::io::Error::other("no whole answer");
-        let (head, body) = text.split_once("\r\n\r\n").ok_or_else(lost)?;
-        Ok(Reply {
-            status: head
-                .get(9..12)
-                .and_then(|status| status.parse().ok())
-                .ok_or_else(lost)?,
-            replayed: head.to_ascii_lowercase().contains("idempotent-replayed: true"),
-            // Half a body does not read as JSON.
-            body: serde_json::from_str(body).map_err(std::io::Error::other)?,
-        })
-    };
-    tokio::time::timeout(Duration::from_secs(20), exchange)
-        .await
-        .map_err(std::io::Error::other)?
-}
-
 fn told(answer: &std::io::Result<Reply>) -> Told {
-    let Ok(Reply { status, replayed, body }) = answer else {
+    let Ok(Reply { status, replayed, text }) = answer else {
+        return Told::Unknown;
+    };
+    // Half a body does not read as JSON.
+    let Ok(body) = serde_json::from_str::<serde_json::Value>(text) else {
         return Told::Unknown;
     };
     let text = |name: &str| body[name].as_str().unwrap_or_default().to_string();
