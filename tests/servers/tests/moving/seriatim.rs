@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -37,6 +37,11 @@ impl Desk {
         Self {
             folder: tempfile::tempdir().expect("a folder"),
         }
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
