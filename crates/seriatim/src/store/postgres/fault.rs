@@ -97,6 +97,11 @@ impl Fault {
         }
     }
 
+    fn is_about_tls(&self) -> bool {
+        // The driver does not say what kind of error it is otherwise.
+        matches!(self, Self::Sql(error) if error.to_string().contains("TLS handshake"))
+    }
+
     fn way_out(&self) -> &'static str {
         let code = match self {
             Self::Sql(error) => error.code(),
@@ -115,6 +120,9 @@ impl Fault {
                 if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
             {
                 "; check user and password"
+            }
+            None if self.is_about_tls() => {
+                "; name the authority that signed its certificate with sslrootcert=, or waive it with sslmode="
             }
             _ => "; retry",
         }
