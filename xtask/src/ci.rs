@@ -3,13 +3,22 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::{readme, step};
+use crate::{postgresql, readme, step};
 
 #[derive(Args)]
 pub struct Ci {
     /// How often the crash test kills a server
     #[arg(long, default_value_t = 100)]
     kills: u32,
+    /// How many connections between the service and PostgreSQL are cut
+    #[arg(long, default_value_t = 1_000)]
+    cuts: u32,
+    /// How often a PostgreSQL primary is killed and its synchronous standby promoted
+    #[arg(long, default_value_t = 20)]
+    failovers: u32,
+    /// How often one of three servers on one PostgreSQL database is killed
+    #[arg(long, default_value_t = 20)]
+    node_kills: u32,
     /// How many fault schedules the simulation runs
     #[arg(long, default_value_t = 20_000)]
     simulations: u32,
@@ -39,7 +48,10 @@ impl Ci {
         // Recipes and tests/servers start servers of their own. Its programs are not on the path, as Debian has it.
         step::ensure("/usr/lib/postgresql/15/bin/postgres", "postgresql-15")?;
         step::ensure("psql", "postgresql-client-15")?;
+        step::ensure("/usr/sbin/pgbouncer", "pgbouncer")?;
+        step::ensure("npm", "npm")?;
         readme::run()?;
+        newest_postgresql()?;
         self.tests()
     }
 
@@ -55,7 +67,40 @@ impl Ci {
         tests
             .env("SERIATIM_TAMPER", "rows")
             .env("SERIATIM_KILLS", self.kills.to_string())
+            .env("SERIATIM_CUTS", self.cuts.to_string())
+            .env("SERIATIM_FAILOVERS", self.failovers.to_string())
+            .env("SERIATIM_NODE_KILLS", self.node_kills.to_string())
             .env("SERIATIM_SIMULATIONS", self.simulations.to_string())
             .run()
     }
+}
+
+/// All other tests run on Debian's PostgreSQL 15, the oldest that is served; these run on the newest as well.
+fn newest_postgresql() -> Result<()> {
+    let programs = postgresql::install()?;
+    let binaries = [
+        "--test",
+        "conformance",
+        "--test",
+        "door",
+        "--test",
+        "fence",
+        "--test",
+        "pooler",
+    ];
+    let names = [
+        "the_postgresql_store_keeps_every_rule",
+        "the_postgresql_store_answers_as_the_scenarios_say",
+        "the_door_answers_as_the_scenarios_say",
+        "a_server_set_back_on_its_own_timeline_is_noticed_by_a_node_that_lived",
+        "numbers_are_taken_and_replayed_through_a_pooler",
+    ];
+    let words = [
+        &["test", "-p", "seriatim-servers-tests"],
+        &binaries[..],
+        &["--"],
+        &names[..],
+    ]
+    .concat();
+    step::cargo(&words).env("SERIATIM_TEST_POSTGRES_BIN", programs).run()
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod postgresql;
 mod readme;
 mod simulate;
 mod step;

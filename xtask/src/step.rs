@@ -58,6 +58,11 @@ impl Step {
         self
     }
 
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
     pub fn arguments(mut self, arguments: impl IntoIterator<Item = String>) -> Self {
         for argument in arguments {
             self.said = format!("{} {argument}", self.said);

@@ -46,6 +46,8 @@ pub const SETTINGS: &[Setting] = &[
     plain("output", Some("plain")),
     plain("env", Some("development")),
     plain("accept", None),
+    plain("witness", None),
+    plain("witness_every", Some("10s")),
     plain("http_addr", Some("127.0.0.1:8080")),
     secret("admin_key"),
     plain("deadline", Some("3s")),

@@ -16,3 +16,4 @@ pub mod serve;
 pub mod telemetry;
 pub mod transport;
 mod wire;
+pub mod witness;

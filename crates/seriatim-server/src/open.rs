@@ -37,6 +37,9 @@ pub enum PlaceError {
     /// The store is there and must not be used.
     #[error("{0}")]
     Refused(String),
+    /// The store lacks what a witness knows.
+    #[error("{0}")]
+    Behind(String),
 }
 
 /// The files of one store.
@@ -406,6 +409,23 @@ impl Opened {
     #[must_use]
     pub fn reads(&self) -> &dyn Reads {
         self.issuer.reads()
+    }
+
+    /// The seed of the key that signs checkpoints, drawn on first use.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn checkpoint_key(&self) -> Result<[u8; 32], PlaceError> {
+        checkpoint_key(&self.place)
+    }
+
+    /// The store that has a fence, if it is one.
+    #[must_use]
+    pub fn fenced(&self) -> Option<Postgres> {
+        match &self.store {
+            Stored::Postgres(store) => Some(store.clone()),
+            Stored::Sqlite(..) => None,
+        }
     }
 
     /// Who issues from it.

@@ -173,7 +173,7 @@ fn a_bad_file_of_settings_is_2_with_line_and_column() {
         &desk,
         &["list"],
         expect![[r#"
-            error: seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, batch_max, data_dir, deadline, drain, env, http_addr, log, log_format, output, queue_max, server, shutdown_delay, store
+            error: seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, batch_max, data_dir, deadline, drain, env, http_addr, log, log_format, output, queue_max, server, shutdown_delay, store, witness, witness_every
             exit 2
         "#]],
     );

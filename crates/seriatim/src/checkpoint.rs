@@ -75,6 +75,12 @@ pub async fn take(reads: &dyn Reads, signing_key: &[u8; 32], now: Timestamp) -> 
     Ok(checkpoint)
 }
 
+/// By what a checkpoint of this key can be told: its [`Checkpoint::public_key`].
+#[must_use]
+pub fn public_key(signing_key: &[u8; 32]) -> [u8; 32] {
+    SigningKey::from_bytes(signing_key).verifying_key().to_bytes()
+}
+
 impl Checkpoint {
     /// What is signed: one line for the moment, one for each chain.
     #[must_use]

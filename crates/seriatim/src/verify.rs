@@ -86,6 +86,79 @@ pub async fn verify(
     Ok(walk.report)
 }
 
+/// How closely a store is compared with a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Whether each chain reaches as far: one read of the store.
+    AtEnds,
+    /// Also whether the event in that place is the same: a read for each chain that has grown since.
+    AtEvents,
+}
+
+/// What a store lacks of what a checkpoint knows, without walking the chains: a counter that is gone or lower, a chain
+/// that ends earlier or had another event in that place. [`verify`] finds the rest.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn compare(reads: &dyn Reads, checkpoint: &Checkpoint, look: Look) -> Result<Vec<Finding>, StoreError> {
+    let heads = reads.heads().await?;
+    let pin = Pin::new("definitions", checkpoint.definitions);
+    let mut findings: Vec<Finding> = pin
+        .look(reads, Chain::Definitions, heads.definitions, look)
+        .await?
+        .into_iter()
+        .collect();
+    let wiped = wiped_after(reads, checkpoint.definitions.length).await?;
+    let stored: BTreeMap<CounterId, &Counter> = heads.counters.iter().map(|counter| (counter.id, counter)).collect();
+    for pinned in checkpoint.counters.iter().filter(|pinned| !was_wiped(pinned, &wiped)) {
+        let Some(counter) = stored.get(&pinned.id) else {
+            findings.push(is_gone(pinned));
+            continue;
+        };
+        let pin = Pin::new(&pinned.label, pinned.chain);
+        let chain = Chain::Counter(pinned.id);
+        findings.extend(pin.look(reads, chain, counter.chain, look).await?);
+        if counter.last_seq < pinned.last_seq {
+            let message = format!(
+                "the last seq is {}; the checkpoint knows {}",
+                counter.last_seq, pinned.last_seq
+            );
+            findings.push(Finding::error("counter_behind", &pinned.label, message));
+        }
+    }
+    Ok(findings)
+}
+
+/// Which test series were wiped after this place in the definitions chain.
+async fn wiped_after(reads: &dyn Reads, mut after: u64) -> Result<Vec<SeriesName>, StoreError> {
+    let mut wiped = Vec::new();
+    loop {
+        let events = reads.events(Chain::Definitions, after, PAGE).await?;
+        wiped.extend(events.iter().filter_map(wiped_by));
+        match events.last() {
+            Some(last) if events.len() == PAGE => after = last.position,
+            _ => return Ok(wiped),
+        }
+    }
+}
+
+fn wiped_by(event: &Event) -> Option<SeriesName> {
+    let detail = event.detail.as_deref().filter(|_| event.kind == EventKind::Wiped)?;
+    let name = detail.lines().find_map(|line| line.strip_prefix("series="))?;
+    SeriesName::parse(name).ok()
+}
+
+fn was_wiped(pinned: &CheckpointCounter, wiped: &[SeriesName]) -> bool {
+    wiped
+        .iter()
+        .any(|series| pinned.label.starts_with(&format!("{series} ")))
+}
+
+fn is_gone(pinned: &CheckpointCounter) -> Finding {
+    let message = format!("the checkpoint knows it up to {}; now it is gone", pinned.last_seq);
+    Finding::error("counter_removed", &pinned.label, message)
+}
+
 struct Walk<'a> {
     reads: &'a dyn Reads,
     report: Report,
@@ -394,12 +467,8 @@ impl Walk<'_> {
     fn removed(&mut self, checkpoint: &Checkpoint, counters: &[(CounterId, SeriesName)], wiped: &[SeriesName]) {
         for pinned in &checkpoint.counters {
             let is_there = counters.iter().any(|(id, _)| *id == pinned.id);
-            let was_wiped = wiped
-                .iter()
-                .any(|series| pinned.label.starts_with(&format!("{series} ")));
-            if !is_there && !was_wiped {
-                let message = format!("the checkpoint knows it up to {}; now it is gone", pinned.last_seq);
-                self.found([Finding::error("counter_removed", &pinned.label, message)]);
+            if !is_there && !was_wiped(pinned, wiped) {
+                self.found([is_gone(pinned)]);
             }
         }
     }
@@ -430,6 +499,25 @@ impl Pin {
             let message = format!("event {} is not the one that the checkpoint knows", event.position);
             Finding::error("checkpoint_differs", &self.label, message)
         })
+    }
+
+    /// The same without walking: the event in that place, or the end of the chain.
+    async fn look(
+        mut self,
+        reads: &dyn Reads,
+        chain: Chain,
+        reached: ChainHead,
+        look: Look,
+    ) -> Result<Option<Finding>, StoreError> {
+        if reached.length < self.at.length || self.at.length == 0 {
+            return Ok(self.finish(reached));
+        }
+        if reached.length > self.at.length && look == Look::AtEnds {
+            return Ok(None);
+        }
+        let events = reads.events(chain, self.at.length - 1, 1).await?;
+        let differs = events.first().and_then(|event| self.pass(event));
+        Ok(differs.or_else(|| self.finish(reached)))
     }
 
     fn finish(self, reached: ChainHead) -> Option<Finding> {

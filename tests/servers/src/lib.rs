@@ -1,8 +1,10 @@
 //! Real database servers for tests. A server that cannot be started fails the test; nothing is skipped in silence.
 
+mod pgbouncer;
 mod postgres;
 mod proxy;
 mod template;
 
-pub use postgres::Postgres;
+pub use pgbouncer::PgBouncer;
+pub use postgres::{Postgres, Snapshot};
 pub use proxy::{Cut, Proxy};

@@ -11,7 +11,7 @@ use rand::RngExt as _;
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
-use crate::template::{copy_to, hand_over, program, run};
+use crate::template::{copy, copy_to, hand_over, program, run};
 
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -305,6 +305,30 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
+    /// What a snapshot of its disk would hold, while it is stopped.
+    ///
+    /// # Panics
+    /// It runs, or cannot be copied.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        assert!(self.child.is_none(), "stop it first");
+        let folder = tempfile::Builder::new().prefix("pg-").tempdir().expect("a folder");
+        hand_over(folder.path());
+        let at = folder.path().join("data");
+        copy(&self.data(), &at);
+        Snapshot { _folder: folder, at }
+    }
+
+    /// Puts a snapshot in the place of the data, while it is stopped.
+    ///
+    /// # Panics
+    /// It runs, or the snapshot cannot be put there.
+    pub fn restore(&self, snapshot: &Snapshot) {
+        assert!(self.child.is_none(), "stop it first");
+        std::fs::remove_dir_all(self.data()).expect("the data can be removed");
+        copy(&snapshot.at, &self.data());
+    }
+
     /// The folder of the cluster, for what pg_resetwal and the like do to a server that is stopped.
     #[must_use]
     pub fn data_folder(&self) -> PathBuf {
@@ -321,6 +345,12 @@ impl Postgres {
         all.extend(arguments.iter().map(|argument| argument as &dyn AsRef<OsStr>));
         String::from_utf8_lossy(&run(name, &all).stdout).into_owned()
     }
+}
+
+/// The data of a server at one moment.
+pub struct Snapshot {
+    _folder: TempDir,
+    at: PathBuf,
 }
 
 /// Small, and as safe as a server should be.
@@ -353,7 +383,7 @@ impl Drop for Postgres {
 
 /// A port that nobody listens on now, below those that the kernel gives to who connects: a server that is started again
 /// would else find its own taken. Between two tests that start at once the loser fails loudly.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     let mut drawn = std::iter::repeat_with(|| rand::rng().random_range(15_000..32_000));
     drawn.by_ref().take(1_000).find(is_free).expect("a free port")

@@ -74,6 +74,12 @@ impl Proxy {
         Self { port, plan }
     }
 
+    /// The port it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The URL of a database through this proxy.
     #[must_use]
     pub fn url_of(&self, database: &str) -> String {

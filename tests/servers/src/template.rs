@@ -8,17 +8,24 @@ use std::process::{Command, Output};
 
 const DEBIAN: &str = "/usr/lib/postgresql/15/bin";
 
-/// The programs: of `SERIATIM_TEST_POSTGRES_BIN`, else Debian's.
+/// The programs of the server: of `SERIATIM_TEST_POSTGRES_BIN`, else Debian's.
 pub(crate) fn programs() -> PathBuf {
     std::env::var_os("SERIATIM_TEST_POSTGRES_BIN").map_or_else(|| PathBuf::from(DEBIAN), PathBuf::from)
 }
 
+/// Where a program is: a bundle of a server alone has no psql, and Debian's speaks to it as well.
+fn path_of(name: &str) -> PathBuf {
+    let own = programs().join(name);
+    if own.exists() {
+        own
+    } else {
+        Path::new(DEBIAN).join(name)
+    }
+}
+
 /// A program of PostgreSQL, run as a user that may run it: the server refuses root.
 pub(crate) fn program(name: &str) -> Command {
-    let mut command = Command::new(programs().join(name));
-    if let Some((user, group)) = other_user() {
-        command.uid(user).gid(group);
-    }
+    let mut command = as_postgres(Command::new(path_of(name)));
     // Nothing of the environment may point it elsewhere.
     for name in [
         "PGHOST",
@@ -33,6 +40,14 @@ pub(crate) fn program(name: &str) -> Command {
         command.env_remove(name);
     }
     command.env("LC_ALL", "C.UTF-8").current_dir("/");
+    command
+}
+
+/// A command that is run by `postgres`, if the tests run as root.
+pub(crate) fn as_postgres(mut command: Command) -> Command {
+    if let Some((user, group)) = other_user() {
+        command.uid(user).gid(group);
+    }
     command
 }
 
@@ -80,16 +95,17 @@ pub(crate) fn hand_over(folder: &Path) {
 
 /// Copies the empty cluster to a folder that is not there yet.
 pub(crate) fn copy_to(data: &Path) {
-    let template = template();
-    let mut copy = Command::new("cp");
-    if let Some((user, group)) = other_user() {
-        copy.uid(user).gid(group);
-    }
-    let copied = copy.args(["-a", "--reflink=auto"]).arg(&template).arg(data).status();
+    copy(&template(), data);
+}
+
+/// Copies a cluster that is stopped.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let mut copy = as_postgres(Command::new("cp"));
+    let copied = copy.args(["-a", "--reflink=auto"]).arg(from).arg(to).status();
     assert!(
         copied.is_ok_and(|status| status.success()),
         "cannot copy {}",
-        template.display()
+        from.display()
     );
 }
 

@@ -11,7 +11,7 @@ use seriatim::{
     Access, Actor, Answer, Command, Failure, Issuer, Key, Options, Reads, Request, SeriesName, SeriesSpec, Store, Take,
     Tenant, verify,
 };
-use seriatim_servers_tests::{Cut, Postgres, Proxy};
+use seriatim_servers_tests::{Cut, PgBouncer, Postgres, Proxy};
 
 fn short() -> PostgresOptions {
     PostgresOptions {
@@ -19,6 +19,22 @@ fn short() -> PostgresOptions {
         commit_within: Duration::from_millis(300),
         ..PostgresOptions::default()
     }
+}
+
+/// A node that is cut off a thousand times: the server lets go of a stalled transaction after `statement_within`, and
+/// until then its lane waits.
+async fn node_of_cuts(url: &str) -> Issuer {
+    let options = PostgresOptions {
+        statement_within: Duration::from_millis(500),
+        commit_within: Duration::from_millis(150),
+        ..PostgresOptions::default()
+    };
+    let store = Stored::open(url, options).await.expect("a store");
+    let issuing = Options {
+        backoff: [10, 20, 40, 80, 160, 320].map(Duration::from_millis).to_vec(),
+        ..Options::default()
+    };
+    Issuer::with(Arc::new(store), issuing).await.expect("it can be read")
 }
 
 async fn node(url: &str, options: PostgresOptions) -> Issuer {
@@ -118,8 +134,24 @@ async fn cut_connections_lose_nothing_and_number_nothing_twice() {
     let server = Postgres::start();
     let database = server.create_database();
     let proxy = Proxy::start(server.port()).await;
-    let issuer = node(&proxy.url_of(&database), short()).await;
-    define(&issuer).await;
+    let issuer = node_of_cuts(&proxy.url_of(&database)).await;
+    cut_and_judge(&issuer, &proxy, cuts).await;
+}
+
+/// The server's answers are cut between it and the pooler, which then says something of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cut_connections_behind_a_pooler_lose_nothing_and_number_nothing_twice() {
+    let cuts: u32 = std::env::var("SERIATIM_CUTS").map_or(100, |cuts| cuts.parse().expect("a number")) / 5;
+    let server = Postgres::start();
+    let database = server.create_database();
+    let proxy = Proxy::start(server.port()).await;
+    let pooler = PgBouncer::start(proxy.port());
+    let issuer = node_of_cuts(&pooler.url_of(&database)).await;
+    cut_and_judge(&issuer, &proxy, cuts).await;
+}
+
+async fn cut_and_judge(issuer: &Issuer, proxy: &Proxy, cuts: u32) {
+    define(issuer).await;
     let recorder = Arc::new(Recorder::default());
     let mut keys = Vec::new();
     let mut told = std::collections::BTreeMap::<&str, u32>::new();
@@ -148,7 +180,7 @@ async fn cut_connections_lose_nothing_and_number_nothing_twice() {
         round += 1;
     }
     eprintln!("{cuts} connections cut; callers were told: {told:?}");
-    settle(&issuer, &recorder, &keys).await;
+    settle(issuer, &recorder, &keys).await;
     must_be_in_order(issuer.reads(), &recorder).await;
     let heads = issuer.reads().heads().await.expect("it can be read");
     assert_eq!(

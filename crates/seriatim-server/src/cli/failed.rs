@@ -172,6 +172,7 @@ impl From<PlaceError> for Failed {
                 Self::Unreachable(message)
             }
             PlaceError::Refused(message) => Self::Other(message),
+            PlaceError::Behind(message) => Self::Found(message),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::config::{Config, Flags};
 use crate::open::{self, Holder, Opened, Place, PlaceError, local_actor};
 use crate::serve::{self, ServeOptions};
 use crate::telemetry;
+use crate::witness::Witness;
 
 /// Run the server
 #[derive(Args)]
@@ -30,6 +31,13 @@ pub struct Serve {
     /// Settings of a database that break a promise and are accepted, by name
     #[arg(long, value_name = "SETTING,…")]
     accept: Option<String>,
+    /// Where checkpoints are kept while it runs, outside of the store: file:PATH. A store that has less than it knew
+    /// is not served
+    #[arg(long, value_name = "PLACE")]
+    witness: Option<String>,
+    /// How often a checkpoint is taken for it, if there is anything new [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    witness_every: Option<String>,
     /// Within this every caller gets an answer [default: 3s]
     #[arg(long, value_name = "DURATION")]
     deadline: Option<String>,
@@ -60,6 +68,8 @@ impl Serve {
             ("http_addr", &self.http_addr),
             ("env", &self.env),
             ("accept", &self.accept),
+            ("witness", &self.witness),
+            ("witness_every", &self.witness_every),
             ("deadline", &self.deadline),
             ("queue_max", &self.queue_max),
             ("batch_max", &self.batch_max),
@@ -86,16 +96,28 @@ impl Serve {
             Where::Postgres(url) => open_postgres(config, url, production).await?,
             Where::Server(url) => return Err(is_server(url)),
         };
+        // Before anything is written to it.
+        let witness = match witness(context, &opened).await {
+            Ok(witness) => witness,
+            Err(failed) => {
+                opened.close().await;
+                return Err(failed);
+            }
+        };
         let key = admin_key(config, &opened, production).await;
         let app = opened.app(AppOptions {
             production,
             metrics: Some(metrics),
             ..AppOptions::default()
         })?;
+        let keeping = witness.map(|witness| witness.keep(opened.issuer().clone(), opened.fenced()));
         let ended = match key {
             Ok(key) => listen(context, app, options, &mut opened, key.as_deref()).await,
             Err(failed) => Err(failed),
         };
+        if let Some(keeping) = keeping {
+            keeping.end().await;
+        }
         opened.close().await;
         ended
     }
@@ -135,6 +157,21 @@ async fn open_store(config: &Config, place: &Place, production: bool) -> Result<
     place.make_directory()?;
     let lock = open::claim(place, "serve").await?;
     Ok(Opened::open(place, lock, issuing(config)?).await?)
+}
+
+/// Who keeps checkpoints of this store elsewhere, once it has found nothing missing.
+async fn witness(context: &Context, opened: &Opened) -> Result<Option<Witness>, Failed> {
+    let Some(place) = context.config.text("witness") else {
+        return Ok(None);
+    };
+    let every = context.config.duration("witness_every")?;
+    let begun = Witness::begin(place, every, opened.checkpoint_key()?, opened).await?;
+    if begun.is_new && !begun.is_empty() {
+        context.output.warn(format!(
+            "witness {place} is new: what was lost before now it cannot tell"
+        ));
+    }
+    Ok(Some(begun))
 }
 
 /// The database, and in the data directory the key that signs checkpoints.

@@ -177,6 +177,14 @@ impl Postgres {
         self.told("open the fence of", self.inner.open_fence().await)
     }
 
+    /// Closes the fence at both doors, for whoever knows of numbers that are not here.
+    ///
+    /// # Errors
+    /// `Unavailable` if it cannot be written.
+    pub async fn close_fence(&self, why: &str) -> Result<(), StoreError> {
+        self.told("close the fence of", self.inner.shut(why).await)
+    }
+
     fn told<T>(&self, doing: &str, outcome: Result<T, Fault>) -> Result<T, StoreError> {
         outcome.map_err(|fault| fault.into_store_error(doing, &self.inner.pool.place))
     }

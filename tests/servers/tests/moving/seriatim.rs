@@ -1,7 +1,8 @@
 //! The real binary in a directory of its own.
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -38,6 +39,11 @@ impl Desk {
         }
     }
 
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).current_dir(self.folder.path());
@@ -66,7 +72,22 @@ impl Desk {
 
     /// The service on a free port.
     pub fn serve(&self) -> Service {
-        let mut command = self.command(&["serve", "--http-addr", "127.0.0.1:0", "--shutdown-delay", "0s"]);
+        self.serve_with(&[], &[])
+    }
+
+    /// The service on a free port, with more flags and variables.
+    pub fn serve_with(&self, flags: &[&str], variables: &[(&str, &str)]) -> Service {
+        match self.try_serve(flags, variables) {
+            Ok(service) => service,
+            Err(ran) => panic!("it did not start: {ran:?}"),
+        }
+    }
+
+    /// The same; or what it said when it did not start.
+    pub fn try_serve(&self, flags: &[&str], variables: &[(&str, &str)]) -> Result<Service, Ran> {
+        let serve = ["serve", "--http-addr", "127.0.0.1:0", "--shutdown-delay", "0s"];
+        let mut command = self.command(&[&serve, flags].concat());
+        command.envs(variables.iter().copied());
         let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -75,16 +96,22 @@ impl Desk {
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe"))
             .lines()
             .map_while(Result::ok);
-        let health = lines.find_map(|line| Some(line.trim().strip_prefix("Health     ")?.to_string()));
-        let url = health
-            .expect("it starts")
-            .split("/livez")
-            .next()
-            .unwrap_or_default()
-            .to_string();
+        let mut said = Vec::new();
+        let health = lines.find_map(|line| {
+            said.push(line.clone());
+            Some(line.trim().strip_prefix("Health     ")?.to_string())
+        });
+        let Some(health) = health else {
+            return Err(Ran {
+                code: child.wait().expect("it ends").code().unwrap_or(-1),
+                stdout: String::new(),
+                stderr: said.join("\n"),
+            });
+        };
+        let url = health.split("/livez").next().unwrap_or_default().to_string();
         // What it says further on must be read, or it would wait.
         std::thread::spawn(move || lines.for_each(drop));
-        Service { child, url }
+        Ok(Service { child, url })
     }
 }
 
@@ -105,6 +132,12 @@ impl Service {
                 .expect("kill")
                 .success()
         );
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGKILL: no drain, no goodbye.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 }

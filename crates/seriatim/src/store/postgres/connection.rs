@@ -14,14 +14,16 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::error::Severity;
-use tokio_postgres::{AsyncMessage, Client, Error, Row, Socket, Statement};
+use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::{AsyncMessage, Client, Config, Error, Row, SimpleQueryMessage, Socket, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::debug;
 
-use super::fault::{Fault, in_words};
+use super::fault::{Fault, in_words, is_refusal};
 use super::params::Params;
-use super::place::Place;
+use super::place::{Place, Preparing};
+
+const SHOW_MARK: &str = "select pg_catalog.current_setting('seriatim.session', true)";
 
 /// A statement with its values.
 pub(super) enum Command<'a> {
@@ -59,10 +61,27 @@ impl Drop for Connection {
 impl Connection {
     pub(super) async fn open(place: &Place, tls: &MakeRustlsConnect, deadline: Instant) -> Result<Self, Fault> {
         let started = Instant::now();
-        let connecting = place.config.connect(tls.clone());
+        let connecting = Self::connect(place, tls);
         let connected = timeout_at(deadline, connecting).await;
-        let (client, connection) =
-            connected.map_err(|_| Fault::Late(deadline.saturating_duration_since(started)))??;
+        connected.map_err(|_| Fault::Late(deadline.saturating_duration_since(started)))?
+    }
+
+    async fn connect(place: &Place, tls: &MakeRustlsConnect) -> Result<Self, Fault> {
+        match place.preparing {
+            Preparing::Always => Self::connect_with(&place.config, tls, true).await,
+            Preparing::Never => Self::connect_with(&place.config, tls, false).await,
+            Preparing::IfAlone => match Self::connect_marked(place, tls).await {
+                // A pooler: it takes no settings of a session that is not one.
+                Err(Fault::Sql(error)) if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) => {
+                    Self::connect_with(&place.config, tls, false).await
+                }
+                connected => connected,
+            },
+        }
+    }
+
+    async fn connect_with(config: &Config, tls: &MakeRustlsConnect, prepares: bool) -> Result<Self, Fault> {
+        let (client, connection) = config.connect(tls.clone()).await?;
         let warnings = Arc::new(AtomicU64::new(0));
         let driver = tokio::spawn(drive(connection, warnings.clone()));
         Ok(Self {
@@ -70,8 +89,25 @@ impl Connection {
             driver,
             warnings,
             statements: HashMap::new(),
-            prepares: place.prepares,
+            prepares,
         })
+    }
+
+    /// Begins a session with a mark that no other one has. If the session that answers does not show it, it is shared:
+    /// a name that was prepared on it could be somebody else's statement.
+    async fn connect_marked(place: &Place, tls: &MakeRustlsConnect) -> Result<Self, Fault> {
+        let mark = mark();
+        let mut config = place.config.clone();
+        let given = config.get_options().unwrap_or_default();
+        let options = format!("{given} -c seriatim.session={mark}");
+        config.options(options.trim_start().to_string());
+        let mut connection = Self::connect_with(&config, tls, false).await?;
+        let shown = connection.client.simple_query(SHOW_MARK).await?;
+        connection.prepares = shown.iter().any(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0) == Some(&mark),
+            _ => false,
+        });
+        Ok(connection)
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -133,9 +169,11 @@ impl Connection {
         for answer in &mut sent {
             match timeout_at(deadline, answer.answer()).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) if error.as_db_error().is_some() => {
+                Ok(Err(error)) if is_refusal(&error) => {
                     refused.get_or_insert(Fault::Sql(error));
                 }
+                // Also what ends the connection with words: a pooler says so of a server that it has lost, and may
+                // have passed the COMMIT on before.
                 Ok(Err(error)) => return Err(lost(refused, in_words(&error))),
                 Err(_) => return Err(lost(refused, format!("no answer within {within:?}"))),
             }
@@ -190,6 +228,13 @@ impl Connection {
             Poll::Pending => Sent::Waiting(answer),
         }
     }
+}
+
+/// A mark that no other session has.
+fn mark() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    // The standard library seeds this from the operating system's randomness.
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
 /// A connection that was lost after COMMIT was sent: nothing happened if a statement had failed before, for then the

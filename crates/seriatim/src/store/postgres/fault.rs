@@ -73,7 +73,7 @@ impl Fault {
     /// Whether the connection can be used again once its transaction is rolled back.
     pub(super) fn is_answered(&self) -> bool {
         match self {
-            Self::Sql(error) => error.as_db_error().is_some_and(|error| !is_fatal(error)),
+            Self::Sql(error) => is_refusal(error),
             Self::Damage(_) => true,
             Self::Late(_) | Self::Exhausted(_) => false,
         }
@@ -97,6 +97,11 @@ impl Fault {
         }
     }
 
+    fn is_about_tls(&self) -> bool {
+        // The driver does not say what kind of error it is otherwise.
+        matches!(self, Self::Sql(error) if error.to_string().contains("TLS handshake"))
+    }
+
     fn way_out(&self) -> &'static str {
         let code = match self {
             Self::Sql(error) => error.code(),
@@ -115,6 +120,9 @@ impl Fault {
                 if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
             {
                 "; check user and password"
+            }
+            None if self.is_about_tls() => {
+                "; name the authority that signed its certificate with sslrootcert=, or waive it with sslmode="
             }
             _ => "; retry",
         }
@@ -152,6 +160,11 @@ fn kind_of(error: &DbError) -> Kind {
     } else {
         Kind::Unavailable
     }
+}
+
+/// Whether the server refused a statement, and answers on.
+pub(super) fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| !is_fatal(error))
 }
 
 /// The server ends the connection after such an error.

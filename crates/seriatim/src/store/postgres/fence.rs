@@ -182,10 +182,14 @@ impl Inner {
     }
 
     async fn close_fence(&self, why: &str) {
-        error!(place = %self.pool.place, why, "the fence is closed: an operator must decide");
-        if let Err(fault) = self.write(CLOSE_FENCE, values![why]).await {
+        if let Err(fault) = self.shut(why).await {
             warn!(%fault, "the fence could not be closed");
         }
+    }
+
+    pub(super) async fn shut(&self, why: &str) -> Result<(), Fault> {
+        error!(place = %self.pool.place, why, "the fence is closed: an operator must decide");
+        self.write(CLOSE_FENCE, values![why]).await.map(|_| ())
     }
 
     /// What is missing of what this node's callers were told, if anything is.

@@ -18,17 +18,27 @@ pub(super) enum Proof {
     Certificate(Option<PathBuf>),
 }
 
+/// Whether statements are prepared once and kept, which a pooler that shares its connections may not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Preparing {
+    /// Where the connection turns out to be nobody else's.
+    IfAlone,
+    /// Always, because the URL says so: a pooler that knows prepared statements.
+    Always,
+    /// Never, because the URL says so.
+    Never,
+}
+
 /// Where the database is.
 #[derive(Clone)]
 pub(super) struct Place {
     pub(super) config: Config,
     pub(super) proof: Proof,
-    /// Whether statements are prepared once and kept; a pooler that does not know them needs `false`.
-    pub(super) prepares: bool,
+    pub(super) preparing: Preparing,
 }
 
 impl Place {
-    /// Reads a URL as libpq does, with `sslmode=verify-full`, `sslrootcert=` and `prepare=false` besides.
+    /// Reads a URL as libpq does, with `sslmode=verify-full`, `sslrootcert=` and `prepare=` besides.
     pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
         let (rest, extra) = split(url);
         let mut config: Config = rest.parse().map_err(|error: tokio_postgres::Error| {
@@ -43,6 +53,7 @@ impl Place {
                 "the URL of the database names no host; write postgres://user@host/database".to_string(),
             ));
         }
+        let preparing = extra.preparing()?;
         let mut proof = Proof::Certificate(extra.root_certificate);
         match extra.ssl_mode.as_deref() {
             // Nobody listens in on this machine's own loopback; elsewhere, who says nothing gets the safe way.
@@ -75,7 +86,7 @@ impl Place {
         Ok(Self {
             config,
             proof,
-            prepares: extra.prepares,
+            preparing,
         })
     }
 }
@@ -115,14 +126,28 @@ fn is_here(host: &Host) -> bool {
 struct Extra {
     ssl_mode: Option<String>,
     root_certificate: Option<PathBuf>,
-    prepares: bool,
+    prepare: Option<String>,
+}
+
+impl Extra {
+    fn preparing(&self) -> Result<Preparing, OpenError> {
+        match self.prepare.as_deref() {
+            None => Ok(Preparing::IfAlone),
+            Some("true") => Ok(Preparing::Always),
+            Some("false") => Ok(Preparing::Never),
+            Some(other) => Err(OpenError::Url(format!(
+                "prepare={} is not known; use true or false",
+                other.escape_debug()
+            ))),
+        }
+    }
 }
 
 fn split(url: &str) -> (String, Extra) {
     let mut extra = Extra {
         ssl_mode: None,
         root_certificate: None,
-        prepares: true,
+        prepare: None,
     };
     let Some((head, query)) = url.split_once('?') else {
         return (url.to_string(), extra);
@@ -133,7 +158,7 @@ fn split(url: &str) -> (String, Extra) {
             Some(("sslmode", mode)) => extra.ssl_mode = Some(mode.to_string()),
             Some(("sslrootcert", "system")) => {}
             Some(("sslrootcert", path)) => extra.root_certificate = Some(PathBuf::from(decoded(path))),
-            Some(("prepare", value)) => extra.prepares = value != "false",
+            Some(("prepare", value)) => extra.prepare = Some(value.to_string()),
             _ => kept.push(pair),
         }
     }
@@ -188,6 +213,15 @@ mod tests {
         );
         assert_eq!(proof("postgres://a@db.example/b?sslmode=require"), Proof::None);
         assert!(Place::parse("postgres://a@db.example/b?sslmode=maybe").is_err());
+    }
+
+    #[test]
+    fn who_says_nothing_prepares_where_the_connection_is_his_own() {
+        let preparing = |url| Place::parse(url).map(|place| place.preparing).unwrap();
+        assert_eq!(preparing("postgres://a@db.example/b"), Preparing::IfAlone);
+        assert_eq!(preparing("postgres://a@db.example/b?prepare=true"), Preparing::Always);
+        assert_eq!(preparing("postgres://a@db.example/b?prepare=false"), Preparing::Never);
+        assert!(Place::parse("postgres://a@db.example/b?prepare=no").is_err());
     }
 
     #[test]

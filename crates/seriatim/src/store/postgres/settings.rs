@@ -17,6 +17,8 @@ const FIND_SETTINGS: &str = include_str!("queries/find_settings.sql");
 
 /// The setting that is only warned of outside production: a standby that may lack what was acknowledged.
 const REPLICATION: &str = "synchronous_replication";
+const FSYNC: &str = "fsync";
+const FULL_PAGE_WRITES: &str = "full_page_writes";
 /// Not a setting but a state: it is refused when a number is asked for, not when the store is opened.
 const FENCE: &str = "fence";
 
@@ -26,13 +28,8 @@ pub(super) async fn find(connection: &mut Connection, within: Duration) -> Resul
         .first()
         .ok_or_else(|| Fault::damage("the server says nothing of its settings"))?;
     let mut columns = Columns::new("pg_settings", row);
-    let on = |name, found: &str| Setting {
-        name,
-        found: found.to_string(),
-        holds: found == "on",
-    };
-    let fsync = on("fsync", columns.text()?);
-    let pages = on("full_page_writes", columns.text()?);
+    let fsync = on(FSYNC, columns.text()?);
+    let pages = on(FULL_PAGE_WRITES, columns.text()?);
     let commit = columns.text()?;
     let names = columns.text()?;
     let is_standby = columns.boolean()?;
@@ -73,6 +70,27 @@ pub(super) async fn find(connection: &mut Connection, within: Duration) -> Resul
             holds: problem.is_none(),
         },
     ])
+}
+
+fn on(name: &'static str, found: &str) -> Setting {
+    Setting {
+        name,
+        found: found.to_string(),
+        holds: found == "on",
+    }
+}
+
+/// What has been changed since the store was opened and was not accepted by name: without it a crash of the server
+/// would lose what is acknowledged.
+pub(super) fn broken(fsync: &str, pages: &str, options: &PostgresOptions) -> Option<String> {
+    let settings = [on(FSYNC, fsync), on(FULL_PAGE_WRITES, pages)];
+    let broken = settings
+        .iter()
+        .find(|setting| !setting.holds && !options.accept.contains(setting.name))?;
+    let Setting { name, found, .. } = broken;
+    Some(format!(
+        "{name} is {found}, which breaks a promise; change it back, or accept it by name: --accept {name}"
+    ))
 }
 
 /// Refuses what would break a promise, unless it was accepted by name.

@@ -20,6 +20,7 @@ use super::params::{Params, values};
 use super::persist::{LaneAt, persist};
 use super::pool::{Lease, Share};
 use super::rows::{self, Columns, StoredCounter};
+use super::settings;
 use crate::store::{BatchId, Decide, StoreError, decide_safely};
 
 const BEGIN_BATCH: &str = include_str!("queries/begin_batch.sql");
@@ -49,6 +50,8 @@ enum Stop {
     Busy(BTreeSet<CounterId>),
     /// Numbers may not be taken here now.
     Fenced(String),
+    /// The server was set up so that it would lose what is acknowledged.
+    Unfit(String),
     /// The decision panicked.
     Decision(StoreError),
     /// The statements failed; nothing happened.
@@ -103,6 +106,10 @@ pub(super) async fn transact(
                 return Err(StoreError::Fenced(format!(
                     "no number may be taken in {place}: {problem}; see `seriatim fence show`"
                 )));
+            }
+            Stop::Unfit(broken) => {
+                let message = format!("no number is taken in {place}: {broken}; nothing happened");
+                return Err(StoreError::Unavailable(message));
             }
             Stop::Decision(error) => return Err(error),
             Stop::Unknown(what) => {
@@ -274,6 +281,10 @@ impl Transaction<'_> {
                 return Err(Stop::Fenced(problem.to_string()));
             }
             self.asked = columns.integer()?;
+            let (fsync, pages) = (columns.text()?, columns.text()?);
+            if let Some(broken) = settings::broken(fsync, pages, &self.store.options) {
+                return Err(Stop::Unfit(broken));
+            }
         }
         self.take_locks(&need, found.get(2..).unwrap_or_default())?;
         let unborn: BTreeSet<CounterId> = need

@@ -1,7 +1,8 @@
 -- A role may have lowered what the promises rest on, so each transaction sets it for itself; `remote_apply` is more
 -- than `on` and stays. The plans are made once and for good: a plan made while a table was empty must not read all of
 -- it when it is large, and is never worth compiling.
-select seriatim.fence_problem(), coalesce(w.asked, 0),
+-- What the promises rest on may be changed under a running server: it is looked at each time.
+select seriatim.fence_problem(), coalesce(w.asked, 0), current_setting('fsync'), current_setting('full_page_writes'),
        set_config('synchronous_commit',
                   case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end, true),
        set_config('lock_timeout', $1::text, true),

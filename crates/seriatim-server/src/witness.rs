@@ -1,0 +1,220 @@
+//! The witness: a signed checkpoint outside of the store, written while the server runs and compared when it starts.
+//!
+//! A database that was set back on its own timeline looks whole from the inside. Whoever kept what it knew sees that
+//! it has less. This module must never know a rule.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use seriatim::checkpoint::{self, Checkpoint};
+use seriatim::store::postgres::Postgres;
+use seriatim::verify::{Look, compare};
+use seriatim::{Clock, Issuer, Reads, StoreError};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::open::{Opened, PlaceError};
+
+/// Who keeps checkpoints of one store.
+pub struct Witness {
+    path: PathBuf,
+    every: Duration,
+    signing_key: [u8; 32],
+    /// What was written last.
+    last: Checkpoint,
+    /// Whether there was no file before.
+    pub is_new: bool,
+}
+
+/// A witness at work.
+pub struct Keeping {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Witness {
+    /// Compares what it kept with the store, and writes down how the store is now. If the store has less, its fence is
+    /// closed.
+    ///
+    /// # Errors
+    /// `Unusable`: the file is not a checkpoint of this service, or cannot be written. `Refused`: the store lacks what
+    /// was there before. `Unavailable`: it cannot be read.
+    pub async fn begin(
+        place: &str,
+        every: Duration,
+        signing_key: [u8; 32],
+        opened: &Opened,
+    ) -> Result<Self, PlaceError> {
+        let path = path_of(place)?;
+        let reads = opened.reads();
+        let kept = read(&path, &signing_key)?;
+        if let Some(kept) = &kept
+            && let Some(lacking) = lacking(reads, kept, Look::AtEvents).await?
+        {
+            let why = accusation(&path, kept, &reads.describe(), &lacking);
+            close_fence(opened.fenced().as_ref(), &why).await;
+            return Err(PlaceError::Behind(format!(
+                "{why}; {}",
+                way_out(&path, opened.fenced().is_some())
+            )));
+        }
+        let last = checkpoint::take(reads, &signing_key, opened.issuer().clock().now())
+            .await
+            .map_err(unavailable)?;
+        write(&path, &last)
+            .map_err(|error| PlaceError::Unusable(format!("cannot write the witness {}: {error}", path.display())))?;
+        Ok(Self {
+            path,
+            every,
+            signing_key,
+            last,
+            is_new: kept.is_none(),
+        })
+    }
+
+    /// Whether the store had no number in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.last.counters.is_empty()
+    }
+
+    /// Goes on until it is told to end.
+    #[must_use]
+    pub fn keep(mut self, issuer: Issuer, fenced: Option<Postgres>) -> Keeping {
+        let (stop, mut stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            loop {
+                let is_last = tokio::time::timeout(self.every, &mut stopped).await.is_ok();
+                if let Err(error) = self.look(issuer.reads(), issuer.clock(), fenced.as_ref()).await {
+                    tracing::error!(witness = %self.path.display(), error, "the witness could not be written");
+                }
+                if is_last {
+                    return;
+                }
+            }
+        });
+        Keeping { stop, task }
+    }
+
+    /// Writes down how the store is now, unless it lacks what was there before: that is kept as evidence.
+    async fn look(&mut self, reads: &dyn Reads, clock: &dyn Clock, fenced: Option<&Postgres>) -> Result<(), String> {
+        let said = |error: StoreError| error.to_string();
+        if let Some(lacking) = lacking(reads, &self.last, Look::AtEnds)
+            .await
+            .map_err(|error| error.to_string())?
+        {
+            let why = accusation(&self.path, &self.last, &reads.describe(), &lacking);
+            close_fence(fenced, &why).await;
+            return Err(why);
+        }
+        let now = checkpoint::take(reads, &self.signing_key, clock.now())
+            .await
+            .map_err(said)?;
+        if now.definitions == self.last.definitions && now.counters == self.last.counters {
+            return Ok(());
+        }
+        let (path, kept) = (self.path.clone(), now.clone());
+        let written = tokio::task::spawn_blocking(move || write(&path, &kept)).await;
+        written
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())?;
+        self.last = now;
+        Ok(())
+    }
+}
+
+impl Keeping {
+    /// Looks once more, and ends.
+    pub async fn end(self) {
+        // An error means that it has ended already.
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+fn path_of(place: &str) -> Result<PathBuf, PlaceError> {
+    match place.strip_prefix("file:") {
+        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err(PlaceError::Unusable(format!(
+            "witness = `{place}` is not known; write it like file:/var/lib/seriatim/witness.json"
+        ))),
+    }
+}
+
+/// What was kept, if there is anything.
+fn read(path: &Path, signing_key: &[u8; 32]) -> Result<Option<Checkpoint>, PlaceError> {
+    let unusable = |what: String| {
+        let path = path.display();
+        PlaceError::Unusable(format!("the witness {path} {what}; name another file with --witness"))
+    };
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|error| unusable(format!("cannot be read: {error}")))?,
+    };
+    let kept = Checkpoint::parse(&text).map_err(|error| unusable(format!("cannot be used: {error}")))?;
+    if kept.public_key != checkpoint::public_key(signing_key) {
+        return Err(unusable(
+            "was signed by another key than the checkpoint.key of this data directory: it is another service's, or \
+             the key was lost; put the key back"
+                .to_string(),
+        ));
+    }
+    Ok(Some(kept))
+}
+
+/// Whole or not at all, and there after a power loss.
+fn write(path: &Path, checkpoint: &Checkpoint) -> std::io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let beside = PathBuf::from(name);
+    let mut file = File::create(&beside)?;
+    file.write_all(checkpoint.to_json().as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// What the store lacks, in words; nothing if it has everything.
+async fn lacking(reads: &dyn Reads, kept: &Checkpoint, look: Look) -> Result<Option<String>, PlaceError> {
+    let findings = compare(reads, kept, look).await.map_err(unavailable)?;
+    let Some(first) = findings.first() else {
+        return Ok(None);
+    };
+    let more = match findings.len() {
+        1 => String::new(),
+        count => format!(", and {} more", count - 1),
+    };
+    Ok(Some(format!("{}: {}{more}", first.place, first.message)))
+}
+
+fn accusation(path: &Path, kept: &Checkpoint, store: &str, lacking: &str) -> String {
+    let path = path.display();
+    format!(
+        "the witness {path} of {} knows what is not in {store} any more: {lacking}; this is a restored backup, or \
+         another database, and numbers that were handed out are missing",
+        kept.at
+    )
+}
+
+fn way_out(path: &Path, has_fence: bool) -> String {
+    let path = path.display();
+    let open = if has_fence { "`seriatim fence open --yes`, " } else { "" };
+    format!(
+        "nothing is issued: look with `seriatim verify --checkpoint {path}`, pass over what was handed out with {open}\
+         `seriatim advance`, and start with another --witness file"
+    )
+}
+
+async fn close_fence(fenced: Option<&Postgres>, why: &str) {
+    let Some(store) = fenced else { return };
+    if let Err(error) = store.close_fence(why).await {
+        tracing::error!(%error, "the fence could not be closed: other nodes may issue");
+    }
+}
+
+fn unavailable(error: StoreError) -> PlaceError {
+    PlaceError::Unavailable(error.to_string())
+}

@@ -1,0 +1,125 @@
+//! What changes under a node that runs: settings of the server, and a schema that is one version further.
+
+use std::time::{Duration, Instant};
+
+use ::seriatim::store::postgres::{MIGRATIONS, Postgres as Stored, PostgresOptions};
+use ::seriatim::verify::{Options, verify};
+use ::seriatim::{Issuer, SeriesSpec};
+use seriatim_servers_tests::Postgres;
+
+use super::client::{KEY, call, define, issue, try_issue};
+use super::seriatim::{Desk, Service};
+
+fn start(desk: &Desk, url: &str, more: &[(&str, &str)]) -> (Service, String) {
+    let variables = [&[("SERIATIM_ADMIN_KEY", KEY), ("SERIATIM_ENV", "production")], more].concat();
+    let service = desk.serve_with(&["--store", url], &variables);
+    let address = service.url.trim_start_matches("http://").to_string();
+    (service, address)
+}
+
+async fn wait_for_page(address: &str, wanted: &str, is_there: bool) {
+    let started = Instant::now();
+    loop {
+        let page = call(address, "GET", "/readyz?verbose", "")
+            .await
+            .expect("an answer")
+            .text;
+        if page.contains(wanted) == is_there {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "{page}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_setting_that_is_broken_under_a_node_stops_it_and_is_shown() {
+    for (setting, off) in [("fsync", "off"), ("full_page_writes", "off")] {
+        let server = Postgres::start();
+        let url = server.url();
+        let desk = Desk::new();
+        desk.ok(&["init", "--store", &url]);
+        let (service, address) = start(&desk, &url, &[]);
+        let (tolerant, careless) = start(&Desk::new(), &url, &[("SERIATIM_ACCEPT", setting)]);
+        define(&address).await;
+        assert_eq!(issue(&address, "a").await, "INV-00001");
+        wait_for_page(&address, &format!("[!]{setting}"), false).await;
+
+        server.set(setting, off);
+        wait_for_page(&address, &format!("[!]{setting} {off}"), true).await;
+        let reply = try_issue(&address, "b").await;
+        assert_eq!((reply.status, &*reply.field("outcome")), (503, "nothing"), "{reply:?}");
+        assert_eq!(reply.field("code"), "store_unavailable");
+        assert!(
+            reply.field("detail").contains(&format!("{setting} is off")),
+            "{reply:?}"
+        );
+        // Whoever accepted it by name goes on, and says so.
+        wait_for_page(&careless, &format!("[!]{setting} {off}"), true).await;
+        assert_eq!(issue(&careless, "c").await, "INV-00002");
+
+        server.set(setting, "on");
+        wait_for_page(&address, &format!("[!]{setting}"), false).await;
+        assert_eq!(issue(&address, "b").await, "INV-00003");
+        service.stop();
+        tolerant.stop();
+    }
+}
+
+/// As a rolling upgrade has it: the new program has changed the schema, and the old one is still there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_runs_on_a_schema_one_version_newer_and_not_on_two() {
+    let server = Postgres::start();
+    let open = async || Stored::open(&server.url(), PostgresOptions::default()).await;
+    let store = open().await.expect("a store");
+    let running = Issuer::open(store.clone()).await.expect("an issuer");
+    let spec = SeriesSpec {
+        format: "INV-{seq:5}".to_string(),
+        ..SeriesSpec::default()
+    };
+    running.define("invoice", spec).await.expect("a series");
+    let take = async |issuer: &Issuer, key: &str| {
+        let entry = issuer.issue("invoice").key(key).await;
+        entry
+            .unwrap_or_else(|failure| panic!("{key}: {failure:?}"))
+            .number
+            .to_string()
+    };
+    assert_eq!(take(&running, "a").await, "INV-00001");
+
+    let next = MIGRATIONS.len() + 1;
+    server.psql(
+        "postgres",
+        &format!(
+            "begin; alter table seriatim.entry add column made_up text; alter table seriatim.counter add column made_up text;
+             insert into seriatim.schema_version values ({next}, 0); commit"
+        ),
+    );
+    // The node that runs did not notice; one that is started again finds it, and neither changes it.
+    assert_eq!(take(&running, "b").await, "INV-00002");
+    let again = Issuer::open(open().await.expect("one version newer"))
+        .await
+        .expect("an issuer");
+    assert_eq!(take(&again, "c").await, "INV-00003");
+    assert_eq!(take(&again, "a").await, "INV-00001");
+    let report = verify(again.reads(), &Options::default(), &|_| {})
+        .await
+        .expect("it can be read");
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    let version = "select max(version) from seriatim.schema_version";
+    assert_eq!(server.psql("postgres", version), next.to_string());
+
+    let newer = next + 1;
+    server.psql(
+        "postgres",
+        &format!("insert into seriatim.schema_version values ({newer}, 0)"),
+    );
+    let error = open().await.expect_err("two versions newer").to_string();
+    let said = format!(
+        "has version {newer}, and this program knows {}; use the program that made it",
+        next - 1
+    );
+    assert!(error.contains(&said), "{error}");
+    let ran = Desk::new().run(&["issue", "invoice", "--key", "d", "--store", &server.url()]);
+    assert!(ran.code != 0 && ran.stderr.contains(&said), "{ran:?}");
+}

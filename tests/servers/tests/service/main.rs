@@ -1,0 +1,8 @@
+//! The real `seriatim serve` on PostgreSQL: several of them, killed; and what changes under one that runs.
+
+mod changed;
+mod client;
+mod nodes;
+#[path = "../moving/seriatim.rs"]
+mod seriatim;
+mod witness;

@@ -1,0 +1,181 @@
+//! A backup that is restored on its own timeline looks whole from the inside: only who kept a checkpoint outside of it
+//! can tell. Restored here is the real data, and no node has lived.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use seriatim_servers_tests::{Postgres, Snapshot};
+
+use super::client::{KEY, define, issue, try_issue};
+use super::seriatim::{Desk, Ran, Service};
+
+/// A service with a witness that looks often.
+fn try_start(desk: &Desk, store: &[&str], witness: &Path) -> Result<(Service, String), Ran> {
+    let witness = format!("file:{}", witness.display());
+    let flags = [store, &["--witness", &witness, "--witness-every", "100ms"]].concat();
+    let service = desk.try_serve(&flags, &[("SERIATIM_ADMIN_KEY", KEY)])?;
+    let address = service.url.trim_start_matches("http://").to_string();
+    Ok((service, address))
+}
+
+fn start(desk: &Desk, store: &[&str], witness: &Path) -> (Service, String) {
+    try_start(desk, store, witness).unwrap_or_else(|ran| panic!("it did not start: {ran:?}"))
+}
+
+fn wait_for(witness: &Path, seq: u64) {
+    let started = Instant::now();
+    let wanted = format!("\"last_seq\": {seq},");
+    while !std::fs::read_to_string(witness).is_ok_and(|text| text.contains(&wanted)) {
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "the witness never saw {seq}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn snapshot(server: &mut Postgres) -> Snapshot {
+    server.stop_cleanly();
+    let snapshot = server.snapshot();
+    server.start_again();
+    snapshot
+}
+
+fn restore(server: &mut Postgres, snapshot: &Snapshot) {
+    server.stop_cleanly();
+    server.restore(snapshot);
+    server.start_again();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_backup_is_not_issued_from_if_a_witness_knows_more() {
+    let mut server = Postgres::start();
+    let url = server.url();
+    let store = ["--store", &*url];
+    let desk = Desk::new();
+    let file = desk.path().join("witness.json");
+    let (service, address) = start(&desk, &store, &file);
+    define(&address).await;
+    issue(&address, "a").await;
+    issue(&address, "b").await;
+    service.stop();
+    wait_for(&file, 2);
+    let backup = snapshot(&mut server);
+    // A store that has all of it is served, as often as it is started.
+    let (service, address) = start(&desk, &store, &file);
+    assert_eq!(issue(&address, "c").await, "INV-00003");
+    assert_eq!(issue(&address, "d").await, "INV-00004");
+    wait_for(&file, 4);
+    service.kill();
+
+    // Nobody who lived, and no witness: the number that is on a document is given again.
+    restore(&mut server, &backup);
+    let blind = Desk::new();
+    let service = blind.serve_with(&store, &[("SERIATIM_ADMIN_KEY", KEY)]);
+    assert_eq!(issue(service.url.trim_start_matches("http://"), "e").await, "INV-00003");
+    service.kill();
+    // The same with numbers that were given since: as many as before, and other ones.
+    let other_tail = try_start(&desk, &store, &file).err().expect("it has another tail");
+    assert_eq!(other_tail.code, 3, "{other_tail:?}");
+
+    restore(&mut server, &backup);
+    let refused = try_start(&desk, &store, &file).err().expect("it is behind");
+    assert_eq!(refused.code, 3, "{refused:?}");
+    for said in [
+        "found: the witness ",
+        "invoice default all: the chain ends at event 2; the checkpoint knows it up to 4",
+        "seriatim verify --checkpoint ",
+        "seriatim fence open --yes",
+        "seriatim advance",
+    ] {
+        assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
+    }
+    // The witness is kept as it was, and nobody else issues either.
+    wait_for(&file, 4);
+    let (service, address) = start(&Desk::new(), &store, &blind.path().join("own.json"));
+    let reply = try_issue(&address, "f").await;
+    assert_eq!((reply.status, &*reply.field("code")), (503, "fenced"), "{reply:?}");
+    service.stop();
+    let shown = desk.run(&["fence", "show", "--store", &url]);
+    assert!(shown.code == 3 && shown.stdout.contains("the witness"), "{shown:?}");
+
+    // The way out, as it was told.
+    let file_text = file.display().to_string();
+    let verified = desk.run(&["verify", "--checkpoint", &file_text, "--store", &url]);
+    assert!(
+        verified.code == 3 && verified.stdout.contains("tail_cut"),
+        "{verified:?}"
+    );
+    desk.ok(&["fence", "open", "--yes", "--store", &url]);
+    desk.ok(&[
+        "advance",
+        "invoice",
+        "--to",
+        "4",
+        "--reason",
+        "restored from backup",
+        "--store",
+        &url,
+    ]);
+    let (service, address) = start(&desk, &store, &desk.path().join("next.json"));
+    assert_eq!(issue(&address, "g").await, "INV-00005");
+    service.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_no_witness_of_this_service_is_refused() {
+    let server = Postgres::start();
+    let url = server.url();
+    let store = ["--store", &*url];
+    let (desk, stranger) = (Desk::new(), Desk::new());
+    let file = desk.path().join("witness.json");
+    start(&desk, &store, &file).0.stop();
+    let foreign = try_start(&stranger, &store, &file).err().expect("it has another key");
+    assert!(
+        foreign.code == 2 && foreign.stderr.contains("signed by another key"),
+        "{foreign:?}"
+    );
+    let text = std::fs::read_to_string(&file).expect("a witness");
+    std::fs::write(&file, text.replace("\"length\": 1", "\"length\": 2")).expect("it is changed");
+    let changed = try_start(&desk, &store, &file).err().expect("it was changed");
+    assert!(
+        changed.code == 2 && changed.stderr.contains("does not match its signature"),
+        "{changed:?}"
+    );
+    let nowhere = try_start(&desk, &store, Path::new("/nowhere/witness.json"))
+        .err()
+        .expect("no such folder");
+    assert!(
+        nowhere.code == 2 && nowhere.stderr.contains("cannot write the witness"),
+        "{nowhere:?}"
+    );
+    let ran = desk.run(&["serve", "--store", &url, "--witness", "s3:bucket"]);
+    assert!(ran.code == 2 && ran.stderr.contains("write it like file:"), "{ran:?}");
+    // None of this has shut the fence.
+    desk.ok(&["fence", "show", "--store", &url]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_sqlite_that_was_set_back_is_found_as_well() {
+    let desk = Desk::new();
+    let (file, database) = (
+        desk.path().join("witness.json"),
+        desk.path().join("seriatim-data/seriatim.db"),
+    );
+    let (service, address) = start(&desk, &[], &file);
+    define(&address).await;
+    issue(&address, "a").await;
+    service.stop();
+    let backup = std::fs::read(&database).expect("a database");
+    let (service, address) = start(&desk, &[], &file);
+    issue(&address, "b").await;
+    service.stop();
+    wait_for(&file, 2);
+    std::fs::write(&database, backup).expect("it is put back");
+    let refused = try_start(&desk, &[], &file).err().expect("it is behind");
+    assert!(
+        refused.code == 3 && refused.stderr.contains("knows it up to 2"),
+        "{refused:?}"
+    );
+    assert!(!refused.stderr.contains("fence"), "{refused:?}");
+}
