@@ -425,7 +425,7 @@ mod tests {
         check_error(
             "deadline = \"1s\"\n\n  htp_addr = \"x\"",
             expect![
-                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, batch_max, data_dir, deadline, drain, env, http_addr, log, log_format, output, queue_max, server, shutdown_delay, store"
+                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, batch_max, data_dir, deadline, drain, env, http_addr, log, log_format, output, queue_max, server, shutdown_delay, store, witness, witness_every"
             ],
         );
     }
