@@ -16,6 +16,11 @@ pub(crate) fn programs() -> PathBuf {
 /// Where a program is: a bundle of a server alone has no psql, and Debian's speaks to it as well.
 fn path_of(name: &str) -> PathBuf {
     let own = programs().join(name);
+    assert!(
+        programs().join("postgres").exists(),
+        "there is no PostgreSQL in {}; install Debian's postgresql-15 or set SERIATIM_TEST_POSTGRES_BIN",
+        programs().display()
+    );
     if own.exists() {
         own
     } else {
