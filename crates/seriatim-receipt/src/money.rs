@@ -149,7 +149,7 @@ pub fn in_words(minor: i64, currency: Currency) -> Option<String> {
     }
     let minor = minor.unsigned_abs();
     let mut words = vec!["Rupees".to_string(), indian(minor / 100)];
-    if minor % 100 > 0 {
+    if !minor.is_multiple_of(100) {
         words.push(format!("and paise {}", indian(minor % 100)));
     }
     words.push("only".to_string());
