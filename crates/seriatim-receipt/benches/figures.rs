@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use seriatim_receipt::{Folder, Issued, Pool, PoolOptions, Receipt, sample};
 use serde_json::{Value, json};
+use seriatim_receipt::{Folder, Issued, Pool, PoolOptions, Receipt, sample};
 
 const RECEIPTS: usize = 1_000;
 
@@ -40,7 +40,10 @@ fn report(start: Duration, mut times: Vec<Duration>, bytes: usize) {
     let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1000.0);
     say("start of a child, until the template is compiled", ms(start));
-    say("receipts, one after the other, each unlike the others", times.len().to_string());
+    say(
+        "receipts, one after the other, each unlike the others",
+        times.len().to_string(),
+    );
     say("median", ms(at(50)));
     say("p99", ms(at(99)));
     say("slowest", times.last().copied().map(ms).unwrap_or_default());

@@ -75,9 +75,21 @@ fn limit_memory(bytes: u64) -> io::Result<()> {
     };
     setrlimit(Resource::As, limit)?;
     // A template that runs out of memory is no crash that anybody wants on disk.
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )?;
     // It writes no file, whatever happens.
-    Ok(setrlimit(Resource::Fsize, Rlimit { current: Some(0), maximum: Some(0) })?)
+    Ok(setrlimit(
+        Resource::Fsize,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )?)
 }
 
 /// The parent kills at the deadline. Should it be gone by then, the kernel does, a little later.

@@ -18,7 +18,12 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, message } = self;
+        let Self {
+            file,
+            line,
+            column,
+            message,
+        } = self;
         match line {
             0 => write!(f, "{file}: {message}"),
             _ => write!(f, "{file}:{line}:{column}: {message}"),

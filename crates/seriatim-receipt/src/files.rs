@@ -95,7 +95,15 @@ impl Files {
         let temp = folder.join(temp_name(&token.to_string()));
         let written = write_new(&temp, bytes)
             // Never in place of another: who comes second is told.
-            .and_then(|()| Ok(renameat_with(CWD, &temp, CWD, self.directory.join(&path), RenameFlags::NOREPLACE)?));
+            .and_then(|()| {
+                Ok(renameat_with(
+                    CWD,
+                    &temp,
+                    CWD,
+                    self.directory.join(&path),
+                    RenameFlags::NOREPLACE,
+                )?)
+            });
         if let Err(source) = written {
             let _ = fs::remove_file(&temp);
             return Err(match source.kind() {

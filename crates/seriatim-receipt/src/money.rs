@@ -114,7 +114,11 @@ pub fn money(minor: i64, currency: Currency, locale: &str) -> String {
     if manner_of(locale).sign_last {
         return format!("{text}\u{a0}{sign}");
     }
-    let space = if sign.len() == 3 && sign.is_ascii() { "\u{a0}" } else { "" };
+    let space = if sign.len() == 3 && sign.is_ascii() {
+        "\u{a0}"
+    } else {
+        ""
+    };
     match text.strip_prefix('-') {
         Some(text) => format!("-{sign}{space}{text}"),
         None => format!("{sign}{space}{text}"),
@@ -157,19 +161,46 @@ pub fn in_words(minor: i64, currency: Currency) -> Option<String> {
 }
 
 const SMALL: [&str; 20] = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
 const TENS: [&str; 10] = [
     "", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
 ];
 
 fn indian(n: u64) -> String {
-    for (size, name) in [(10_000_000, "crore"), (100_000, "lakh"), (1_000, "thousand"), (100, "hundred")] {
+    for (size, name) in [
+        (10_000_000, "crore"),
+        (100_000, "lakh"),
+        (1_000, "thousand"),
+        (100, "hundred"),
+    ] {
         if n >= size {
             let head = format!("{} {name}", indian(n / size));
             let rest = n % size;
-            return if rest == 0 { head } else { format!("{head} {}", indian(rest)) };
+            return if rest == 0 {
+                head
+            } else {
+                format!("{head} {}", indian(rest))
+            };
         }
     }
     let word = |list: &[&'static str], at: u64| usize::try_from(at).ok().and_then(|at| list.get(at).copied());
@@ -207,11 +238,21 @@ mod tests {
             (1_234_567, "KWD", "en", "1,234.567", "KWD\u{a0}1,234.567"),
             (-5, "USD", "en-US", "-0.05", "-$0.05"),
             (0, "INR", "en-IN", "0.00", "₹0.00"),
-            (i64::MIN, "JPY", "en", "-9,223,372,036,854,775,808", "-¥9,223,372,036,854,775,808"),
+            (
+                i64::MIN,
+                "JPY",
+                "en",
+                "-9,223,372,036,854,775,808",
+                "-¥9,223,372,036,854,775,808",
+            ),
         ];
         for (minor, code, locale, plain, with_sign) in cases {
             assert_eq!(digits(minor, currency(code), locale), plain, "{minor} {code} {locale}");
-            assert_eq!(money(minor, currency(code), locale), with_sign, "{minor} {code} {locale}");
+            assert_eq!(
+                money(minor, currency(code), locale),
+                with_sign,
+                "{minor} {code} {locale}"
+            );
         }
     }
 
@@ -227,10 +268,16 @@ mod tests {
         let cases = [
             (0, "Rupees zero only"),
             (100, "Rupees one only"),
-            (12_345_650, "Rupees one lakh twenty-three thousand four hundred fifty-six and paise fifty only"),
+            (
+                12_345_650,
+                "Rupees one lakh twenty-three thousand four hundred fifty-six and paise fifty only",
+            ),
             (1_000_000_000, "Rupees one crore only"),
             (1_901, "Rupees nineteen and paise one only"),
-            (1_234_567_890_100, "Rupees one thousand two hundred thirty-four crore fifty-six lakh seventy-eight thousand nine hundred one only"),
+            (
+                1_234_567_890_100,
+                "Rupees one thousand two hundred thirty-four crore fifty-six lakh seventy-eight thousand nine hundred one only",
+            ),
         ];
         for (minor, words) in cases {
             assert_eq!(in_words(minor, currency("INR")).as_deref(), Some(words));

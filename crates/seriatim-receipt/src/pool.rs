@@ -106,7 +106,9 @@ impl Pool {
 
     fn seat(&self) -> Result<Seat<'_>, RenderError> {
         let is_full = |state: &mut State| state.idle.is_empty() && state.alive >= self.options.children_max.max(1);
-        let waited = self.freed.wait_timeout_while(self.state(), self.options.wait_max, is_full);
+        let waited = self
+            .freed
+            .wait_timeout_while(self.state(), self.options.wait_max, is_full);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if is_full(&mut state) {
             let problem = format!("no child process was free within {:?}", self.options.wait_max);
@@ -115,12 +117,18 @@ impl Pool {
         // One that was killed while it was idle is no fault of the next receipt.
         while let Some(mut worker) = state.idle.pop() {
             if worker.is_alive() {
-                return Ok(Seat { pool: self, worker: Some(worker) });
+                return Ok(Seat {
+                    pool: self,
+                    worker: Some(worker),
+                });
             }
             state.alive -= 1;
         }
         state.alive += 1;
-        Ok(Seat { pool: self, worker: None })
+        Ok(Seat {
+            pool: self,
+            worker: None,
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -203,17 +211,10 @@ impl Worker {
     }
 
     /// The outer error: this worker is of no more use.
-    fn exchange(
-        &mut self,
-        frames: &[&[u8]],
-        within: Duration,
-        options: &PoolOptions,
-    ) -> Result<Answer, RenderError> {
+    fn exchange(&mut self, frames: &[&[u8]], within: Duration, options: &PoolOptions) -> Result<Answer, RenderError> {
         let until = Instant::now() + within;
         let sent = frames.iter().try_for_each(|frame| self.to.write_frame(frame, until));
-        let answer = sent
-            .and_then(|()| self.from.read_frame(until))
-            .and_then(child::decode);
+        let answer = sent.and_then(|()| self.from.read_frame(until)).and_then(child::decode);
         answer.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => RenderError::TooSlow { after: within },
             _ => self.died(options),

@@ -59,9 +59,7 @@ impl Receipt {
     pub fn read(document: &str, issued: Issued, paid: Option<Paid>) -> Result<Self, DocumentError> {
         let mut reader = serde_json::Deserializer::from_str(document);
         let document: Document = serde_path_to_error::deserialize(&mut reader).map_err(DocumentError::of)?;
-        reader
-            .end()
-            .map_err(|error| DocumentError::at("", error.to_string()))?;
+        reader.end().map_err(|error| DocumentError::at("", error.to_string()))?;
         let currency = check::document(&document)?;
         Ok(Self {
             issued,

@@ -136,7 +136,8 @@ impl Folded<'_> {
             return Ok(self.job.data.clone().into_bytes());
         }
         let file = self.folder.files.get(path);
-        file.cloned().ok_or_else(|| FileError::NotFound(self.folder.path.join(path)))
+        file.cloned()
+            .ok_or_else(|| FileError::NotFound(self.folder.path.join(path)))
     }
 
     fn faults(&self, errors: &[SourceDiagnostic]) -> RenderError {
@@ -147,7 +148,11 @@ impl Folded<'_> {
         // What fails in a library function is shown where the template called it.
         let spans = std::iter::once(error.span).chain(error.trace.iter().map(|trace| trace.span.into()));
         let place = spans.into_iter().find_map(|span| self.place(span));
-        let hints = error.hints.iter().map(|hint| format!("; {}", hint.v)).collect::<String>();
+        let hints = error
+            .hints
+            .iter()
+            .map(|hint| format!("; {}", hint.v))
+            .collect::<String>();
         let (file, line, column) = place.unwrap_or((MAIN.to_string(), 0, 0));
         Fault {
             file,

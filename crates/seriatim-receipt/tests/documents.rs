@@ -1,7 +1,7 @@
 //! A document is a receipt only if what is printed is there and adds up; an error names the field.
 
-use seriatim_receipt::{DocumentError, Issued, Receipt, sample};
 use serde_json::{Value, json};
+use seriatim_receipt::{DocumentError, Issued, Receipt, sample};
 
 fn read(document: &str) -> Result<Receipt, DocumentError> {
     let issued = Issued {
@@ -113,7 +113,10 @@ fn tax_that_is_included_is_not_added_again() {
     let mut document: Value = serde_json::from_str(sample::DOCUMENT).unwrap();
     document["tax_included"] = json!(true);
     let error = read(&document.to_string()).unwrap_err();
-    assert!(error.problem.contains("430000") && error.problem.contains("400000"), "{error}");
+    assert!(
+        error.problem.contains("430000") && error.problem.contains("400000"),
+        "{error}"
+    );
     document["totals"]["total"] = json!(400000);
     read(&document.to_string()).unwrap();
 }
