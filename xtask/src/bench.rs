@@ -10,19 +10,22 @@ pub struct Bench {
     /// Also fill stores with ten million entries (some minutes and some gigabytes of disk)
     #[arg(long)]
     ten_million: bool,
-    /// Only these figures: issue, growth, http, memory, payments; postgres, which starts a server of its own
+    /// Only these figures: issue, growth, http, memory, payments; receipts, postgres, which have benches of their own
     figures: Vec<String>,
 }
 
 impl Bench {
     pub fn run(&self) -> Result<()> {
-        let (servers, mut arguments): (Vec<_>, Vec<_>) =
-            self.figures.iter().cloned().partition(|figure| figure == "postgres");
-        if !servers.is_empty() {
-            postgres()?;
-            if arguments.is_empty() {
-                return Ok(());
+        let is_apart = |figure: &String| matches!(figure.as_str(), "postgres" | "receipts");
+        let (apart, mut arguments): (Vec<_>, Vec<_>) = self.figures.iter().cloned().partition(is_apart);
+        for figure in &apart {
+            match figure.as_str() {
+                "postgres" => postgres()?,
+                _ => receipts()?,
             }
+        }
+        if !apart.is_empty() && arguments.is_empty() {
+            return Ok(());
         }
         if self.ten_million {
             arguments.push("--ten-million".to_string());
@@ -38,4 +41,8 @@ fn postgres() -> Result<()> {
     step::cargo(&["bench", "-p", "seriatim-servers-tests", "--bench", "postgres"])
         .env("SERIATIM_BIN", step::root().join("target/release/seriatim"))
         .run()
+}
+
+fn receipts() -> Result<()> {
+    step::cargo(&["bench", "-p", "seriatim-receipt", "--bench", "figures"]).run()
 }

@@ -45,6 +45,8 @@ impl Ci {
         step::cargo(&["test", "--workspace", "--doc"]).run()?;
         step::cargo(&["build", "--workspace"]).run()?;
         step::ensure("curl", "curl")?;
+        // What a receipt says is read back from its PDF.
+        step::ensure("pdftotext", "poppler-utils")?;
         // Recipes and tests/servers start servers of their own. Its programs are not on the path, as Debian has it.
         step::ensure("/usr/lib/postgresql/15/bin/postgres", "postgresql-15")?;
         step::ensure("psql", "postgresql-client-15")?;
