@@ -15,4 +15,5 @@ pub mod routes;
 pub mod serve;
 pub mod telemetry;
 pub mod transport;
+pub mod webhooks;
 mod wire;

@@ -109,6 +109,6 @@ fn show(context: &Context) {
     let rows = context
         .config
         .shown()
-        .map(|(name, text, source)| vec![name.to_string(), text.to_string(), source]);
+        .map(|(name, text, source)| vec![name, text, source]);
     context.output.table(&["setting", "value", "from"], rows.collect());
 }
