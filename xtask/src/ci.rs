@@ -39,6 +39,10 @@ impl Ci {
         // Recipes and tests/servers start servers of their own. Its programs are not on the path, as Debian has it.
         step::ensure("/usr/lib/postgresql/15/bin/postgres", "postgresql-15")?;
         step::ensure("psql", "postgresql-client-15")?;
+        // tests/webhooks asks the payment providers' own libraries.
+        step::ensure("node", "nodejs")?;
+        step::ensure("npm", "npm")?;
+        step::program("npm", &["ci", "--prefix", "tests/webhooks", "--no-audit", "--no-fund"]).run()?;
         readme::run()?;
         self.tests()
     }
