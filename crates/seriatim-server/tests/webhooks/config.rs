@@ -104,45 +104,66 @@ fn what_is_wrong_in_the_file_is_said_with_line_and_column() {
     .iter()
     .map(|more| refused(more) + "\n")
     .collect();
-    expect![""].assert_eq(&lines.concat());
+    expect![[r#"
+        seriatim.toml:5:1: sources.shop: unknown key `schema`; there are authorized_events, effects, failed_events, paid, paid_events, pointer_amount, pointer_currency, pointer_event, pointer_reference, pointer_time, refunded_events, scheme, secrets, series, status, status_id, status_secret, status_token_url, status_url, status_version, tenant, test
+        seriatim.toml:5:8: sources.shop.test: expected true or false, found a string
+        seriatim.toml:5:1: sources.shop: tenant = `no tenant`: tenant: a tenant is a letter or digit, then up to 63 of A-Z, a-z, 0-9, `.`, `_` and `-`
+        seriatim.toml:5:1: sources.shop: effects has `mail`; the effects are: receipt
+        seriatim.toml:5:11: sources.shop.effects: expected a list of texts, found a string
+        seriatim.toml:5:11: sources.shop.effects: expected a list of texts, found a integer in it
+        seriatim.toml:5:1: sources.shop: paid is empty; leave it out, or name paid, authorized
+        seriatim.toml:5:1: sources.shop: paid has `failed`; what can count as paid is: paid, authorized
+        seriatim.toml:5:1: sources.shop: status = `stripe` is another provider's than scheme razorpay
+        seriatim.toml:5:1: sources.shop: status = `paypal`: use one of phonepe, phonepe-v2, razorpay, stripe
+        seriatim.toml:5:1: sources.shop: status_url says nothing without status, the kind of API
+        seriatim.toml:1:10: sources.shop: status_id is not set
+        seriatim.toml:1:10: sources.shop: status_secret is not set
+        seriatim.toml:8:1: sources.shop: status_version is not used by status = "razorpay"
+        seriatim.toml:8:1: sources.shop: status_url = `http://api.razorpay.com`: use https
+        seriatim.toml:8:1: sources.shop: status_url = `razorpay`: relative URL without a base
+        seriatim.toml:8:1: sources.shop: status_url has a login in it; use status_id and status_secret
+        seriatim.toml:5:1: sources.shop: pointer_time is for scheme = "standard" only; razorpay has its fields in known places
+        seriatim.toml:5:1: sources.shop: paid_events is for scheme = "standard" only; razorpay has its fields in known places
+        cannot read missing (seriatim.toml:5:1): No such file or directory (os error 2)
+    "#]].assert_eq(&lines.concat());
 }
 
 #[test]
 fn a_source_that_lacks_something_is_refused() {
-    check("sources = 1", expect![""]);
-    check("[sources]\nshop = 1", expect![""]);
-    check("[sources.Shop]\n", expect![""]);
-    check("[sources.shop]\nseries = \"a\"", expect![""]);
-    check("[sources.shop]\nscheme = \"paypal\"\nseries = \"a\"", expect![""]);
-    check("[sources.shop]\nscheme = \"razorpay\"\nsecrets = [\"a\"]", expect![""]);
+    check("sources = 1", expect!["seriatim.toml:1:11: sources: write each as a table, [sources.NAME]"]);
+    check("[sources]\nshop = 1", expect!["seriatim.toml:2:1: sources.shop: expected a table, found a integer"]);
+    check("[sources.Shop]\n", expect!["seriatim.toml:1:10: sources.Shop: a source's name is a lower-case letter, then up to 62 of a-z, 0-9 and `-`"]);
+    check("[sources.shop]\nseries = \"a\"", expect!["seriatim.toml:1:10: sources.shop: scheme is not set"]);
+    check("[sources.shop]\nscheme = \"paypal\"\nseries = \"a\"", expect!["seriatim.toml:2:1: sources.shop: scheme = `paypal`: use one of phonepe-x-verify, phonepe-authorization, phonepe-hmac, razorpay, stripe, standard"]);
+    check("[sources.shop]\nscheme = \"razorpay\"\nsecrets = [\"a\"]", expect!["seriatim.toml:1:10: sources.shop: series is not set"]);
     check(
         "[sources.shop]\nscheme = \"razorpay\"\nseries = \"A\"\nsecrets = [\"a\"]",
-        expect![""],
+        expect!["seriatim.toml:3:1: sources.shop: series = `A`: series: a series name is a lower-case letter, then up to 62 of a-z, 0-9, `_` and `-`"],
     );
-    check("[sources.shop]\nscheme = \"razorpay\"\nseries = \"a\"", expect![""]);
+    check("[sources.shop]\nscheme = \"razorpay\"\nseries = \"a\"", expect!["seriatim.toml:1:10: sources.shop: secrets is empty; give secrets, secrets_file (one a line) or SERIATIM_SOURCE_SHOP_SECRETS"]);
     check(
         "[sources.shop]\nscheme = \"razorpay\"\nseries = \"a\"\nsecrets = [\" a\"]",
-        expect![""],
+        expect!["seriatim.toml:4:1: sources.shop: secrets number 1: a secret must not be empty, nor begin or end with a space"],
     );
     check(
         "[sources.shop]\nscheme = \"phonepe-x-verify\"\nseries = \"a\"\nsecrets = [\"salt\"]",
-        expect![""],
+        expect!["seriatim.toml:4:1: sources.shop: secrets number 1: write a salt as INDEX:SALT, e.g. 1:099eb0cd-…"],
     );
     check(
         "[sources.shop]\nscheme = \"phonepe-authorization\"\nseries = \"a\"\nsecrets = [\"u:p\"]",
-        expect![""],
+        expect!["seriatim.toml:1:10: sources.shop: status is not set; phonepe-authorization does not protect the body, so every payment is confirmed there first"],
     );
     check(
         "[sources.shop]\nscheme = \"standard\"\nseries = \"a\"\nsecrets = [\"whsec_AAAA\"]",
-        expect![""],
+        expect!["seriatim.toml:4:1: sources.shop: secrets number 1: a whsec_ secret has 24 to 64 bytes; this one has 3"],
     );
     check(
         "[sources.shop]\nscheme = \"standard\"\nseries = \"a\"\nsecrets = [\"whsec_*\"]",
-        expect![""],
+        expect!["seriatim.toml:4:1: sources.shop: secrets number 1: what follows the prefix of the secret is no base64"],
     );
     let standard = "[sources.shop]\nscheme = \"standard\"\nseries = \"a\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\n";
-    check(&format!("{standard}pointer_time = \"time\""), expect![""]);
-    check(&format!("{standard}failed_events = [\"payment.paid\"]"), expect![""]);
+    check(&format!("{standard}pointer_time = \"time\""), expect!["seriatim.toml:5:1: sources.shop: pointer_time is no JSON pointer; write it like /data/payment_id"]);
+    check(&format!("{standard}failed_events = [\"payment.paid\"]"), expect!["seriatim.toml:2:1: sources.shop: scheme standard: `payment.paid` is listed with two meanings"]);
 }
 
 #[test]

@@ -54,7 +54,14 @@ fn razorpay_is_known_by_its_payment() {
             r#"{"event":"refund.processed","payload":{"payment":{"entity":{"id":"pay_1","amount":100,"currency":"INR"}},"refund":{"entity":{"payment_id":"pay_1","amount":40,"currency":"INR"}}}}"#,
             r#"{"event":"settlement.processed","payload":{}}"#,
         ],
-        expect![""],
+        expect![[r#"
+            payment.captured paid pay_1 ["order_1"] 100 INR 2023-11-14T22:13:20.000000Z
+            payment.authorized authorized pay_1 [] 100 INR -
+            order.paid paid pay_1 ["order_1"] 100 INR -
+            payment.failed failed pay_1 [] - -
+            refund.processed refunded pay_1 [] 40 INR -
+            settlement.processed other - [] - -
+        "#]],
     );
 }
 
@@ -98,7 +105,15 @@ fn phonepe_is_known_by_the_shops_own_reference() {
             &callback("nonsense"),
             r#"{"response":"***"}"#,
         ],
-        expect![""],
+        expect![[r#"
+            PAYMENT_SUCCESS paid T1 ["P1"] 100 INR -
+            PAYMENT_SUCCESS other T1 [] 100 INR -
+            PAYMENT_PENDING other T1 [] 100 INR -
+            PAYMENT_DECLINED failed T1 [] 100 INR -
+            400 no_payment_reference: not understood: the event PAYMENT_SUCCESS names no payment; /data/merchantTransactionId is empty
+            400 not_json: not understood: the body is not JSON: line 1, column 2
+            400 not_base64: not understood: `response` in the body is no base64
+        "#]],
     );
     check(
         Scheme::PhonepeHmac,
@@ -109,7 +124,13 @@ fn phonepe_is_known_by_the_shops_own_reference() {
             r#"{"event":"pg.refund.completed","payload":{"merchantRefundId":"R1","originalMerchantOrderId":"M1","state":"COMPLETED","amount":100}}"#,
             r#"{"event":"checkout.order.completed","payload":{"state":"COMPLETED"}}"#,
         ],
-        expect![""],
+        expect![[r#"
+            checkout.order.completed paid M1 ["O1"] 100 INR 2023-11-14T22:13:20.123000Z
+            checkout.order.completed other M1 [] 100 INR -
+            checkout.order.failed failed M1 [] 100 INR -
+            pg.refund.completed refunded M1 [] 100 INR -
+            400 no_payment_reference: not understood: the event checkout.order.completed names no payment; /payload/merchantOrderId, /payload/originalMerchantOrderId is empty
+        "#]],
     );
 }
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{OriginalUri, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use expect_test::{Expect, expect};
 use seriatim::{Clock as _, SystemClock};
 use seriatim_server::webhooks::{Received, Refused, Scheme, Source};
@@ -27,7 +27,7 @@ fn receiver(scheme: Scheme) -> (String, Receiver) {
     };
     async fn take(
         State(to): State<Receiver>,
-        OriginalUri(uri): OriginalUri,
+        uri: Uri,
         headers: HeaderMap,
         body: Bytes,
     ) -> StatusCode {
@@ -140,12 +140,24 @@ fn check(desk: &Desk, arguments: &[&str], expected: Expect) {
 #[test]
 fn real_numbers_are_not_issued_by_a_slip() {
     let usual = ["razorpay", "payment.captured", "--payment", "p"];
-    check(&desk(Scheme::Razorpay, ""), &usual, expect![""]);
-    check(&desk(Scheme::Stripe, ""), &usual, expect![""]);
+    check(&desk(Scheme::Razorpay, ""), &usual, expect![[r#"
+        error: source shop issues real numbers, in series receipt; set test = true in [sources.shop], or say --live receipt
+          code not_a_test_series; nothing was written; change the request
+        exit 5
+    "#]]);
+    check(&desk(Scheme::Stripe, ""), &usual, expect![[r#"
+        error: no source of the configuration has the scheme razorpay, so nobody can tell whether real numbers would be issued; give --config with the server's [sources.NAME], or name the series with --live SERIES
+          code not_a_test_series; nothing was written; change the request
+        exit 5
+    "#]]);
     check(
         &desk(Scheme::Razorpay, ""),
         &[&usual[..], &["--live", "other"]].concat(),
-        expect![""],
+        expect![[r#"
+            error: source shop issues in series receipt, not in other
+              code not_a_test_series; nothing was written; change the request
+            exit 5
+        "#]],
     );
     // It is let through, and finds nobody there.
     let live = [&usual[..], &["--live", "receipt", "--to", "http://127.0.0.1:1/"]].concat();
