@@ -80,7 +80,17 @@ fn stripe_is_known_by_its_intent_whatever_the_object() {
             r#"{"id":"evt_1","type":"customer.created","data":{"object":{"id":"cus_1"}}}"#,
             r#"{"type":"payment_intent.succeeded","data":{"object":{"id":"pi_1"}}}"#,
         ],
-        expect![""],
+        expect![[r#"
+            payment_intent.succeeded paid pi_1 ["ch_1"] 90 EUR 2023-11-14T22:13:20.000000Z
+            charge.succeeded paid pi_1 ["ch_1"] 100 EUR 2023-11-14T22:13:20.000000Z
+            charge.succeeded authorized pi_1 ["ch_1"] 100 EUR -
+            charge.succeeded paid ch_1 [] 100 EUR -
+            checkout.session.completed paid pi_1 ["cart/7", "cs_1"] 100 EUR -
+            checkout.session.completed other pi_1 ["cs_1"] 100 EUR -
+            charge.refunded refunded pi_1 ["ch_1"] 30 EUR -
+            customer.created other - ["cus_1"] - -
+            400 missing_field: not understood: the body has no /id
+        "#]],
     );
 }
 

@@ -172,23 +172,48 @@ fn real_numbers_are_not_issued_by_a_slip() {
 #[test]
 fn what_cannot_be_sent_says_why() {
     let desk = desk(Scheme::Razorpay, "test = true");
-    check(&desk, &["paypal", "x", "--payment", "p"], expect![""]);
-    check(&desk, &["razorpay", "payment.lost", "--payment", "p"], expect![""]);
-    check(&desk, &["razorpay", "payment.captured", "--payment", "ä"], expect![""]);
+    check(&desk, &["paypal", "x", "--payment", "p"], expect![[r#"
+        error: invalid value 'paypal' for '<SCHEME>': use one of phonepe-x-verify, phonepe-authorization, phonepe-hmac, razorpay, stripe, standard
+
+        For more information, try '--help'.
+        exit 2
+    "#]]);
+    check(&desk, &["razorpay", "payment.lost", "--payment", "p"], expect![[r#"
+        error: razorpay has no event `payment.lost` that can be built; there are payment.captured, payment.authorized, payment.failed, order.paid, refund.processed
+        exit 2
+    "#]]);
+    check(&desk, &["razorpay", "payment.captured", "--payment", "ä"], expect![[r#"
+        error: invalid value 'ä' for '--payment <REFERENCE>': it is not printable ASCII
+
+        For more information, try '--help'.
+        exit 2
+    "#]]);
     check(
         &desk,
         &["razorpay", "payment.captured", "--payment", "p", "--source", "shap"],
-        expect![""],
+        expect![[r#"
+            error: there is no [sources.shap] in the configuration
+            exit 2
+        "#]],
     );
     check(
         &desk,
         &["stripe", "x", "--payment", "p", "--source", "shop"],
-        expect![""],
+        expect![[r#"
+            error: source shop has the scheme razorpay, not stripe
+            exit 2
+        "#]],
     );
     check(
         &desk,
         &["razorpay", "payment.captured", "--payment", "p", "--to", "ftp://x"],
-        expect![""],
+        expect![[r#"
+            error: --to ftp://x: write it like http://127.0.0.1:8080/v1/webhooks/NAME
+            exit 2
+        "#]],
     );
-    check(&desk, &["stripe", "x", "--payment", "p", "--live", "a"], expect![""]);
+    check(&desk, &["stripe", "x", "--payment", "p", "--live", "a"], expect![[r#"
+        error: say where to send it, with --to or --source
+        exit 2
+    "#]]);
 }
