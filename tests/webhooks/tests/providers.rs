@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
 use seriatim_core::Timestamp;
 use seriatim_server::webhooks::{Scheme, Secret, Unverified};
-use serde_json::{Value, json};
 
 const SECRETS: [(Scheme, &str); 3] = [
     (Scheme::Stripe, "whsec_test_secret"),
@@ -34,7 +34,10 @@ fn now() -> i64 {
 fn node(asked: &[Value]) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let packages = folder.join("node_modules/stripe");
-    assert!(packages.exists(), "the Node packages are not there; run `npm ci` in tests/webhooks");
+    assert!(
+        packages.exists(),
+        "the Node packages are not there; run `npm ci` in tests/webhooks"
+    );
     let mut child = Command::new("node")
         .arg("check.mjs")
         .current_dir(folder)
@@ -43,17 +46,27 @@ fn node(asked: &[Value]) -> Vec<Value> {
         .spawn()
         .unwrap();
     let lines: Vec<String> = asked.iter().map(|asked| format!("{asked}\n")).collect();
-    child.stdin.take().unwrap().write_all(lines.concat().as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(lines.concat().as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     let answers = String::from_utf8(output.stdout).unwrap();
-    let answers: Vec<Value> = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let answers: Vec<Value> = answers
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(answers.len(), asked.len());
     answers
 }
 
 fn every() -> impl Iterator<Item = (Scheme, &'static str, &'static str)> {
-    SECRETS.into_iter().flat_map(|(scheme, secret)| BODIES.map(|body| (scheme, secret, body)))
+    SECRETS
+        .into_iter()
+        .flat_map(|(scheme, secret)| BODIES.map(|body| (scheme, secret, body)))
 }
 
 #[test]
@@ -86,8 +99,10 @@ fn what_is_signed_here_verifies_with_the_providers_libraries() {
     for (scheme, secret, body) in every() {
         let key = Secret::parse(scheme, secret).unwrap();
         let signed = scheme.sign(body.as_bytes(), &key, at, "msg_1").unwrap();
-        let headers: serde_json::Map<String, Value> =
-            signed.into_iter().map(|(name, value)| (name.to_lowercase(), Value::String(value))).collect();
+        let headers: serde_json::Map<String, Value> = signed
+            .into_iter()
+            .map(|(name, value)| (name.to_lowercase(), Value::String(value)))
+            .collect();
         for body in [body.to_string(), format!("{body} ")] {
             asked.push(json!({
                 "does": "check", "scheme": scheme.as_str(), "secret": secret, "body": body, "headers": headers, "now": now,

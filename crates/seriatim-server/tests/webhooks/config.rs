@@ -130,20 +130,51 @@ fn what_is_wrong_in_the_file_is_said_with_line_and_column() {
 
 #[test]
 fn a_source_that_lacks_something_is_refused() {
-    check("sources = 1", expect!["seriatim.toml:1:11: sources: write each as a table, [sources.NAME]"]);
-    check("[sources]\nshop = 1", expect!["seriatim.toml:2:1: sources.shop: expected a table, found a integer"]);
-    check("[sources.Shop]\n", expect!["seriatim.toml:1:10: sources.Shop: a source's name is a lower-case letter, then up to 62 of a-z, 0-9 and `-`"]);
-    check("[sources.shop]\nseries = \"a\"", expect!["seriatim.toml:1:10: sources.shop: scheme is not set"]);
-    check("[sources.shop]\nscheme = \"paypal\"\nseries = \"a\"", expect!["seriatim.toml:2:1: sources.shop: scheme = `paypal`: use one of phonepe-x-verify, phonepe-authorization, phonepe-hmac, razorpay, stripe, standard"]);
-    check("[sources.shop]\nscheme = \"razorpay\"\nsecrets = [\"a\"]", expect!["seriatim.toml:1:10: sources.shop: series is not set"]);
+    check(
+        "sources = 1",
+        expect!["seriatim.toml:1:11: sources: write each as a table, [sources.NAME]"],
+    );
+    check(
+        "[sources]\nshop = 1",
+        expect!["seriatim.toml:2:1: sources.shop: expected a table, found a integer"],
+    );
+    check(
+        "[sources.Shop]\n",
+        expect![
+            "seriatim.toml:1:10: sources.Shop: a source's name is a lower-case letter, then up to 62 of a-z, 0-9 and `-`"
+        ],
+    );
+    check(
+        "[sources.shop]\nseries = \"a\"",
+        expect!["seriatim.toml:1:10: sources.shop: scheme is not set"],
+    );
+    check(
+        "[sources.shop]\nscheme = \"paypal\"\nseries = \"a\"",
+        expect![
+            "seriatim.toml:2:1: sources.shop: scheme = `paypal`: use one of phonepe-x-verify, phonepe-authorization, phonepe-hmac, razorpay, stripe, standard"
+        ],
+    );
+    check(
+        "[sources.shop]\nscheme = \"razorpay\"\nsecrets = [\"a\"]",
+        expect!["seriatim.toml:1:10: sources.shop: series is not set"],
+    );
     check(
         "[sources.shop]\nscheme = \"razorpay\"\nseries = \"A\"\nsecrets = [\"a\"]",
-        expect!["seriatim.toml:3:1: sources.shop: series = `A`: series: a series name is a lower-case letter, then up to 62 of a-z, 0-9, `_` and `-`"],
+        expect![
+            "seriatim.toml:3:1: sources.shop: series = `A`: series: a series name is a lower-case letter, then up to 62 of a-z, 0-9, `_` and `-`"
+        ],
     );
-    check("[sources.shop]\nscheme = \"razorpay\"\nseries = \"a\"", expect!["seriatim.toml:1:10: sources.shop: secrets is empty; give secrets, secrets_file (one a line) or SERIATIM_SOURCE_SHOP_SECRETS"]);
+    check(
+        "[sources.shop]\nscheme = \"razorpay\"\nseries = \"a\"",
+        expect![
+            "seriatim.toml:1:10: sources.shop: secrets is empty; give secrets, secrets_file (one a line) or SERIATIM_SOURCE_SHOP_SECRETS"
+        ],
+    );
     check(
         "[sources.shop]\nscheme = \"razorpay\"\nseries = \"a\"\nsecrets = [\" a\"]",
-        expect!["seriatim.toml:4:1: sources.shop: secrets number 1: a secret must not be empty, nor begin or end with a space"],
+        expect![
+            "seriatim.toml:4:1: sources.shop: secrets number 1: a secret must not be empty, nor begin or end with a space"
+        ],
     );
     check(
         "[sources.shop]\nscheme = \"phonepe-x-verify\"\nseries = \"a\"\nsecrets = [\"salt\"]",
@@ -151,19 +182,31 @@ fn a_source_that_lacks_something_is_refused() {
     );
     check(
         "[sources.shop]\nscheme = \"phonepe-authorization\"\nseries = \"a\"\nsecrets = [\"u:p\"]",
-        expect!["seriatim.toml:1:10: sources.shop: status is not set; phonepe-authorization does not protect the body, so every payment is confirmed there first"],
+        expect![
+            "seriatim.toml:1:10: sources.shop: status is not set; phonepe-authorization does not protect the body, so every payment is confirmed there first"
+        ],
     );
     check(
         "[sources.shop]\nscheme = \"standard\"\nseries = \"a\"\nsecrets = [\"whsec_AAAA\"]",
-        expect!["seriatim.toml:4:1: sources.shop: secrets number 1: a whsec_ secret has 24 to 64 bytes; this one has 3"],
+        expect![
+            "seriatim.toml:4:1: sources.shop: secrets number 1: a whsec_ secret has 24 to 64 bytes; this one has 3"
+        ],
     );
     check(
         "[sources.shop]\nscheme = \"standard\"\nseries = \"a\"\nsecrets = [\"whsec_*\"]",
-        expect!["seriatim.toml:4:1: sources.shop: secrets number 1: what follows the prefix of the secret is no base64"],
+        expect![
+            "seriatim.toml:4:1: sources.shop: secrets number 1: what follows the prefix of the secret is no base64"
+        ],
     );
     let standard = "[sources.shop]\nscheme = \"standard\"\nseries = \"a\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\n";
-    check(&format!("{standard}pointer_time = \"time\""), expect!["seriatim.toml:5:1: sources.shop: pointer_time is no JSON pointer; write it like /data/payment_id"]);
-    check(&format!("{standard}failed_events = [\"payment.paid\"]"), expect!["seriatim.toml:2:1: sources.shop: scheme standard: `payment.paid` is listed with two meanings"]);
+    check(
+        &format!("{standard}pointer_time = \"time\""),
+        expect!["seriatim.toml:5:1: sources.shop: pointer_time is no JSON pointer; write it like /data/payment_id"],
+    );
+    check(
+        &format!("{standard}failed_events = [\"payment.paid\"]"),
+        expect!["seriatim.toml:2:1: sources.shop: scheme standard: `payment.paid` is listed with two meanings"],
+    );
 }
 
 #[test]

@@ -182,7 +182,30 @@ fn what_cannot_be_a_payment_is_refused_with_its_reason() {
             r#"{"data":{"payment_id":"p"}}"#,
             r#"{"type":"something.else"}"#,
         ],
-        expect![""],
+        expect![[r#"
+            400 invalid_payment_reference: not understood: the payment reference in /data/payment_id has more than 255 characters
+            400 not_json: not understood: the body is not JSON: line 1, column 128
+            400 not_json: not understood: the body is not JSON: line 1, column 0
+            400 not_json: not understood: the body is not JSON: line 1, column 2
+            400 no_payment_reference: not understood: the event payment.paid names no payment; /data/payment_id is empty
+            400 invalid_field: not understood: /data/payment_id in the body is no text
+            400 invalid_payment_reference: not understood: the payment reference in /data/payment_id is empty
+            400 invalid_payment_reference: not understood: the payment reference in /data/payment_id begins or ends with a space
+            400 invalid_payment_reference: not understood: the payment reference in /data/payment_id is not printable ASCII
+            400 invalid_payment_reference: not understood: the payment reference in /data/payment_id is not printable ASCII
+            payment.paid paid ../a'b"c/d [] - -
+            400 invalid_amount: not understood: the amount in /data/amount is no whole number of minor units, zero or more
+            400 invalid_amount: not understood: the amount in /data/amount is no whole number of minor units, zero or more
+            400 invalid_amount: not understood: the amount in /data/amount is no whole number of minor units, zero or more
+            400 invalid_amount: not understood: the amount in /data/amount is no whole number of minor units, zero or more
+            400 invalid_amount: not understood: the amount in /data/amount is no whole number of minor units, zero or more
+            400 invalid_currency: not understood: the currency in /data/currency is not three letters
+            400 missing_field: not understood: the body has no /data/currency
+            400 invalid_field: not understood: /timestamp in the body is neither a unix time nor one like 2026-03-31T23:59:59+05:30
+            payment.paid paid p [] - 2026-03-31T18:29:59.000000Z
+            400 missing_field: not understood: the body has no /type
+            something.else other - [] - -
+        "#]],
     );
 }
 

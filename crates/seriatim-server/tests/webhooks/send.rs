@@ -25,12 +25,7 @@ fn receiver(scheme: Scheme) -> (String, Receiver) {
         source: Arc::new(source(scheme)),
         got: Arc::default(),
     };
-    async fn take(
-        State(to): State<Receiver>,
-        uri: Uri,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> StatusCode {
+    async fn take(State(to): State<Receiver>, uri: Uri, headers: HeaderMap, body: Bytes) -> StatusCode {
         let received = to.source.receive(&headers, body, SystemClock.now());
         let status = received.as_ref().map_or_else(Refused::status, |_| 200);
         to.got.lock().unwrap().push((uri.path().to_string(), received));
@@ -140,16 +135,24 @@ fn check(desk: &Desk, arguments: &[&str], expected: Expect) {
 #[test]
 fn real_numbers_are_not_issued_by_a_slip() {
     let usual = ["razorpay", "payment.captured", "--payment", "p"];
-    check(&desk(Scheme::Razorpay, ""), &usual, expect![[r#"
+    check(
+        &desk(Scheme::Razorpay, ""),
+        &usual,
+        expect![[r#"
         error: source shop issues real numbers, in series receipt; set test = true in [sources.shop], or say --live receipt
           code not_a_test_series; nothing was written; change the request
         exit 5
-    "#]]);
-    check(&desk(Scheme::Stripe, ""), &usual, expect![[r#"
+    "#]],
+    );
+    check(
+        &desk(Scheme::Stripe, ""),
+        &usual,
+        expect![[r#"
         error: no source of the configuration has the scheme razorpay, so nobody can tell whether real numbers would be issued; give --config with the server's [sources.NAME], or name the series with --live SERIES
           code not_a_test_series; nothing was written; change the request
         exit 5
-    "#]]);
+    "#]],
+    );
     check(
         &desk(Scheme::Razorpay, ""),
         &[&usual[..], &["--live", "other"]].concat(),
@@ -172,22 +175,34 @@ fn real_numbers_are_not_issued_by_a_slip() {
 #[test]
 fn what_cannot_be_sent_says_why() {
     let desk = desk(Scheme::Razorpay, "test = true");
-    check(&desk, &["paypal", "x", "--payment", "p"], expect![[r#"
+    check(
+        &desk,
+        &["paypal", "x", "--payment", "p"],
+        expect![[r#"
         error: invalid value 'paypal' for '<SCHEME>': use one of phonepe-x-verify, phonepe-authorization, phonepe-hmac, razorpay, stripe, standard
 
         For more information, try '--help'.
         exit 2
-    "#]]);
-    check(&desk, &["razorpay", "payment.lost", "--payment", "p"], expect![[r#"
+    "#]],
+    );
+    check(
+        &desk,
+        &["razorpay", "payment.lost", "--payment", "p"],
+        expect![[r#"
         error: razorpay has no event `payment.lost` that can be built; there are payment.captured, payment.authorized, payment.failed, order.paid, refund.processed
         exit 2
-    "#]]);
-    check(&desk, &["razorpay", "payment.captured", "--payment", "ä"], expect![[r#"
+    "#]],
+    );
+    check(
+        &desk,
+        &["razorpay", "payment.captured", "--payment", "ä"],
+        expect![[r#"
         error: invalid value 'ä' for '--payment <REFERENCE>': it is not printable ASCII
 
         For more information, try '--help'.
         exit 2
-    "#]]);
+    "#]],
+    );
     check(
         &desk,
         &["razorpay", "payment.captured", "--payment", "p", "--source", "shap"],
@@ -212,8 +227,12 @@ fn what_cannot_be_sent_says_why() {
             exit 2
         "#]],
     );
-    check(&desk, &["stripe", "x", "--payment", "p", "--live", "a"], expect![[r#"
+    check(
+        &desk,
+        &["stripe", "x", "--payment", "p", "--live", "a"],
+        expect![[r#"
         error: say where to send it, with --to or --source
         exit 2
-    "#]]);
+    "#]],
+    );
 }
