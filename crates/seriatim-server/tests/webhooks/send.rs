@@ -13,10 +13,13 @@ use seriatim_server::webhooks::{Received, Refused, Scheme, Source};
 use crate::cli_support::Desk;
 use crate::support::{source, usual_secret};
 
+/// The path that was called, and what became of the delivery.
+type Got = (String, Result<Received, Refused>);
+
 #[derive(Clone)]
 struct Receiver {
     source: Arc<Source>,
-    got: Arc<Mutex<Vec<(String, Result<Received, Refused>)>>>,
+    got: Arc<Mutex<Vec<Got>>>,
 }
 
 /// Takes deliveries as a route would; its URL, and what it got.
