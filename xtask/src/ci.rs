@@ -51,7 +51,10 @@ impl Ci {
         step::ensure("/usr/lib/postgresql/15/bin/postgres", "postgresql-15")?;
         step::ensure("psql", "postgresql-client-15")?;
         step::ensure("/usr/sbin/pgbouncer", "pgbouncer")?;
+        // tests/webhooks asks the payment providers' own libraries.
+        step::ensure("node", "nodejs")?;
         step::ensure("npm", "npm")?;
+        step::program("npm", &["ci", "--prefix", "tests/webhooks", "--no-audit", "--no-fund"]).run()?;
         readme::run()?;
         newest_postgresql()?;
         self.tests()

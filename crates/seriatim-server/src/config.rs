@@ -3,6 +3,8 @@
 //! One table names every setting, so that flag, variable and key of the file cannot drift apart. This module must
 //! never know what a setting is for.
 
+mod section;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
+
+pub use section::{Field, SOURCE_FIELDS, Section};
 
 /// One setting. Its variable is `SERIATIM_<NAME>`.
 pub struct Setting {
@@ -123,6 +127,7 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 #[derive(Debug, Clone)]
 pub struct Config {
     values: BTreeMap<&'static str, Value>,
+    sources: Vec<Section>,
 }
 
 impl Config {
@@ -132,6 +137,7 @@ impl Config {
     /// The file cannot be read, names a setting that does not exist, or a secret is given twice.
     pub fn load(file: Option<&Path>, flags: Flags, environment: Environment<'_>) -> Result<Self, ConfigError> {
         let mut values = BTreeMap::new();
+        let mut sources = Vec::new();
         for setting in SETTINGS {
             if let Some(text) = setting.default {
                 values.insert(setting.name, said(text, Source::Default));
@@ -139,13 +145,24 @@ impl Config {
         }
         values.extend(port(environment));
         if let Some(path) = find_file(file, environment)? {
-            values.extend(read_file(&path)?);
+            let read = read_file(&path)?;
+            values.extend(read.values);
+            sources = read.sources;
+        }
+        for source in &mut sources {
+            source.overlay(environment)?;
         }
         for setting in SETTINGS {
             values.extend(from_environment(setting, environment)?.map(|value| (setting.name, value)));
         }
         values.extend(flags.into_iter().map(|(name, text)| (name, said(&text, Source::Flag))));
-        Ok(Self { values })
+        Ok(Self { values, sources })
+    }
+
+    /// Every `[sources.NAME]`, by name.
+    #[must_use]
+    pub fn sources(&self) -> &[Section] {
+        &self.sources
     }
 
     /// The value of a setting as it was written.
@@ -208,14 +225,15 @@ impl Config {
     }
 
     /// Every setting that has a value: name, what may be shown of it, and who said it.
-    pub fn shown(&self) -> impl Iterator<Item = (&'static str, &str, String)> {
-        SETTINGS.iter().filter_map(|setting| {
+    pub fn shown(&self) -> impl Iterator<Item = (String, String, String)> {
+        let settings = SETTINGS.iter().filter_map(|setting| {
             let value = self.get(setting.name)?;
             // The URL of a database may hold its password.
             let is_hidden = setting.secret || value.text.contains("://") && value.text.contains('@');
             let text = if is_hidden { "(hidden)" } else { value.text.as_str() };
-            Some((setting.name, text, value.source.to_string()))
-        })
+            Some((setting.name.to_string(), text.to_string(), value.source.to_string()))
+        });
+        settings.chain(self.sources.iter().flat_map(Section::shown))
     }
 }
 
@@ -276,6 +294,11 @@ fn from_environment(setting: &Setting, environment: Environment<'_>) -> Result<O
     }
 }
 
+/// A file with several secrets, one a line.
+fn read_secret_lines(path: &str, source: &str) -> Result<Vec<String>, ConfigError> {
+    Ok(section::lines(&read_secret(Path::new(path), source)?))
+}
+
 fn read_secret(path: &Path, source: &str) -> Result<String, ConfigError> {
     let text = std::fs::read_to_string(path)
         .or_else(|error| wrong(format!("cannot read {} ({source}): {error}", path.display())))?;
@@ -300,37 +323,48 @@ fn find_file(asked: Option<&Path>, environment: Environment<'_>) -> Result<Optio
     Ok(usual.into_iter().map(PathBuf::from).find(|path| path.is_file()))
 }
 
-fn read_file(path: &Path) -> Result<Vec<(&'static str, Value)>, ConfigError> {
+/// What a file says.
+#[derive(Debug, Default)]
+struct Written {
+    values: Vec<(&'static str, Value)>,
+    sources: Vec<Section>,
+}
+
+fn read_file(path: &Path) -> Result<Written, ConfigError> {
     let text =
         std::fs::read_to_string(path).or_else(|error| wrong(format!("cannot read {}: {error}", path.display())))?;
     parse_file(&path.display().to_string(), &text)
 }
 
-fn parse_file(path: &str, text: &str) -> Result<Vec<(&'static str, Value)>, ConfigError> {
+fn parse_file(path: &str, text: &str) -> Result<Written, ConfigError> {
     let at = |offset: usize| format!("{path}:{}", Place::of(text, offset));
     let table = DeTable::parse(text).or_else(|error| {
         let offset = error.span().map_or(0, |span| span.start);
         wrong(format!("{}: {}", at(offset), error.message()))
     })?;
-    let mut values = Vec::new();
+    let mut written = Written::default();
     for (key, value) in table.get_ref() {
+        if key.get_ref() == "sources" {
+            written.sources = section::parse_sources(value, &at)?;
+            continue;
+        }
         let place = at(key.span().start);
         let (setting, from_file) = setting_of(key.get_ref()).or_else(|what| wrong(format!("{place}: {what}")))?;
-        let written = scalar(value.get_ref())
+        let text = scalar(value.get_ref())
             .or_else(|what| wrong(format!("{}: {}: {what}", at(value.span().start), key.get_ref())))?;
-        let written = if from_file {
-            read_secret(Path::new(&written), &place)?
+        let text = if from_file {
+            read_secret(Path::new(&text), &place)?
         } else {
-            written
+            text
         };
-        if values.iter().any(|(name, _)| *name == setting) {
+        if written.values.iter().any(|(name, _)| *name == setting) {
             return wrong(format!(
                 "{place}: {setting} and {setting}_file are both set; set one of them"
             ));
         }
-        values.push((setting, said(&written, Source::File(place))));
+        written.values.push((setting, said(&text, Source::File(place))));
     }
-    Ok(values)
+    Ok(written)
 }
 
 /// The setting that a key of the file means, and whether its value is in another file.

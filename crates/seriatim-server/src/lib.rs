@@ -15,5 +15,6 @@ pub mod routes;
 pub mod serve;
 pub mod telemetry;
 pub mod transport;
+pub mod webhooks;
 mod wire;
 pub mod witness;

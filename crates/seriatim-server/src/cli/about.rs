@@ -36,7 +36,7 @@ impl Healthcheck {
 }
 
 /// A server that listens everywhere is asked here.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub fn reachable(address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
     } else {
@@ -109,6 +109,6 @@ fn show(context: &Context) {
     let rows = context
         .config
         .shown()
-        .map(|(name, text, source)| vec![name.to_string(), text.to_string(), source]);
+        .map(|(name, text, source)| vec![name, text, source]);
     context.output.table(&["setting", "value", "from"], rows.collect());
 }

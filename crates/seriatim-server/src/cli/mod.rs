@@ -23,6 +23,7 @@ mod series;
 mod serve;
 mod session;
 mod store;
+mod webhook;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -144,6 +145,9 @@ enum Verb {
     /// Numbers inside your own PostgreSQL transactions
     #[command(subcommand)]
     Pg(pg::Pg),
+    /// Play a payment provider
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     /// Write every entry and event with its hash, one JSON object a line
     Export(export::Export),
     /// Copy the store to a new file while it goes on
@@ -293,6 +297,7 @@ async fn carry_out(verb: Verb, context: &Context) -> Result<(), Failed> {
         Verb::Compare(verb) => verb.run(context).await,
         Verb::Key(verb) => verb.run(context).await,
         Verb::Pg(verb) => verb.run(context).await,
+        Verb::Webhook(verb) => verb.run(context).await,
         Verb::Export(verb) => verb.run(context).await,
         Verb::Backup(verb) => verb.run(context).await,
         Verb::Restore(verb) => verb.run(context).await,
