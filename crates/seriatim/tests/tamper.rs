@@ -16,12 +16,14 @@ use seriatim::checkpoint::{self, Checkpoint};
 use seriatim::store::sqlite::SqliteOptions;
 use seriatim::verify::{self, Options, Report};
 use seriatim::{
-    Access, Actor, Adopt, Answer, ApiKey, ApiScope, Clock, Command, Document, EntryId, Hash, Issuer, Key, Reason,
-    Reference, Request, SeriesName, SeriesSpec, Sqlite, Take, Tenant, Timestamp, Ttl, Void, VoidReason,
+    Access, Actor, Adopt, Answer, ApiKey, ApiScope, Claim, ClaimOutcome, Clock, Command, Document, Effect, EntryId,
+    GateId, GatePolicy, Hash, Holder, Issuer, Key, Reason, Reference, Request, SeriesName, SeriesSpec, Sqlite, Subject,
+    Take, Tenant, Timestamp, Ttl, Void, VoidReason,
 };
 
 /// Storage details that say nothing about a number.
-const NOT_EVIDENCE: [(&str, &str); 6] = [
+const NOT_EVIDENCE: [(&str, &str); 7] = [
+    ("gate", "no"),      // order of arrival; the events that go by it are tested by removing rows
     ("counter", "line"), // an index by number; the number itself is evidence
     ("entry", "line"),
     ("entry", "no"),             // order of arrival, for listings
@@ -67,6 +69,7 @@ impl Story {
             story.chapter().await;
         }
         story.administer().await;
+        story.gates().await;
         let taken = checkpoint::take(story.issuer.reads(), &[7; 32], Timestamp::from_micros(0))
             .await
             .unwrap();
@@ -165,6 +168,75 @@ impl Story {
             self.execute(Command::Void(void)).await;
         }
         self.issue("invoice").await;
+    }
+
+    /// One of every life that a gate can have. The clock moves by a second with each look.
+    async fn gates(&self) {
+        for life in 0..12u64 {
+            let (gate, mut token) = self.claim(life).await;
+            match life % 6 {
+                0 => continue,
+                1 => (_, token) = self.claim(life).await,
+                2 => {
+                    let retry_in = Some(Ttl::from_seconds(1).unwrap());
+                    let error = reason();
+                    self.execute(Command::Fail {
+                        gate,
+                        token,
+                        error,
+                        retry_in,
+                    })
+                    .await;
+                    if life < 6 {
+                        continue;
+                    }
+                    (_, token) = self.claim(life).await;
+                }
+                3 | 4 => {
+                    let (error, retry_in) = (reason(), None);
+                    self.execute(Command::Fail {
+                        gate,
+                        token,
+                        error,
+                        retry_in,
+                    })
+                    .await;
+                    if life % 6 == 3 {
+                        continue;
+                    }
+                    let reason = reason();
+                    self.execute(Command::Retry { gate, reason }).await;
+                    (_, token) = self.claim(life).await;
+                }
+                _ => {}
+            }
+            let result = Document::parse(&format!(r#"{{"pdf": {life}}}"#)).unwrap();
+            self.execute(Command::Complete { gate, token, result }).await;
+        }
+    }
+
+    async fn claim(&self, life: u64) -> (GateId, u64) {
+        let attempts = if life % 6 == 3 || life % 6 == 4 { 1 } else { 3 };
+        let claim = Claim {
+            tenant: Tenant::parse("acme").unwrap(),
+            effect: Effect::parse("receipt").unwrap(),
+            subject: Subject::parse(&format!("pay_{life}")).unwrap(),
+            ttl: Ttl::from_seconds(1).unwrap(),
+            holder: Holder::parse("ann").unwrap(),
+            key: life
+                .is_multiple_of(2)
+                .then(|| Key::parse(&format!("claim {life}")).unwrap()),
+            policy: GatePolicy::new(Some(attempts), None, None).unwrap(),
+        };
+        loop {
+            if let Answer::Claim {
+                gate,
+                outcome: ClaimOutcome::Won { replayed: false, .. },
+            } = self.execute(Command::Claim(Box::new(claim.clone()))).await
+            {
+                return (gate.id, gate.token);
+            }
+        }
     }
 
     async fn administer(&mut self) {
@@ -271,8 +343,8 @@ struct Table {
     rows: Vec<Vec<Value>>,
 }
 
-const TABLES: [&str; 9] = [
-    "series", "counter", "entry", "document", "key", "event", "missing", "closure", "api_key",
+const TABLES: [&str; 10] = [
+    "gate", "series", "counter", "entry", "document", "key", "event", "missing", "closure", "api_key",
 ];
 
 fn read_tables(path: &Path) -> Vec<Table> {
