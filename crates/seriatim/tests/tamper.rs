@@ -404,6 +404,8 @@ impl Table {
             (Value::Null, "text") => Value::Text("1".into()),
             (Value::Null, "blob") => Value::Blob(vec![1; 32]),
             (Value::Null, _) => Value::Integer(1),
+            // A renewal is no event, so that a claim may be held for longer; that it may be taken earlier is evidence.
+            (Value::Integer(number), _) if self.columns[c] == "due_at" => Value::Integer(number - 1),
             (Value::Integer(number), _) => Value::Integer(number ^ 1),
             (Value::Real(number), _) => Value::Real(number + 1.0),
             (Value::Text(text), _) => {
@@ -539,6 +541,12 @@ async fn inserted_and_swapped_rows_are_found() {
         "insert into counter (id, series, tenant, partition, period, line, first_seq, last_seq, issued, reserved, voided, missing,
             length, head) select x'00010203040506070809', series, 'mallory', partition, period, line, 1, 0, 0, 0, 0, 0, 0, head
             from counter limit 1",
+        "insert into gate select null, x'00010203040506070809', 'mallory', effect, subject, state, token, attempts, policy,
+            due_at, holder, key, result, last_error, opened_at, length, head from gate limit 1",
+        // Two results exchanged; a gate that is set back to open, so that it could be claimed once more.
+        "update gate set result = (select g.result from gate g where g.result is not null and g.no <> gate.no limit 1)
+            where no = (select min(no) from gate where result is not null)",
+        "update gate set state = 'open', result = null where no = (select min(no) from gate where state = 'done')",
         "insert into closure select series, 'mallory', period, closed, reason, actor, at, detail from closure limit 1",
         "insert into api_key select 'mallory', replace(definition, 'id=one', 'id=mallory'), null from api_key limit 1",
         "insert into series select 'mallory', version, definition from series limit 1",
@@ -622,4 +630,33 @@ async fn a_checkpoint_that_was_changed_is_refused() {
         Checkpoint::parse("{}"),
         Err(checkpoint::CheckpointError::Malformed(_))
     ));
+}
+
+/// Everything of a gate is set back to the moment before its result, so that it could be claimed once more: nothing in
+/// the file tells of it any more, but the checkpoint does. The same for a gate that is removed with its chain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_set_back_or_removed_is_found_against_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("story.db");
+    let checkpoint = Story::tell(&path).await;
+    let set_back = "create table t as select no, length from gate where state = 'done' order by no limit 1;
+        delete from event where chain = -(select no from t) and position = (select length from t);
+        update gate set state = 'claimed', result = null, length = length - 1,
+            due_at = (select expires_at from event where chain = -gate.no and position = gate.length - 1),
+            head = (select hash from event where chain = -gate.no and position = gate.length - 1)
+            where no = (select no from t);
+        drop table t";
+    let removed = "delete from event where chain = -1; delete from gate where no = 1";
+    for (work, code) in [(set_back, "tail_cut"), (removed, "gate_removed")] {
+        let work = |conn: &Connection| conn.execute_batch(work).unwrap();
+        let alone = verdict(&path, None, work).await.unwrap();
+        assert_eq!(
+            alone.findings,
+            [],
+            "the file contradicts itself, so this shows nothing of the checkpoint"
+        );
+        let report = verdict(&path, Some(&checkpoint), work).await.unwrap();
+        let codes: Vec<&str> = report.findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, [code]);
+    }
 }
