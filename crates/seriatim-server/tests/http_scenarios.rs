@@ -518,7 +518,8 @@ fn counter(json: &Value) -> CounterShown {
 
 /// What HTTP finds in the body before a rule sees it, and what the rule would have said.
 type Said = (&'static str, &'static str);
-const EARLIER: [(Said, Said); 3] = [
+const EARLIER: [(Said, Said); 4] = [
+    (("invalid_json", "/result"), ("invalid_document", "/result")),
     (
         ("unknown_field", "/params/branch/words"),
         ("invalid_definition", "/params/branch"),
