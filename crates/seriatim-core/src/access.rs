@@ -23,13 +23,22 @@ pub enum ApiScope {
     Read,
     /// Verify, gaps, summary, checkpoint.
     Audit,
+    /// Claim gates, renew, complete and fail.
+    Gate,
     /// Everything, and series, periods, keys.
     Admin,
 }
 
 impl ApiScope {
     /// Every scope.
-    pub const ALL: [Self; 5] = [Self::Issue, Self::Void, Self::Read, Self::Audit, Self::Admin];
+    pub const ALL: [Self; 6] = [
+        Self::Issue,
+        Self::Void,
+        Self::Read,
+        Self::Audit,
+        Self::Gate,
+        Self::Admin,
+    ];
 
     /// The scope as it is written.
     #[must_use]
@@ -39,6 +48,7 @@ impl ApiScope {
             Self::Void => "void",
             Self::Read => "read",
             Self::Audit => "audit",
+            Self::Gate => "gate",
             Self::Admin => "admin",
         }
     }
@@ -53,7 +63,7 @@ impl ApiScope {
             .find(|scope| scope.as_str() == text)
             .ok_or_else(|| {
                 let message = format!(
-                    "unknown scope `{}`; use issue, void, read, audit or admin",
+                    "unknown scope `{}`; use issue, void, read, audit, gate or admin",
                     text.escape_debug()
                 );
                 Refusal::new(Code::InvalidText, message).at("/scopes")
@@ -136,6 +146,22 @@ impl Access {
             return Ok(());
         }
         let message = "this concerns every tenant and series; it needs an API key that is not bound to some of them";
+        Err(Refusal::new(Code::Forbidden, message))
+    }
+
+    /// Requires a scope on the gates of a tenant. A gate belongs to no series, so a test key reaches none.
+    ///
+    /// # Errors
+    /// `forbidden` with what the key is bound to.
+    pub fn require_gates(&self, scope: ApiScope, tenant: &Tenant) -> Result<(), Refusal> {
+        self.require(scope)?;
+        let message = if self.test_only {
+            "a test key reaches test series only, and a gate is of no series".to_string()
+        } else if !self.sees_tenant(tenant) {
+            format!("this API key is not allowed on tenant {tenant}")
+        } else {
+            return Ok(());
+        };
         Err(Refusal::new(Code::Forbidden, message))
     }
 

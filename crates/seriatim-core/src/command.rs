@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 use crate::access::{Access, ApiKey};
 use crate::document::Document;
 use crate::entry::EntryId;
-use crate::name::{Actor, Key, Reason, Reference, SeriesName, Tenant};
+use crate::gate::{GateId, GatePolicy};
+use crate::name::{Actor, Effect, Holder, Key, Reason, Reference, SeriesName, Subject, Tenant};
 use crate::refusal::{Code, Refusal};
 use crate::reservation::Ttl;
 use crate::series::Series;
@@ -127,6 +128,25 @@ pub struct Void {
     pub reason: Reason,
     /// Whether its replacement is issued in the same commit; the key moves to it.
     pub reissue: bool,
+}
+
+/// A gate to claim.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// Whose.
+    pub tenant: Tenant,
+    /// What is to happen once.
+    pub effect: Effect,
+    /// For what.
+    pub subject: Subject,
+    /// How long the lease is.
+    pub ttl: Ttl,
+    /// Who claims.
+    pub holder: Holder,
+    /// The key of this one claim, so that a retry of it hears its own token again.
+    pub key: Option<Key>,
+    /// How often it may be tried, if the claim is what opens the gate.
+    pub policy: GatePolicy,
 }
 
 /// What a caller asks for.
@@ -266,6 +286,55 @@ pub enum Command {
         /// The series.
         series: SeriesName,
     },
+    /// Open a gate, so that somebody claims it later; one that is there already stays as it is.
+    OpenGate {
+        /// Whose.
+        tenant: Tenant,
+        /// What is to happen once.
+        effect: Effect,
+        /// For what.
+        subject: Subject,
+        /// How often it may be tried.
+        policy: GatePolicy,
+    },
+    /// Be the one who brings an effect about.
+    Claim(Box<Claim>),
+    /// Hold a claim for longer.
+    Renew {
+        /// Which gate.
+        gate: GateId,
+        /// The token of the claim.
+        token: u64,
+        /// How long from now.
+        ttl: Ttl,
+    },
+    /// Record the result: the effect has happened.
+    Complete {
+        /// Which gate.
+        gate: GateId,
+        /// The token of the claim.
+        token: u64,
+        /// The result, for everybody who asks.
+        result: Document,
+    },
+    /// The holder could not do it.
+    Fail {
+        /// Which gate.
+        gate: GateId,
+        /// The token of the claim.
+        token: u64,
+        /// Why.
+        error: Reason,
+        /// From when it may be tried again; by the gate's policy if not said.
+        retry_in: Option<Ttl>,
+    },
+    /// Open a dead gate again.
+    Retry {
+        /// Which gate.
+        gate: GateId,
+        /// Why.
+        reason: Reason,
+    },
     /// Make an API key.
     CreateApiKey(Box<ApiKey>),
     /// Revoke an API key.
@@ -297,6 +366,12 @@ impl Command {
             Self::Reopen { .. } => "reopen",
             Self::Advance { .. } => "advance",
             Self::Wipe { .. } => "wipe",
+            Self::OpenGate { .. } => "open",
+            Self::Claim(_) => "claim",
+            Self::Renew { .. } => "renew",
+            Self::Complete { .. } => "complete",
+            Self::Fail { .. } => "fail",
+            Self::Retry { .. } => "retry",
             Self::CreateApiKey(_) => "key_create",
             Self::RevokeApiKey { .. } => "key_revoke",
         }

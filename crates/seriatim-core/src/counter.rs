@@ -69,11 +69,7 @@ impl CounterId {
 
 impl fmt::Display for CounterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = self.0.iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
-        (0..16).rev().try_for_each(|i| {
-            let index = usize::try_from(bits >> (5 * i) & 31).unwrap_or(0);
-            fmt::Write::write_char(f, char::from(ALPHABET[index]))
-        })
+        write_id(&self.0, f)
     }
 }
 
@@ -87,19 +83,33 @@ impl core::str::FromStr for CounterId {
     type Err = Refusal;
 
     fn from_str(text: &str) -> Result<Self, Refusal> {
-        let invalid = || Refusal::new(Code::InvalidId, "a counter id is 16 letters and digits");
-        if text.len() != 16 {
-            return Err(invalid());
-        }
-        let mut bits = 0u128;
-        for byte in text.bytes() {
-            let digit = ALPHABET.iter().position(|known| *known == byte).ok_or_else(invalid)?;
-            bits = bits << 5 | digit as u128;
-        }
-        let mut id = [0; 10];
-        id.copy_from_slice(&bits.to_be_bytes()[6..]);
+        let id = read_id(text).ok_or_else(|| Refusal::new(Code::InvalidId, "a counter id is 16 letters and digits"))?;
         Ok(Self(id))
     }
+}
+
+/// Spells 80 bits as 16 letters and digits.
+pub(crate) fn write_id(id: &[u8; 10], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let bits = id.iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
+    (0..16).rev().try_for_each(|i| {
+        let index = usize::try_from(bits >> (5 * i) & 31).unwrap_or(0);
+        fmt::Write::write_char(f, char::from(ALPHABET[index]))
+    })
+}
+
+/// Reads [`write_id`] back.
+pub(crate) fn read_id(text: &str) -> Option<[u8; 10]> {
+    if text.len() != 16 {
+        return None;
+    }
+    let mut bits = 0u128;
+    for byte in text.bytes() {
+        let digit = ALPHABET.iter().position(|known| *known == byte)?;
+        bits = bits << 5 | digit as u128;
+    }
+    let mut id = [0; 10];
+    id.copy_from_slice(&bits.to_be_bytes()[6..]);
+    Some(id)
 }
 
 /// How many seqs of a counter are in which state.

@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::counter::{CounterId, CounterKey};
 use crate::entry::EntryId;
-use crate::name::{Actor, Key, Reason, Reference};
+use crate::gate::GateId;
+use crate::name::{Actor, Effect, Key, Reason, Reference, Subject, Tenant};
 use crate::refusal::{Code, Refusal};
 use crate::scope::Params;
 use crate::time::{Date, Timestamp};
@@ -77,6 +78,8 @@ pub enum Chain {
     Definitions,
     /// The numbers of one counter.
     Counter(CounterId),
+    /// What became of one gate.
+    Gate(GateId),
 }
 
 impl Chain {
@@ -101,11 +104,25 @@ impl Chain {
     }
 }
 
+impl Chain {
+    /// What the first event of a gate's chain stands on: what the gate is for.
+    #[must_use]
+    pub fn gate_genesis(tenant: &Tenant, effect: &Effect, subject: &Subject) -> Hash {
+        let mut fields = Fields::new(None);
+        fields.text(Some("seriatim gate 1"));
+        fields.text(Some(tenant));
+        fields.text(Some(effect));
+        fields.text(Some(subject));
+        fields.finish()
+    }
+}
+
 impl fmt::Display for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Definitions => f.write_str("definitions"),
             Self::Counter(id) => write!(f, "{id}"),
+            Self::Gate(id) => write!(f, "{id}"),
         }
     }
 }
@@ -152,7 +169,7 @@ kinds! {
     Confirmed = "confirmed",
     /// A reserved number was never used; it is void.
     Released = "released",
-    /// A reservation ran out; its number is void.
+    /// A reservation ran out, and its number is void; or a lease did, and somebody else came.
     Expired = "expired",
     /// A number was spent.
     Voided = "voided",
@@ -174,6 +191,18 @@ kinds! {
     KeyCreated = "key_created",
     /// An API key was revoked.
     KeyRevoked = "key_revoked",
+    /// A gate was opened.
+    Opened = "opened",
+    /// A gate was claimed.
+    Claimed = "claimed",
+    /// A gate's result was recorded.
+    Completed = "completed",
+    /// A holder said that he failed.
+    Failed = "failed",
+    /// A gate failed as often as it may.
+    Died = "died",
+    /// A dead gate was opened again.
+    Retried = "retried",
 }
 
 /// One fact. Its hash covers every field and the event before it.
@@ -183,9 +212,9 @@ pub struct Event {
     pub position: u64,
     /// What happened.
     pub kind: EventKind,
-    /// The seq, or the first of a run.
+    /// The seq, or the first of a run; of a gate, the token.
     pub seq: Option<u64>,
-    /// The last seq of a run.
+    /// The last seq of a run; of a gate, which attempt.
     pub seq_last: Option<u64>,
     /// The number.
     pub number: Option<Arc<str>>,
@@ -197,7 +226,7 @@ pub struct Event {
     pub params: Params,
     /// The caller's reference.
     pub reference: Option<Reference>,
-    /// When the reservation runs out.
+    /// When the reservation or the lease runs out; of an open gate, from when it may be claimed.
     pub expires_at: Option<Timestamp>,
     /// The entry that this one replaces, or that replaces it.
     pub link: Option<EntryId>,
@@ -205,7 +234,7 @@ pub struct Event {
     pub reason_code: Option<Arc<str>>,
     /// Why, in words.
     pub reason: Option<Reason>,
-    /// SHA-256 of the document.
+    /// SHA-256 of the document, or of a gate's result.
     pub document: Option<Hash>,
     /// Who did it.
     pub actor: Actor,
@@ -213,7 +242,7 @@ pub struct Event {
     pub on_behalf_of: Option<Actor>,
     /// When.
     pub at: Timestamp,
-    /// On the definitions chain: what was defined, closed or created.
+    /// On the definitions chain: what was defined, closed or created. Of a gate: its policy, or who holds the claim.
     pub detail: Option<Arc<str>>,
     /// SHA-256 of the hash before it and the fields above.
     pub hash: Hash,

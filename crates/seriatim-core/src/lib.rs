@@ -26,6 +26,7 @@ mod definition;
 mod document;
 mod entry;
 mod format;
+mod gate;
 mod journal;
 mod name;
 mod period;
@@ -37,22 +38,23 @@ mod time;
 mod verify;
 
 pub use access::{Access, ApiKey, ApiScope};
-pub use command::{Adopt, Command, Request, Take, Void, VoidReason};
+pub use command::{Adopt, Claim, Command, Request, Take, Void, VoidReason};
 pub use counter::{Counter, CounterId, CounterKey, Counts, Missing};
 pub use decide::{
-    Answer, Batch, Change, Changes, Closure, ClosureCounter, Decision, EntriesAnswer, Footprint, Halt, KeyBinding,
-    KeyRef, PeriodRef, Snapshot, Taken, Warning, decide, decide_all,
+    Answer, Batch, Change, Changes, ClaimOutcome, Closure, ClosureCounter, Decision, EntriesAnswer, Footprint, Halt,
+    KeyBinding, KeyRef, PeriodRef, Snapshot, Taken, Warning, decide, decide_all,
 };
 pub use definition::DefinitionError;
 pub use document::Document;
 pub use entry::{Entry, EntryId, Origin, State};
 pub use format::{Format, Reading};
+pub use gate::{GATE_MOVES, Gate, GateId, GateMove, GatePolicy, GateState};
 pub use journal::{Chain, ChainHead, Event, EventKind, Hash};
-pub use name::{Actor, Key, Reason, Reference, SeriesName, Tenant};
+pub use name::{Actor, Effect, Holder, Key, Reason, Reference, SeriesName, Subject, Tenant};
 pub use period::{Period, Reset};
 pub use refusal::{Code, Kind, Refusal};
 pub use reservation::Ttl;
 pub use scope::{ParamKind, ParamKinds, Params};
 pub use series::{DateOrder, KeyPolicy, OnExpiry, OnOutage, Overflow, ReplayPolicy, Series, SeriesSpec, Window};
 pub use time::{Date, Timestamp, Zone, Zones};
-pub use verify::{ChainCheck, Finding, Severity, compare_entry};
+pub use verify::{ChainCheck, Finding, GateCheck, Severity, compare_entry};

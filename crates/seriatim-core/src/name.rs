@@ -63,10 +63,9 @@ word!(
     /// assert!(SeriesName::parse("Invoice!").is_err());
     /// ```
     SeriesName, "series", Code::InvalidSeries, |text| {
-        let tail = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
-        match text.as_bytes() {
-            [first, rest @ ..] if first.is_ascii_lowercase() && rest.len() < 63 && rest.iter().all(|b| tail(*b)) => Ok(()),
-            _ => Err("a series name is a lower-case letter, then up to 62 of a-z, 0-9, `_` and `-`"),
+        match check_name(text) {
+            true => Ok(()),
+            false => Err("a series name is a lower-case letter, then up to 62 of a-z, 0-9, `_` and `-`"),
         }
     }
 );
@@ -109,6 +108,36 @@ word!(
 );
 
 word!(
+    /// What a gate lets one caller through to, e.g. `receipt`: a lower-case letter, then up to 62 of `a-z 0-9 _ -`.
+    Effect, "effect", Code::InvalidEffect, |text| match check_name(text) {
+        true => Ok(()),
+        false => Err("an effect is a lower-case letter, then up to 62 of a-z, 0-9, `_` and `-`"),
+    }
+);
+
+word!(
+    /// What the effect is for, best the business reference: 1 to 255 printable ASCII characters, as a key.
+    Subject, "subject", Code::InvalidSubject, |text| {
+        if text.is_empty() {
+            Err("a subject must not be empty; use the business reference, e.g. the payment id")
+        } else if text.len() > 255 {
+            Err("a subject has at most 255 characters")
+        } else if !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+            Err("a subject is printable ASCII; hash or encode a reference that has other characters")
+        } else if text.trim() != text {
+            Err("a subject must not begin or end with a space")
+        } else {
+            Ok(())
+        }
+    }
+);
+
+word!(
+    /// Who holds a claim, for the person who looks later, e.g. `worker-3`: up to 255 characters.
+    Holder, "holder", Code::InvalidText, |text| check_text(text, 255)
+);
+
+word!(
     /// A free reference kept with an entry, e.g. `order 42`: up to 255 characters without control or bidi marks.
     Reference, "reference", Code::InvalidText, |text| check_text(text, 255)
 );
@@ -128,6 +157,18 @@ impl Reason {
     pub(crate) fn fallback() -> Self {
         Self(Arc::from("not issued here"))
     }
+
+    /// What is said of a lease whose holder has too long a name.
+    pub(crate) fn fallback_lease() -> Self {
+        Self(Arc::from("the lease ran out"))
+    }
+}
+
+/// A lower-case letter, then up to 62 of `a-z 0-9 _ -`.
+fn check_name(text: &str) -> bool {
+    let tail = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+    matches!(text.as_bytes(), [first, rest @ ..]
+        if first.is_ascii_lowercase() && rest.len() < 63 && rest.iter().all(tail))
 }
 
 /// Text that a person will read: no control characters, and none that turn or hide what stands beside them.

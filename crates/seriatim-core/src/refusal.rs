@@ -78,12 +78,18 @@ codes! {
     InvalidCount = "invalid_count", Malformed;
     /// An id that is no id.
     InvalidId = "invalid_id", Malformed;
+    /// The name of an effect that breaks the rules for names.
+    InvalidEffect = "invalid_effect", Malformed;
+    /// A subject that is empty, too long or not printable ASCII.
+    InvalidSubject = "invalid_subject", Malformed;
     /// The series definition breaks a rule of the format language.
     InvalidDefinition = "invalid_definition", Rule;
     /// There is no such series.
     UnknownSeries = "unknown_series", NotFound;
     /// There is no such entry.
     UnknownEntry = "unknown_entry", NotFound;
+    /// There is no such gate.
+    UnknownGate = "unknown_gate", NotFound;
     /// There is no such API key.
     UnknownApiKey = "unknown_api_key", NotFound;
     /// The API key lacks the scope, tenant or series.
@@ -136,6 +142,10 @@ codes! {
     AlreadyIssued = "already_issued", Conflict;
     /// The entry's document is already redacted, or it has none.
     NothingToRedact = "nothing_to_redact", Conflict;
+    /// The token is not the current one of its gate.
+    StaleToken = "stale_token", Conflict;
+    /// The gate is not dead, so there is nothing to retry.
+    GateNotDead = "gate_not_dead", Conflict;
     /// The change of a series with numbers is not allowed.
     SeriesFixed = "series_fixed", Conflict;
     /// The limit is below a number already taken.

@@ -9,6 +9,8 @@ use crate::refusal::{Code, Refusal};
 pub struct Ttl(u32);
 
 impl Ttl {
+    pub(crate) const SECOND: Self = Self(1);
+    pub(crate) const FIVE_MINUTES: Self = Self(300);
     const SECONDS_MAX: u64 = 366 * 86_400;
 
     /// Checks a number of seconds.

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 
 use crate::document::Document;
 use crate::entry::{Entry, Origin, State};
+use crate::gate::Gate;
 use crate::journal::{Chain, ChainHead, Event, EventKind, Hash};
 
 /// How bad a finding is.
@@ -120,6 +121,50 @@ impl ChainCheck {
             );
             Finding::error("chain_end", chain, message)
         })
+    }
+}
+
+/// Makes the moves of a gate once more from its events, and compares what comes out with the gate as it is stored.
+#[derive(Debug, Clone)]
+pub struct GateCheck {
+    told: Gate,
+    result_sha256: Option<Hash>,
+}
+
+impl GateCheck {
+    /// A walk that begins before the gate was opened.
+    #[must_use]
+    pub fn begin(gate: &Gate) -> Self {
+        Self {
+            told: Gate::blank(gate.tenant.clone(), gate.effect.clone(), gate.subject.clone()),
+            result_sha256: None,
+        }
+    }
+
+    /// Takes the next event.
+    pub fn step(&mut self, event: &Event) -> Option<Finding> {
+        if event.kind == EventKind::Completed {
+            self.result_sha256 = event.document;
+        }
+        let illegal = self.told.apply(event).err()?;
+        let place = format!("{}#{}", self.told.id, event.position);
+        let message = format!("event {} is `{}`: {illegal}", event.position, event.kind.as_str());
+        Some(Finding::error("gate_move", place, message))
+    }
+
+    /// What is stored must be what the events say.
+    #[must_use]
+    pub fn finish(&self, stored: &Gate) -> Option<Finding> {
+        let differs = if stored.id == self.told.id {
+            stored.difference(&self.told, self.result_sha256)?
+        } else {
+            "id"
+        };
+        let message = format!(
+            "{differs} of the gate for {} is not what its events say",
+            stored.label()
+        );
+        Some(Finding::error("gate_changed", stored.id, message))
     }
 }
 

@@ -303,6 +303,12 @@ fn the_kinds_of_events_read_back() {
         EventKind::Wiped,
         EventKind::KeyCreated,
         EventKind::KeyRevoked,
+        EventKind::Opened,
+        EventKind::Claimed,
+        EventKind::Completed,
+        EventKind::Failed,
+        EventKind::Died,
+        EventKind::Retried,
     ];
     for kind in kinds {
         assert_eq!(EventKind::parse(kind.as_str()), Some(kind));

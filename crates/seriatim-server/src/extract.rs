@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::{Deserialize, DeserializeOwned};
 use serde_path_to_error::Segment;
-use seriatim::{EntryId, Key, SeriesName};
+use seriatim::{EntryId, GateId, Key, SeriesName};
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -212,6 +212,12 @@ impl Part for SeriesName {
 }
 
 impl Part for EntryId {
+    fn read(text: &str) -> Result<Self, Problem> {
+        Ok(Self::from_str(text)?)
+    }
+}
+
+impl Part for GateId {
     fn read(text: &str) -> Result<Self, Problem> {
         Ok(Self::from_str(text)?)
     }

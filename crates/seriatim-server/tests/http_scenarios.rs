@@ -15,7 +15,8 @@ use http_body_util::BodyExt as _;
 use serde_json::{Map, Value, json};
 use seriatim::conformance::SetClock;
 use seriatim::conformance::scenario::{
-    Ask, AtIssuer, Boundary, CounterShown, NewKey, NumberShown, Order, Outcome, TakeWords, Which, run_file,
+    Ask, AtIssuer, Boundary, CounterShown, GateShown, GateWords, NewKey, NumberShown, Order, Outcome, TakeWords, Which,
+    run_file,
 };
 use seriatim::{Actor, Counts, Issuer, Memory, Options, Reads as _, SeriesSpec, Timestamp};
 use seriatim_server::app::{App, AppOptions};
@@ -52,7 +53,7 @@ impl AtHttp {
         }
     }
 
-    async fn send(&self, caller: Option<&str>, call: Call) -> (u16, bool, Value) {
+    async fn send(&self, caller: Option<&str>, call: Call) -> (u16, bool, Value, Vec<u8>) {
         let mut request = Request::builder().method(call.method).uri(&call.path);
         if let Some(version) = call.if_match {
             request = request.header("if-match", format!("\"{version}\""));
@@ -77,6 +78,7 @@ impl AtHttp {
             head.status.as_u16(),
             head.headers.contains_key("idempotent-replayed"),
             json,
+            bytes.to_vec(),
         )
     }
 
@@ -207,7 +209,56 @@ impl AtHttp {
                 body: None,
                 if_match: None,
             },
-            Order::Sweep | Order::Counter { .. } | Order::Entry(_) | Order::Gaps { .. } | Order::Verify => {
+            Order::Claim {
+                gate,
+                ttl,
+                holder,
+                key,
+                policy,
+            } => {
+                let mut body = Map::from_iter([
+                    ("effect".to_string(), json!(gate.effect)),
+                    ("subject".to_string(), json!(gate.subject)),
+                    ("ttl".to_string(), json!(ttl)),
+                    ("holder".to_string(), json!(holder)),
+                ]);
+                put_if(&mut body, "tenant", gate.tenant.as_ref());
+                put_if(&mut body, "key", key.as_ref());
+                put_if(&mut body, "pause", policy.pause.as_ref());
+                put_if(&mut body, "pause_max", policy.pause_max.as_ref());
+                if let Some(attempts) = policy.attempts {
+                    body.insert("attempts".into(), json!(attempts));
+                }
+                post("/v1/gates/claim".into(), Value::Object(body).to_string())
+            }
+            Order::Renew { gate, token, ttl } => post(
+                gate_path(gate, "renew"),
+                json!({ "token": token, "ttl": ttl }).to_string(),
+            ),
+            // As it is, so that it arrives byte for byte.
+            Order::Complete { gate, token, result } => post(
+                gate_path(gate, "complete"),
+                format!("{{\"token\":{token},\"result\":{result}}}"),
+            ),
+            Order::Fail {
+                gate,
+                token,
+                error,
+                retry_in,
+            } => {
+                let mut body =
+                    Map::from_iter([("token".to_string(), json!(token)), ("error".to_string(), json!(error))]);
+                put_if(&mut body, "retry_in", retry_in.as_ref());
+                post(gate_path(gate, "fail"), Value::Object(body).to_string())
+            }
+            Order::Retry { gate, reason } => post(gate_path(gate, "retry"), json!({ "reason": reason }).to_string()),
+            Order::Open { .. } => unreachable!("HTTP opens a gate by claiming it"),
+            Order::Sweep
+            | Order::Gate(_)
+            | Order::Counter { .. }
+            | Order::Entry(_)
+            | Order::Gaps { .. }
+            | Order::Verify => {
                 unreachable!("looks are not commands")
             }
         }
@@ -221,6 +272,23 @@ async fn service(store: &Memory, clock: &Arc<SetClock>) -> Router {
     };
     let issuer = Issuer::with(Arc::new(store.clone()), options).await.unwrap();
     router(App::new(issuer, AppOptions::default()))
+}
+
+fn gate_path(gate: &GateWords, verb: &str) -> String {
+    let id = gate.id().expect("scenarios claim a gate before they do more with it");
+    format!("/v1/gates/{id}/{verb}")
+}
+
+fn gate(json: &Value) -> GateShown {
+    let is_claimed = json["state"] == "claimed";
+    GateShown {
+        state: text(&json["state"]).unwrap_or_default(),
+        token: json["token"].as_u64().unwrap_or(0),
+        attempts: u32::try_from(json["attempts"].as_u64().unwrap_or(0)).unwrap(),
+        holder: text(&json["holder"]).filter(|_| is_claimed),
+        result: None,
+        error: text(&json["last_error"]),
+    }
 }
 
 fn put_if(body: &mut Map<String, Value>, name: &str, value: Option<&String>) {
@@ -393,6 +461,16 @@ fn shown(order: &Order, (status, replayed, json): (u16, bool, Value)) -> Outcome
                 .map(counter)
                 .collect(),
         ),
+        Order::Claim { .. } => Outcome::Claimed {
+            outcome: text(&json["outcome"]).unwrap_or_default(),
+            replayed,
+            retry_after: json["retry_after_ms"].as_i64().map(|ms| (ms + 999) / 1000),
+            gate: gate(&json["gate"]),
+        },
+        Order::Renew { .. } | Order::Complete { .. } | Order::Fail { .. } | Order::Retry { .. } => Outcome::Gate {
+            gate: Some(gate(&json)),
+            replayed,
+        },
         Order::Reopen { .. } => Outcome::Open,
         Order::Advance { .. } => Outcome::Missing {
             first: json["missing"]["first"].as_u64().unwrap_or(0),
@@ -408,6 +486,20 @@ fn shown(order: &Order, (status, replayed, json): (u16, bool, Value)) -> Outcome
             test: json["test"] == true,
         },
     }
+}
+
+/// The result of a gate byte for byte: parsed and written again it would be another.
+fn result_in(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Gate<'a> {
+        #[serde(borrow)]
+        result: Option<&'a serde_json::value::RawValue>,
+        #[serde(borrow)]
+        gate: Option<Box<Gate<'a>>>,
+    }
+    let gate: Gate<'_> = serde_json::from_slice(body).ok()?;
+    let result = gate.result.or(gate.gate.and_then(|gate| gate.result));
+    result.map(|raw| raw.get().to_string())
 }
 
 fn counter(json: &Value) -> CounterShown {
@@ -426,7 +518,8 @@ fn counter(json: &Value) -> CounterShown {
 
 /// What HTTP finds in the body before a rule sees it, and what the rule would have said.
 type Said = (&'static str, &'static str);
-const EARLIER: [(Said, Said); 3] = [
+const EARLIER: [(Said, Said); 4] = [
+    (("invalid_json", "/result"), ("invalid_document", "/result")),
     (
         ("unknown_field", "/params/branch/words"),
         ("invalid_definition", "/params/branch"),
@@ -467,7 +560,7 @@ impl Boundary for AtHttp {
     }
 
     async fn answer(&mut self, ask: &Ask) -> Outcome {
-        if ask.order.is_look() || ask.order == Order::Sweep {
+        if ask.order.is_look() || ask.order == Order::Sweep || matches!(ask.order, Order::Open { .. }) {
             return self.looks.answer(ask).await;
         }
         let call = self.call(&ask.order).await;
@@ -475,7 +568,29 @@ impl Boundary for AtHttp {
         if let (Order::Key(key), Some(id), Some(secret)) = (&ask.order, text(&answer.2["id"]), text(&answer.2["key"])) {
             self.keys.insert(key.name.clone(), (id, secret));
         }
-        shown(&ask.order, answer)
+        let raw = result_in(&answer.3);
+        let (status, replayed, json, _) = answer;
+        match shown(&ask.order, (status, replayed, json)) {
+            Outcome::Claimed {
+                outcome,
+                replayed,
+                retry_after,
+                gate,
+            } => Outcome::Claimed {
+                outcome,
+                replayed,
+                retry_after,
+                gate: GateShown { result: raw, ..gate },
+            },
+            Outcome::Gate {
+                gate: Some(gate),
+                replayed,
+            } => Outcome::Gate {
+                gate: Some(GateShown { result: raw, ..gate }),
+                replayed,
+            },
+            other => other,
+        }
     }
 
     async fn restart(&mut self) {

@@ -9,7 +9,7 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use seriatim_core::{ChainHead, CounterId, Hash, Timestamp};
 
-use crate::store::{Reads, StoreError};
+use crate::store::{GateHead, Reads, StoreError};
 
 /// Where every chain ended at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,8 @@ pub struct Checkpoint {
     pub definitions: ChainHead,
     /// Every counter.
     pub counters: Vec<CheckpointCounter>,
+    /// Every gate.
+    pub gates: Vec<GateHead>,
     /// Who signed it.
     pub public_key: [u8; 32],
     signature: [u8; 64],
@@ -63,11 +65,14 @@ pub async fn take(reads: &dyn Reads, signing_key: &[u8; 32], now: Timestamp) -> 
     });
     let mut counters: Vec<CheckpointCounter> = counters.collect();
     counters.sort_by_key(|counter| counter.id);
+    let mut gates = heads.gates;
+    gates.sort_by_key(|gate| gate.id);
     let key = SigningKey::from_bytes(signing_key);
     let mut checkpoint = Checkpoint {
         at: now,
         definitions: heads.definitions,
         counters,
+        gates,
         public_key: key.verifying_key().to_bytes(),
         signature: [0; 64],
     };
@@ -98,6 +103,9 @@ impl Checkpoint {
         {
             let _ = writeln!(text, "{id};{label};{last_seq};{};{}", chain.length, chain.head);
         }
+        for GateHead { id, label, chain } in &self.gates {
+            let _ = writeln!(text, "{id};{label};{};{}", chain.length, chain.head);
+        }
         text
     }
 
@@ -117,6 +125,16 @@ impl Checkpoint {
                     last_seq: counter.last_seq,
                     length: counter.chain.length,
                     head: counter.chain.head.to_string(),
+                })
+                .collect(),
+            gates: self
+                .gates
+                .iter()
+                .map(|gate| WireGate {
+                    id: gate.id.to_string(),
+                    gate: gate.label.clone(),
+                    length: gate.chain.length,
+                    head: gate.chain.head.to_string(),
                 })
                 .collect(),
             public_key: to_hex(&self.public_key),
@@ -150,6 +168,9 @@ struct Wire {
     at: String,
     definitions: WireHead,
     counters: Vec<WireCounter>,
+    /// A checkpoint from before there were gates knows of none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    gates: Vec<WireGate>,
     public_key: String,
     signature: String,
 }
@@ -167,6 +188,15 @@ struct WireCounter {
     id: String,
     counter: String,
     last_seq: u64,
+    length: u64,
+    head: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireGate {
+    id: String,
+    gate: String,
     length: u64,
     head: String,
 }
@@ -196,11 +226,19 @@ impl Wire {
                 chain: chain(wire.length, &wire.head)?,
             })
         };
+        let gate = |wire: WireGate| {
+            Some(GateHead {
+                id: wire.id.parse().ok()?,
+                label: wire.gate,
+                chain: chain(wire.length, &wire.head)?,
+            })
+        };
         (self.version == 1).then_some(())?;
         Some(Checkpoint {
             at: self.at.parse().ok()?,
             definitions: chain(self.definitions.length, &self.definitions.head)?,
             counters: self.counters.into_iter().map(counter).collect::<Option<_>>()?,
+            gates: self.gates.into_iter().map(gate).collect::<Option<_>>()?,
             public_key: from_hex(&self.public_key)?,
             signature: from_hex(&self.signature)?,
         })

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seriatim_core::{
-    Access, Actor, Answer, Command, Refusal, Request, Series, SeriesName, SeriesSpec, State, Tenant, Zones,
+    Access, Actor, Answer, Command, Gate, GateId, Refusal, Request, Series, SeriesName, SeriesSpec, State, Tenant,
+    Zones,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 use tokio::time::Instant;
 
 use crate::clock::{Clock, SystemClock};
@@ -25,6 +26,9 @@ use crate::zones::BundledZones;
 use lane::{Job, Lane, Ticket, Waiter};
 
 pub use take::Issue;
+
+/// How often somebody who waits for a gate looks whether another process ended it.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How an issuer behaves; the defaults are those of the binary.
 #[derive(Clone)]
@@ -73,6 +77,8 @@ struct Shared {
     lanes: Vec<Lane>,
     options: Options,
     actor: Actor,
+    /// Told of each gate that this process has brought to its end.
+    gates_over: broadcast::Sender<GateId>,
 }
 
 impl Issuer {
@@ -102,6 +108,8 @@ impl Issuer {
             lanes,
             options,
             actor,
+            // Who lags behind looks at the store instead.
+            gates_over: broadcast::channel(1_024).0,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -142,6 +150,12 @@ impl Issuer {
             Err(_) => Err(unknown(&format!("the commit was not confirmed within {deadline:?}"))),
         };
         measure::answered(verb, &answer, started.elapsed());
+        if let Ok(Answer::Gate { gate, .. } | Answer::Claim { gate, .. }) = &answer
+            && gate.is_over()
+        {
+            // Nobody waits: nothing to tell.
+            let _ = self.shared.gates_over.send(gate.id);
+        }
         answer
     }
 
@@ -167,6 +181,17 @@ impl Issuer {
             Command::AdoptItems { series, items, .. } => {
                 (series, items.first().map(|item| &item.tenant)).hash(&mut hasher);
             }
+            Command::OpenGate {
+                tenant,
+                effect,
+                subject,
+                ..
+            } => GateId::of(tenant, effect, subject).hash(&mut hasher),
+            Command::Claim(claim) => GateId::of(&claim.tenant, &claim.effect, &claim.subject).hash(&mut hasher),
+            Command::Renew { gate, .. }
+            | Command::Complete { gate, .. }
+            | Command::Fail { gate, .. }
+            | Command::Retry { gate, .. } => gate.hash(&mut hasher),
             _ => {}
         }
         let lane = hasher.finish() % lanes.len() as u64;
@@ -225,6 +250,29 @@ impl Issuer {
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.shared.options.clock
+    }
+
+    /// Waits until a gate is done or dead, or the time is over, and gives it as it is then; nothing if there is none.
+    ///
+    /// What this process completed is heard at once; what another one did, within about 250 ms.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn gate_over(&self, id: GateId, within: Duration) -> Result<Option<Arc<Gate>>, StoreError> {
+        let deadline = Instant::now() + within;
+        // Listening begins before the look, so that no end falls between the two.
+        let mut over = self.shared.gates_over.subscribe();
+        loop {
+            let gate = self.reads().gate(id).await?;
+            let now = Instant::now();
+            if gate.as_ref().is_none_or(|gate| gate.is_over()) || now >= deadline {
+                return Ok(gate);
+            }
+            let look_again = deadline.min(now + LOOK_EVERY);
+            let told = async { while over.recv().await.is_ok_and(|ended| ended != id) {} };
+            // Told or not, the store is what counts.
+            let _ = tokio::time::timeout_at(look_again, told).await;
+        }
     }
 
     /// Voids overdue reservations of series that say so; how many. Call it now and then.

@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use seriatim_core::{
-    ApiKey, Batch, Chain, ChainHead, Closure, Counter, CounterId, CounterKey, Counts, Date, Entry, EntryId, Event,
-    Footprint, KeyRef, Missing, Period, Series, SeriesName, Snapshot, State, Tenant, Timestamp,
+    ApiKey, Batch, Chain, ChainHead, Closure, Counter, CounterId, CounterKey, Counts, Date, Effect, Entry, EntryId,
+    Event, Footprint, Gate, GateId, GateState, KeyRef, Missing, Period, Series, SeriesName, Snapshot, State, Tenant,
+    Timestamp,
 };
 
 /// Which batch of which lane: each lane of each node owns one row of this, and every batch bumps it in its own
@@ -158,6 +159,52 @@ pub struct CounterFilter {
     pub cursor: Option<u64>,
 }
 
+/// Which gates.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GateFilter {
+    /// Only in these states; empty for all.
+    pub states: Vec<GateState>,
+    /// Only for these effects; empty for all.
+    pub effects: Vec<Effect>,
+    /// Only these tenants; empty for all.
+    pub tenants: Vec<Tenant>,
+    /// [`Page::next`] of the page before.
+    pub cursor: Option<u64>,
+}
+
+impl GateFilter {
+    /// Whether a gate is one of those meant.
+    #[must_use]
+    pub fn matches(&self, gate: &Gate) -> bool {
+        (self.states.is_empty() || self.states.contains(&gate.state))
+            && (self.effects.is_empty() || self.effects.contains(&gate.effect))
+            && (self.tenants.is_empty() || self.tenants.contains(&gate.tenant))
+    }
+}
+
+/// Where the chain of a gate ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GateHead {
+    /// Which gate.
+    pub id: GateId,
+    /// Effect, tenant and subject, for a person.
+    pub label: String,
+    /// Where its chain ends.
+    pub chain: ChainHead,
+}
+
+impl GateHead {
+    /// The head of this gate.
+    #[must_use]
+    pub fn of(gate: &Gate) -> Self {
+        Self {
+            id: gate.id,
+            label: gate.label(),
+            chain: gate.chain,
+        }
+    }
+}
+
 /// How many entries of a counter fall into a range of dates, by state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SummaryRow {
@@ -178,6 +225,8 @@ pub struct Heads {
     pub definitions: ChainHead,
     /// Every counter.
     pub counters: Vec<Counter>,
+    /// Every gate.
+    pub gates: Vec<GateHead>,
 }
 
 /// Whether a setting is as it must be, for `/readyz?verbose` and `doctor`.
@@ -248,6 +297,18 @@ pub trait Reads: Send + Sync + 'static {
 
     /// Every API key, by id.
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// One gate.
+    async fn gate(&self, id: GateId) -> Result<Option<Arc<Gate>>, StoreError>;
+
+    /// Gates, newest first.
+    async fn gates(&self, filter: &GateFilter, limit: usize) -> Result<Page<Arc<Gate>>, StoreError>;
+
+    /// Gates that a claim may win now, those that wait longest first; of these effects, of all if none is named.
+    async fn due_gates(&self, effects: &[Effect], now: Timestamp, limit: usize) -> Result<Vec<Arc<Gate>>, StoreError>;
+
+    /// Gates with an id above `after`, by id, for `verify`.
+    async fn gates_by_id(&self, after: Option<GateId>, limit: usize) -> Result<Vec<Arc<Gate>>, StoreError>;
 
     /// Entries by counter within a range of dates.
     async fn summary(&self, from: Option<Date>, to: Option<Date>) -> Result<Vec<SummaryRow>, StoreError>;

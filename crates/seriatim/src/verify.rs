@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use seriatim_core::{
     Chain, ChainCheck, ChainHead, Closure, Counter, CounterId, Counts, Date, Entry, EntryId, Event, EventKind, Finding,
-    Key, KeyRef, Missing, Origin, SeriesName, Severity, State, Timestamp, compare_entry,
+    Gate, GateCheck, GateId, Key, KeyRef, Missing, Origin, SeriesName, Severity, State, Timestamp, compare_entry,
 };
 
 use crate::audit::all_missing;
@@ -35,6 +35,8 @@ pub struct Progress {
     pub events: u64,
     /// Entries compared.
     pub entries: u64,
+    /// Gates walked.
+    pub gates: u64,
     /// The counter walked last; a later run can resume after it.
     pub last: Option<CounterId>,
 }
@@ -80,6 +82,7 @@ pub async fn verify(
         walk.counter(*id, options.checkpoint.as_ref()).await?;
         on_progress(walk.report.progress);
     }
+    walk.gates(options.checkpoint.as_ref()).await?;
     if let Some(checkpoint) = &options.checkpoint {
         walk.removed(checkpoint, &counters, &wiped);
     }
@@ -463,6 +466,65 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Every gate with its chain; then those that a checkpoint knows and the store does not.
+    async fn gates(&mut self, checkpoint: Option<&Checkpoint>) -> Result<(), StoreError> {
+        let pinned = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.gates);
+        let mut pins: BTreeMap<GateId, Pin> = pinned
+            .map(|gate| (gate.id, Pin::new(&gate.label, gate.chain)))
+            .collect();
+        let mut after = None;
+        loop {
+            let gates = self.reads.gates_by_id(after, PAGE).await?;
+            for gate in &gates {
+                self.gate(gate, pins.remove(&gate.id)).await?;
+                self.report.progress.gates += 1;
+            }
+            after = gates.last().map(|gate| gate.id);
+            if gates.len() < PAGE {
+                break;
+            }
+        }
+        for pin in pins.into_values() {
+            let message = format!("the checkpoint knows it up to event {}; now it is gone", pin.at.length);
+            self.found([Finding::error("gate_removed", &pin.label, message)]);
+        }
+        Ok(())
+    }
+
+    /// Walks a gate's events up to the head of its row, making its moves once more.
+    async fn gate(&mut self, gate: &Gate, mut pin: Option<Pin>) -> Result<(), StoreError> {
+        let chain = Chain::Gate(gate.id);
+        let mut check = ChainCheck::begin(chain, Chain::gate_genesis(&gate.tenant, &gate.effect, &gate.subject));
+        let mut moves = GateCheck::begin(gate);
+        while check.reached().length < gate.chain.length {
+            let mut events = self.reads.events(chain, check.reached().length, PAGE).await?;
+            events.retain(|event| event.position <= gate.chain.length);
+            if events.is_empty() {
+                break;
+            }
+            for event in &events {
+                self.report.progress.events += 1;
+                self.found(check.step(event));
+                self.found(moves.step(event));
+                self.found(pin.as_mut().and_then(|pin| pin.pass(event)));
+            }
+        }
+        self.found(check.finish(gate.chain));
+        self.found(moves.finish(gate));
+        self.found(pin.and_then(|pin| pin.finish(check.reached())));
+        let beyond = self.reads.events(chain, gate.chain.length, 1).await?;
+        let moved = self
+            .reads
+            .gate(gate.id)
+            .await?
+            .is_none_or(|now| now.chain != gate.chain);
+        if let Some(event) = beyond.first().filter(|_| !moved) {
+            let message = format!("event {} stands beyond the end of the chain", event.position);
+            self.found([Finding::error("event_added", gate.id, message)]);
+        }
+        Ok(())
+    }
+
     /// Counters that a checkpoint knows and the store does not.
     fn removed(&mut self, checkpoint: &Checkpoint, counters: &[(CounterId, SeriesName)], wiped: &[SeriesName]) {
         for pinned in &checkpoint.counters {
@@ -599,7 +661,13 @@ impl Tally {
             | EventKind::Reopened
             | EventKind::Wiped
             | EventKind::KeyCreated
-            | EventKind::KeyRevoked => {}
+            | EventKind::KeyRevoked
+            | EventKind::Opened
+            | EventKind::Claimed
+            | EventKind::Completed
+            | EventKind::Failed
+            | EventKind::Died
+            | EventKind::Retried => {}
         }
     }
 
@@ -703,7 +771,13 @@ impl Definitions {
             | EventKind::Expired
             | EventKind::Voided
             | EventKind::Redacted
-            | EventKind::Missing => {}
+            | EventKind::Missing
+            | EventKind::Opened
+            | EventKind::Claimed
+            | EventKind::Completed
+            | EventKind::Failed
+            | EventKind::Died
+            | EventKind::Retried => {}
         }
     }
 

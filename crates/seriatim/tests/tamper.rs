@@ -16,12 +16,14 @@ use seriatim::checkpoint::{self, Checkpoint};
 use seriatim::store::sqlite::SqliteOptions;
 use seriatim::verify::{self, Options, Report};
 use seriatim::{
-    Access, Actor, Adopt, Answer, ApiKey, ApiScope, Clock, Command, Document, EntryId, Hash, Issuer, Key, Reason,
-    Reference, Request, SeriesName, SeriesSpec, Sqlite, Take, Tenant, Timestamp, Ttl, Void, VoidReason,
+    Access, Actor, Adopt, Answer, ApiKey, ApiScope, Claim, ClaimOutcome, Clock, Command, Document, Effect, EntryId,
+    GateId, GatePolicy, Hash, Holder, Issuer, Key, Reason, Reference, Request, SeriesName, SeriesSpec, Sqlite, Subject,
+    Take, Tenant, Timestamp, Ttl, Void, VoidReason,
 };
 
 /// Storage details that say nothing about a number.
-const NOT_EVIDENCE: [(&str, &str); 6] = [
+const NOT_EVIDENCE: [(&str, &str); 7] = [
+    ("gate", "no"),      // order of arrival; the events that go by it are tested by removing rows
     ("counter", "line"), // an index by number; the number itself is evidence
     ("entry", "line"),
     ("entry", "no"),             // order of arrival, for listings
@@ -67,6 +69,7 @@ impl Story {
             story.chapter().await;
         }
         story.administer().await;
+        story.gates().await;
         let taken = checkpoint::take(story.issuer.reads(), &[7; 32], Timestamp::from_micros(0))
             .await
             .unwrap();
@@ -165,6 +168,75 @@ impl Story {
             self.execute(Command::Void(void)).await;
         }
         self.issue("invoice").await;
+    }
+
+    /// One of every life that a gate can have. The clock moves by a second with each look.
+    async fn gates(&self) {
+        for life in 0..12u64 {
+            let (gate, mut token) = self.claim(life).await;
+            match life % 6 {
+                0 => continue,
+                1 => (_, token) = self.claim(life).await,
+                2 => {
+                    let retry_in = Some(Ttl::from_seconds(1).unwrap());
+                    let error = reason();
+                    self.execute(Command::Fail {
+                        gate,
+                        token,
+                        error,
+                        retry_in,
+                    })
+                    .await;
+                    if life < 6 {
+                        continue;
+                    }
+                    (_, token) = self.claim(life).await;
+                }
+                3 | 4 => {
+                    let (error, retry_in) = (reason(), None);
+                    self.execute(Command::Fail {
+                        gate,
+                        token,
+                        error,
+                        retry_in,
+                    })
+                    .await;
+                    if life % 6 == 3 {
+                        continue;
+                    }
+                    let reason = reason();
+                    self.execute(Command::Retry { gate, reason }).await;
+                    (_, token) = self.claim(life).await;
+                }
+                _ => {}
+            }
+            let result = Document::parse(&format!(r#"{{"pdf": {life}}}"#)).unwrap();
+            self.execute(Command::Complete { gate, token, result }).await;
+        }
+    }
+
+    async fn claim(&self, life: u64) -> (GateId, u64) {
+        let attempts = if life % 6 == 3 || life % 6 == 4 { 1 } else { 3 };
+        let claim = Claim {
+            tenant: Tenant::parse("acme").unwrap(),
+            effect: Effect::parse("receipt").unwrap(),
+            subject: Subject::parse(&format!("pay_{life}")).unwrap(),
+            ttl: Ttl::from_seconds(1).unwrap(),
+            holder: Holder::parse("ann").unwrap(),
+            key: life
+                .is_multiple_of(2)
+                .then(|| Key::parse(&format!("claim {life}")).unwrap()),
+            policy: GatePolicy::new(Some(attempts), None, None).unwrap(),
+        };
+        loop {
+            if let Answer::Claim {
+                gate,
+                outcome: ClaimOutcome::Won { replayed: false, .. },
+            } = self.execute(Command::Claim(Box::new(claim.clone()))).await
+            {
+                return (gate.id, gate.token);
+            }
+        }
     }
 
     async fn administer(&mut self) {
@@ -271,8 +343,8 @@ struct Table {
     rows: Vec<Vec<Value>>,
 }
 
-const TABLES: [&str; 9] = [
-    "series", "counter", "entry", "document", "key", "event", "missing", "closure", "api_key",
+const TABLES: [&str; 10] = [
+    "gate", "series", "counter", "entry", "document", "key", "event", "missing", "closure", "api_key",
 ];
 
 fn read_tables(path: &Path) -> Vec<Table> {
@@ -332,6 +404,8 @@ impl Table {
             (Value::Null, "text") => Value::Text("1".into()),
             (Value::Null, "blob") => Value::Blob(vec![1; 32]),
             (Value::Null, _) => Value::Integer(1),
+            // A renewal is no event, so that a claim may be held for longer; that it may be taken earlier is evidence.
+            (Value::Integer(number), _) if self.columns[c] == "due_at" => Value::Integer(number - 1),
             (Value::Integer(number), _) => Value::Integer(number ^ 1),
             (Value::Real(number), _) => Value::Real(number + 1.0),
             (Value::Text(text), _) => {
@@ -467,6 +541,12 @@ async fn inserted_and_swapped_rows_are_found() {
         "insert into counter (id, series, tenant, partition, period, line, first_seq, last_seq, issued, reserved, voided, missing,
             length, head) select x'00010203040506070809', series, 'mallory', partition, period, line, 1, 0, 0, 0, 0, 0, 0, head
             from counter limit 1",
+        "insert into gate select null, x'00010203040506070809', 'mallory', effect, subject, state, token, attempts, policy,
+            due_at, holder, key, result, last_error, opened_at, length, head from gate limit 1",
+        // Two results exchanged; a gate that is set back to open, so that it could be claimed once more.
+        "update gate set result = (select g.result from gate g where g.result is not null and g.no <> gate.no limit 1)
+            where no = (select min(no) from gate where result is not null)",
+        "update gate set state = 'open', result = null where no = (select min(no) from gate where state = 'done')",
         "insert into closure select series, 'mallory', period, closed, reason, actor, at, detail from closure limit 1",
         "insert into api_key select 'mallory', replace(definition, 'id=one', 'id=mallory'), null from api_key limit 1",
         "insert into series select 'mallory', version, definition from series limit 1",
@@ -550,4 +630,33 @@ async fn a_checkpoint_that_was_changed_is_refused() {
         Checkpoint::parse("{}"),
         Err(checkpoint::CheckpointError::Malformed(_))
     ));
+}
+
+/// Everything of a gate is set back to the moment before its result, so that it could be claimed once more: nothing in
+/// the file tells of it any more, but the checkpoint does. The same for a gate that is removed with its chain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_set_back_or_removed_is_found_against_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("story.db");
+    let checkpoint = Story::tell(&path).await;
+    let set_back = "create table t as select no, length from gate where state = 'done' order by no limit 1;
+        delete from event where chain = -(select no from t) and position = (select length from t);
+        update gate set state = 'claimed', result = null, length = length - 1,
+            due_at = (select expires_at from event where chain = -gate.no and position = gate.length - 1),
+            head = (select hash from event where chain = -gate.no and position = gate.length - 1)
+            where no = (select no from t);
+        drop table t";
+    let removed = "delete from event where chain = -1; delete from gate where no = 1";
+    for (work, code) in [(set_back, "tail_cut"), (removed, "gate_removed")] {
+        let work = |conn: &Connection| conn.execute_batch(work).unwrap();
+        let alone = verdict(&path, None, work).await.unwrap();
+        assert_eq!(
+            alone.findings,
+            [],
+            "the file contradicts itself, so this shows nothing of the checkpoint"
+        );
+        let report = verdict(&path, Some(&checkpoint), work).await.unwrap();
+        let codes: Vec<&str> = report.findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, [code]);
+    }
 }

@@ -9,6 +9,7 @@ use super::changes::Closure;
 use crate::access::ApiKey;
 use crate::counter::{Counter, Missing};
 use crate::entry::Entry;
+use crate::gate::Gate;
 use crate::name::SeriesName;
 use crate::series::Series;
 
@@ -37,8 +38,56 @@ pub enum Answer {
     },
     /// A test series is empty again.
     Wiped(SeriesName),
+    /// What a claim came to, with the gate as it is now.
+    Claim {
+        /// The gate.
+        gate: Arc<Gate>,
+        /// What the claim came to.
+        outcome: ClaimOutcome,
+    },
+    /// A gate as it is now.
+    Gate {
+        /// The gate.
+        gate: Arc<Gate>,
+        /// Whether it had been so before.
+        replayed: bool,
+    },
     /// An API key as it is now.
     ApiKey(ApiKey),
+}
+
+/// What a claim came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimOutcome {
+    /// The caller is the one; the gate's token is his.
+    Won {
+        /// Whether it was his already, by his key.
+        replayed: bool,
+        /// Whether somebody else's lease had run out.
+        took_over: bool,
+    },
+    /// Somebody else is at it, or it failed a moment ago.
+    Busy {
+        /// When a claim may succeed, in microseconds from now.
+        retry_after_micros: i64,
+    },
+    /// It has happened; the gate has the result.
+    Done,
+    /// It failed as often as it may; the gate has the last error.
+    Dead,
+}
+
+impl ClaimOutcome {
+    /// The outcome as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Won { .. } => "won",
+            Self::Busy { .. } => "busy",
+            Self::Done => "done",
+            Self::Dead => "dead",
+        }
+    }
 }
 
 /// Numbers that were taken or changed.

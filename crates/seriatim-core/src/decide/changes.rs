@@ -10,6 +10,7 @@ use super::snapshot::{KeyBinding, KeyRef, PeriodRef};
 use crate::access::ApiKey;
 use crate::counter::{Counter, CounterId, CounterKey, Counts, Missing};
 use crate::entry::Entry;
+use crate::gate::{Gate, GateId};
 use crate::journal::{Chain, ChainHead, Event, Hash};
 use crate::name::{Actor, Reason, SeriesName};
 use crate::scope::Params;
@@ -48,6 +49,8 @@ pub enum Change {
 pub struct Changes {
     /// Counters as they are after all changes; write them after the list.
     pub counters: BTreeMap<Arc<CounterKey>, Arc<Counter>>,
+    /// Gates as they are after all changes.
+    pub gates: BTreeMap<GateId, Arc<Gate>>,
     /// The end of the definitions chain, if it moved.
     pub definitions: Option<ChainHead>,
     /// The rest, in order.
@@ -58,7 +61,7 @@ impl Changes {
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.counters.is_empty()
+        self.list.is_empty() && self.counters.is_empty() && self.gates.is_empty()
     }
 
     /// Adds changes that were decided upon these.
@@ -69,6 +72,7 @@ impl Changes {
             }
         }
         self.counters.extend(later.counters);
+        self.gates.extend(later.gates);
         self.definitions = later.definitions.or(self.definitions);
         self.list.extend(later.list);
     }
@@ -86,7 +90,10 @@ impl Changes {
                 !emptied.contains(id)
             }
             Change::Closure(closure) => closure.at.series != *series,
-            Change::Event(Chain::Definitions, _) | Change::Series(_) | Change::ApiKey(_) | Change::Wipe(_) => true,
+            Change::Event(Chain::Definitions | Chain::Gate(_), _)
+            | Change::Series(_)
+            | Change::ApiKey(_)
+            | Change::Wipe(_) => true,
         });
     }
 }

@@ -14,6 +14,7 @@ use crate::access::Access;
 use crate::command::Request;
 use crate::counter::{Counter, CounterId, CounterKey, Missing};
 use crate::entry::{Entry, EntryId};
+use crate::gate::{Gate, GateId};
 use crate::journal::{Chain, Event, EventKind};
 use crate::name::{SeriesName, Tenant};
 use crate::period::Period;
@@ -120,6 +121,14 @@ impl<'a> Draft<'a> {
         held.ok_or_else(|| unloaded(|need| need.heights.insert(series.clone())))
     }
 
+    pub(super) fn gate_if_any(&self, id: GateId) -> Result<Option<Arc<Gate>>, Halt> {
+        if let Some(gate) = self.changes.gates.get(&id) {
+            return Ok(Some(gate.clone()));
+        }
+        let held = self.held.gates.get(&id).cloned();
+        held.ok_or_else(|| unloaded(|need| need.gates.insert(id)))
+    }
+
     pub(super) fn api_key(&self, id: &str) -> Result<Option<crate::access::ApiKey>, Halt> {
         let held = self.held.api_keys.get(id).cloned();
         held.ok_or_else(|| unloaded(|need| need.api_keys.insert(id.to_string())))
@@ -183,6 +192,23 @@ impl<'a> Draft<'a> {
             .list
             .push(Change::Event(Chain::Counter(counter.id), event.clone()));
         event
+    }
+
+    /// Makes a move of a gate: its event stands at the end of its chain, and the gate is what the event says.
+    pub(super) fn move_gate(&mut self, gate: &mut Gate, mut event: Event) -> Result<(), Halt> {
+        event.append_to(&mut gate.chain);
+        // Each command looks at the state first, so this is a bug of ours if it ever shows.
+        let id = gate.id;
+        let impossible = |what| Refusal::new(Code::StaleToken, format!("gate {id}: {what}"));
+        gate.apply(&event).map_err(impossible)?;
+        self.put(Change::Event(Chain::Gate(gate.id), Arc::new(event)));
+        Ok(())
+    }
+
+    pub(super) fn put_gate(&mut self, gate: Gate) -> Arc<Gate> {
+        let gate = Arc::new(gate);
+        self.changes.gates.insert(gate.id, gate.clone());
+        gate
     }
 
     /// Puts an event at the end of the definitions chain.

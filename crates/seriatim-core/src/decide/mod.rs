@@ -9,6 +9,7 @@ mod adopt;
 mod answer;
 mod changes;
 mod draft;
+mod gates;
 mod issue;
 mod snapshot;
 mod spend;
@@ -16,7 +17,7 @@ mod spend;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-pub use answer::{Answer, EntriesAnswer, Taken, Warning};
+pub use answer::{Answer, ClaimOutcome, EntriesAnswer, Taken, Warning};
 pub use changes::{Change, Changes, Closure, ClosureCounter};
 pub use snapshot::{Footprint, KeyBinding, KeyRef, PeriodRef, Snapshot};
 
@@ -110,6 +111,22 @@ pub fn decide(held: &Snapshot, request: &Request, now: Timestamp) -> Result<Deci
             reason,
         } => draft.advance(series, tenant, params, period.as_deref(), *to, reason),
         Command::Wipe { series } => draft.wipe(series),
+        Command::OpenGate {
+            tenant,
+            effect,
+            subject,
+            policy,
+        } => draft.open(tenant, effect, subject, *policy),
+        Command::Claim(claim) => draft.claim(claim),
+        Command::Renew { gate, token, ttl } => draft.renew(*gate, *token, *ttl),
+        Command::Complete { gate, token, result } => draft.complete(*gate, *token, result),
+        Command::Fail {
+            gate,
+            token,
+            error,
+            retry_in,
+        } => draft.fail(*gate, *token, error, *retry_in),
+        Command::Retry { gate, reason } => draft.retry(*gate, reason),
         Command::CreateApiKey(key) => draft.create_api_key(key),
         Command::RevokeApiKey { id } => draft.revoke_api_key(id),
     }?;

@@ -10,6 +10,7 @@ use crate::access::ApiKey;
 use crate::command::{Command, Request};
 use crate::counter::{Counter, CounterId, CounterKey, Missing};
 use crate::entry::{Entry, EntryId};
+use crate::gate::{Gate, GateId};
 use crate::journal::ChainHead;
 use crate::name::{Key, SeriesName, Tenant};
 use crate::period::Period;
@@ -78,6 +79,8 @@ pub struct Footprint {
     pub period_counters: BTreeSet<PeriodRef>,
     /// The end of the definitions chain.
     pub definitions: bool,
+    /// Gates.
+    pub gates: BTreeSet<GateId>,
     /// API keys by id.
     pub api_keys: BTreeSet<String>,
 }
@@ -134,6 +137,24 @@ impl Footprint {
             Command::Close { series, .. } | Command::Reopen { series, .. } => {
                 self.series.insert(series.clone());
                 self.definitions = true;
+            }
+            Command::OpenGate {
+                tenant,
+                effect,
+                subject,
+                ..
+            } => {
+                self.gates.insert(GateId::of(tenant, effect, subject));
+            }
+            Command::Claim(claim) => {
+                self.gates
+                    .insert(GateId::of(&claim.tenant, &claim.effect, &claim.subject));
+            }
+            Command::Renew { gate, .. }
+            | Command::Complete { gate, .. }
+            | Command::Fail { gate, .. }
+            | Command::Retry { gate, .. } => {
+                self.gates.insert(*gate);
             }
             Command::CreateApiKey(key) => {
                 self.api_keys.insert(key.id.clone());
@@ -233,6 +254,7 @@ impl Footprint {
         self.closures.extend(other.closures);
         self.period_counters.extend(other.period_counters);
         self.definitions |= other.definitions;
+        self.gates.extend(other.gates);
         self.api_keys.extend(other.api_keys);
     }
 }
@@ -260,6 +282,8 @@ pub struct Snapshot {
     pub period_counters: BTreeMap<PeriodRef, Vec<Arc<CounterKey>>>,
     /// The end of the definitions chain.
     pub definitions: Option<ChainHead>,
+    /// Gates.
+    pub gates: BTreeMap<GateId, Option<Arc<Gate>>>,
     /// API keys by id.
     pub api_keys: BTreeMap<String, Option<ApiKey>>,
 }
@@ -269,6 +293,9 @@ impl Snapshot {
     pub fn apply(&mut self, changes: &Changes) {
         for (key, counter) in &changes.counters {
             self.apply_counter(key, counter);
+        }
+        for (id, gate) in &changes.gates {
+            self.gates.insert(*id, Some(gate.clone()));
         }
         if let Some(head) = changes.definitions {
             self.definitions = Some(head);

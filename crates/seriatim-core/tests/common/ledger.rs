@@ -441,6 +441,7 @@ fn show_answer(answer: &Answer) -> String {
             )
         }
         Answer::Wiped(series) => format!("{series} is empty"),
+        Answer::Claim { gate, .. } | Answer::Gate { gate, .. } => unreachable!("no verb here is about {}", gate.id),
         Answer::ApiKey(key) if key.revoked_at.is_some() => format!("key {} revoked", key.id),
         Answer::ApiKey(key) => format!("key {}", key.id),
     }

@@ -127,6 +127,7 @@ impl World {
         let genesis = match chain {
             Chain::Definitions => Chain::definitions_genesis(),
             Chain::Counter(id) => Chain::counter_genesis(&self.counter_of(id).key),
+            Chain::Gate(id) => unreachable!("these ledgers have no gates, but {id}; the model has"),
         };
         match self.events.get(&chain).and_then(|events| events.last()) {
             Some(event) => ChainHead {
@@ -238,6 +239,7 @@ impl World {
             let genesis = match chain {
                 Chain::Definitions => Chain::definitions_genesis(),
                 Chain::Counter(id) => Chain::counter_genesis(&self.counter_of(*id).key),
+                Chain::Gate(id) => unreachable!("these ledgers have no gates, but {id}; the model has"),
             };
             let mut check = ChainCheck::begin(*chain, genesis);
             for event in events {
@@ -246,6 +248,7 @@ impl World {
             let recorded = match chain {
                 Chain::Definitions => self.head(Chain::Definitions),
                 Chain::Counter(id) => self.counter_of(*id).chain,
+                Chain::Gate(id) => unreachable!("these ledgers have no gates, but {id}; the model has"),
             };
             assert_eq!(check.finish(recorded), None);
         }

@@ -36,7 +36,7 @@ pub struct Create {
     /// What it is for
     #[arg(long, short)]
     label: String,
-    /// What it may do: issue, void, read, audit or admin
+    /// What it may do: issue, void, read, audit, gate or admin
     #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',', required = true)]
     scopes: Vec<String>,
     /// The only tenants it may see [default: all]

@@ -11,6 +11,7 @@ mod entry;
 mod export;
 mod failed;
 mod fence;
+mod gate;
 mod import;
 mod inspect;
 mod key;
@@ -131,6 +132,9 @@ enum Verb {
     /// Close a period, or open it again
     #[command(subcommand)]
     Period(period::Period),
+    /// Let one caller through to an effect: claim, complete, fail
+    #[command(subcommand)]
+    Gate(gate::Gate),
     /// Pass over numbers, with a reason
     Advance(counter::Advance),
     /// Look through numbers that were issued elsewhere, in a table or a file
@@ -291,6 +295,7 @@ async fn carry_out(verb: Verb, context: &Context) -> Result<(), Failed> {
         Verb::Gaps(verb) => verb.run(context).await,
         Verb::Summary(verb) => verb.run(context).await,
         Verb::Period(verb) => verb.run(context).await,
+        Verb::Gate(verb) => verb.run(context).await,
         Verb::Advance(verb) => verb.run(context).await,
         Verb::Inspect(verb) => verb.run(context).await,
         Verb::Import(verb) => verb.run(context).await,

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Deserialize;
-use seriatim::{ApiScope, Chain, CounterId};
+use seriatim::{ApiScope, Chain, CounterId, GateId};
 use utoipa::IntoParams;
 
 use super::page;
@@ -19,7 +19,7 @@ use crate::wire;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
-    /// `definitions`, or the id of a counter.
+    /// `definitions`, or the id of a counter or a gate.
     chain: String,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -63,6 +63,10 @@ pub async fn list(
 fn chain_of(text: &str) -> Result<Chain, Problem> {
     if text == "definitions" {
         return Ok(Chain::Definitions);
+    }
+    if text.starts_with("gat_") {
+        let id: Result<GateId, _> = text.parse();
+        return Ok(Chain::Gate(id.map_err(|refusal| refusal.at("/chain"))?));
     }
     let id: Result<CounterId, _> = text.parse();
     Ok(Chain::Counter(id.map_err(|refusal| refusal.at("/chain"))?))

@@ -4,6 +4,7 @@
 mod audit;
 mod entries;
 mod events;
+mod gates;
 mod keys;
 mod numbers;
 mod periods;
@@ -72,6 +73,13 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(entries::release))
         .routes(routes!(entries::void))
         .routes(routes!(entries::redact))
+        .routes(routes!(gates::claim))
+        .routes(routes!(gates::renew))
+        .routes(routes!(gates::complete))
+        .routes(routes!(gates::fail))
+        .routes(routes!(gates::retry))
+        .routes(routes!(gates::show))
+        .routes(routes!(gates::list))
         .routes(routes!(periods::close))
         .routes(routes!(periods::reopen))
         .routes(routes!(periods::list))

@@ -213,6 +213,8 @@ pub struct ProgressShown {
     events: u64,
     /// Entries compared.
     entries: u64,
+    /// Gates walked.
+    gates: u64,
 }
 
 impl From<Progress> for ProgressShown {
@@ -222,6 +224,7 @@ impl From<Progress> for ProgressShown {
             counters_total: progress.counters_total,
             events: progress.events,
             entries: progress.entries,
+            gates: progress.gates,
         }
     }
 }

@@ -6,6 +6,7 @@ mod audit;
 mod counter;
 mod entry;
 mod event;
+mod gate;
 mod key;
 mod number;
 mod page;
@@ -25,6 +26,7 @@ pub use audit::{CheckpointDocument, Gaps, SummaryLine, VerificationAsk, Verifica
 pub use counter::{Advanced, Counter, Counts};
 pub use entry::{Entry, EntryWithEvents, Issued, Note, Preview, Voided, unexpected};
 pub use event::Event;
+pub use gate::{ClaimAsk, Claimed, CompleteAsk, FailAsk, Gate, GateWithEvents, RenewAsk};
 pub use key::{ApiKey, KeyAsk, NewApiKey};
 pub use number::{
     AdoptAsk, AdoptBatchAsk, AdvanceAsk, Batch, BatchAsk, ConfirmAsk, IssueAsk, PreviewAsk, ReasonAsk, ReserveAsk,

@@ -4,6 +4,7 @@ mod access;
 mod commit;
 mod concurrency;
 mod contents;
+mod gates;
 mod periods;
 mod reading;
 mod stage;
@@ -58,6 +59,15 @@ cases! {
         nothing_is_issued_in_a_period_after_it_was_closed
         every_verb_at_once_leaves_the_books_in_order
         commands_go_on_when_their_callers_hang_up
+    }
+    gates {
+        one_of_fifty_claimers_wins
+        one_of_fifty_takes_over_when_a_lease_ran_out
+        a_paused_winner_changes_nothing_once_it_was_replaced
+        a_result_and_a_takeover_never_both_happen
+        what_a_gate_holds_is_what_was_answered
+        gates_that_are_due_come_oldest_first_and_by_effect
+        who_waits_for_a_gate_hears_the_result_of_another_process
     }
     commit {
         an_empty_decision_writes_nothing

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use seriatim_core::{
-    ApiKey, Chain, Closure, Counter, CounterId, Date, Entry, EntryId, Event, Footprint, KeyRef, Missing, Series,
+    ApiKey, Chain, Closure, Counter, CounterId, Date, Effect, Entry, EntryId, Event, Footprint, Gate, GateId, KeyRef,
+    Missing, Series, Timestamp,
 };
 
 use crate::store::{
-    BatchId, CounterFilter, Decide, EntryFilter, Heads, Page, Reads, Setting, Store, StoreError, SummaryRow,
+    BatchId, CounterFilter, Decide, EntryFilter, GateFilter, Heads, Page, Reads, Setting, Store, StoreError, SummaryRow,
 };
 
 /// What a layer does to writes.
@@ -118,6 +119,18 @@ impl<L: Layer> Reads for Layered<L> {
     }
     async fn heads(&self) -> Result<Heads, StoreError> {
         self.store.heads().await
+    }
+    async fn gate(&self, id: GateId) -> Result<Option<Arc<Gate>>, StoreError> {
+        self.store.gate(id).await
+    }
+    async fn gates(&self, filter: &GateFilter, limit: usize) -> Result<Page<Arc<Gate>>, StoreError> {
+        self.store.gates(filter, limit).await
+    }
+    async fn due_gates(&self, effects: &[Effect], now: Timestamp, limit: usize) -> Result<Vec<Arc<Gate>>, StoreError> {
+        self.store.due_gates(effects, now, limit).await
+    }
+    async fn gates_by_id(&self, after: Option<GateId>, limit: usize) -> Result<Vec<Arc<Gate>>, StoreError> {
+        self.store.gates_by_id(after, limit).await
     }
     async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError> {
         self.store.bound_keys(counter).await

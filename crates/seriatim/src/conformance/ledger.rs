@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use seriatim_core::{
     Answer, ApiKey, Batch, Chain, ChainCheck, ChainHead, Change, Changes, Closure, Counter, CounterId, CounterKey,
-    Entry, EntryId, Event, Footprint, KeyBinding, KeyRef, Missing, PeriodRef, Refusal, Request, Series, SeriesName,
-    Snapshot, Timestamp, compare_entry, decide_all,
+    Entry, EntryId, Event, Footprint, Gate, GateCheck, GateId, KeyBinding, KeyRef, Missing, PeriodRef, Refusal,
+    Request, Series, SeriesName, Snapshot, Timestamp, compare_entry, decide_all,
 };
 
 use super::scenario::GapShown;
@@ -20,6 +20,7 @@ pub(super) struct Ledger {
     events: BTreeMap<Chain, Vec<Arc<Event>>>,
     missing: BTreeMap<(CounterId, u64), Missing>,
     closures: BTreeMap<PeriodRef, Arc<Closure>>,
+    gates: BTreeMap<GateId, Arc<Gate>>,
     api_keys: BTreeMap<String, ApiKey>,
 }
 
@@ -38,6 +39,10 @@ impl Ledger {
 
     pub(super) fn api_key(&self, id: &str) -> Option<&ApiKey> {
         self.api_keys.get(id)
+    }
+
+    pub(super) fn gate(&self, id: GateId) -> Option<&Gate> {
+        self.gates.get(&id).map(|gate| &**gate)
     }
 
     pub(super) fn overdue(&self, now: Timestamp) -> Vec<EntryId> {
@@ -124,6 +129,9 @@ impl Ledger {
         for at in &footprint.closures {
             held.closures.insert(at.clone(), self.closures.get(at).cloned());
         }
+        for id in &footprint.gates {
+            held.gates.insert(*id, self.gates.get(id).cloned());
+        }
         for id in &footprint.api_keys {
             held.api_keys.insert(id.clone(), self.api_keys.get(id).cloned());
         }
@@ -185,6 +193,7 @@ impl Ledger {
             }
         }
         self.counters.extend(changes.counters);
+        self.gates.extend(changes.gates);
     }
 
     fn wipe(&mut self, series: &SeriesName) {
@@ -227,6 +236,18 @@ impl Ledger {
                     .filter_map(|event| compare_entry(entry, event))
                     .map(|finding| finding.code.to_string()),
             );
+        }
+        for gate in self.gates.values() {
+            let genesis = Chain::gate_genesis(&gate.tenant, &gate.effect, &gate.subject);
+            found.extend(self.verify_chain(Chain::Gate(gate.id), genesis, gate.chain));
+            let events = self.events.get(&Chain::Gate(gate.id)).into_iter().flatten();
+            let mut told = GateCheck::begin(gate);
+            found.extend(
+                events
+                    .filter_map(|event| told.step(event))
+                    .map(|finding| finding.code.to_string()),
+            );
+            found.extend(told.finish(gate).map(|finding| finding.code.to_string()));
         }
         let dangling = self
             .keys

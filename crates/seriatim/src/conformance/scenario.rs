@@ -27,6 +27,9 @@
 //! | `adopt SERIES NUMBER date=… [key=…]` · `advance SERIES to=N [period=…] reason=…` | |
 //! | `close SERIES PERIOD reason=…` · `reopen SERIES PERIOD reason=…` · `wipe SERIES` | |
 //! | `key NAME scopes=… tenants=… series=… [test]` · `revoke NAME` | an API key, for `as` |
+//! | `open EFFECT SUBJECT [attempts=N] [pause=1s] [pause_max=5m]` · `claim EFFECT SUBJECT [ttl=1m] [holder=…] [key=…] …` | a gate |
+//! | `renew` · `complete` · `fail EFFECT SUBJECT token=N` with `ttl=…`, `result=…`, `error=… [retry_in=…]` · `retry EFFECT SUBJECT reason=…` | |
+//! | `gate EFFECT SUBJECT` | a look |
 //! | `counter SERIES [period=…] [tenant=…]` · `entry SERIES NUMBER [tenant=…]` · `gaps SERIES` · `verify` | looks |
 
 mod ask;
@@ -36,7 +39,7 @@ mod read;
 mod script;
 mod words;
 
-pub use ask::{Ask, NewKey, Order, TakeWords, Which};
+pub use ask::{Ask, GateWords, NewKey, Order, PolicyWords, TakeWords, Which};
 pub use boundary::{AtDecide, AtIssuer, Boundary};
-pub use outcome::{CounterShown, EntryShown, GapShown, NumberShown, Outcome};
+pub use outcome::{CounterShown, EntryShown, GapShown, GateShown, NumberShown, Outcome};
 pub use script::{Script, run, run_file, update_file};

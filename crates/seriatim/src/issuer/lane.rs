@@ -102,7 +102,15 @@ impl Known {
             let series = match answer {
                 Ok(Answer::Entries(answer) | Answer::Preview(answer)) => &answer.series,
                 Ok(Answer::Series { series, .. }) => series,
-                Ok(Answer::Closure(_) | Answer::Advanced { .. } | Answer::Wiped(_) | Answer::ApiKey(_)) | Err(_) => {
+                Ok(
+                    Answer::Closure(_)
+                    | Answer::Advanced { .. }
+                    | Answer::Wiped(_)
+                    | Answer::ApiKey(_)
+                    | Answer::Claim { .. }
+                    | Answer::Gate { .. },
+                )
+                | Err(_) => {
                     continue;
                 }
             };

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_histogram, histogram};
-use seriatim_core::{Answer, EntriesAnswer, Refusal};
+use seriatim_core::{Answer, ClaimOutcome, EntriesAnswer, GateState, Refusal};
+use tracing::{error, warn};
 
 use crate::failure::Failure;
 
@@ -31,6 +32,13 @@ pub(super) fn describe() {
         "seriatim_unknown_commits_total",
         "Commits whose outcome had to be looked up"
     );
+    describe_counter!("seriatim_gate_claims_total", "Claims of gates, by outcome");
+    describe_counter!(
+        "seriatim_gate_takeovers_total",
+        "Claims won from a holder whose lease had run out"
+    );
+    describe_counter!("seriatim_gates_done_total", "Gates whose result was recorded");
+    describe_counter!("seriatim_gates_dead_total", "Gates that failed as often as they may");
     describe_histogram!("seriatim_command_duration_seconds", "From call to answer, by verb");
     describe_histogram!("seriatim_store_duration_seconds", "One store transaction, by operation");
     describe_histogram!("seriatim_batch_size", "Commands combined in one transaction");
@@ -52,10 +60,35 @@ pub(super) fn answered(verb: &'static str, answer: &Result<Answer, Failure>, too
     histogram!("seriatim_command_duration_seconds", "verb" => verb).record(took.as_secs_f64());
 }
 
+/// What became of a gate.
+fn gate_moved(answer: &Answer) {
+    match answer {
+        Answer::Claim { gate, outcome } => {
+            counter!("seriatim_gate_claims_total", "outcome" => outcome.as_str()).increment(1);
+            let took_over = matches!(outcome, ClaimOutcome::Won { took_over: true, .. });
+            if took_over {
+                counter!("seriatim_gate_takeovers_total").increment(1);
+                warn!(gate = %gate.id, token = gate.token, "a lease ran out, and somebody else came");
+            }
+        }
+        Answer::Gate { gate, replayed: false } if gate.state == GateState::Done => {
+            counter!("seriatim_gates_done_total").increment(1);
+        }
+        Answer::Gate { gate, replayed: false } if gate.state == GateState::Dead => {
+            counter!("seriatim_gates_dead_total").increment(1);
+            error!(gate = %gate.id, effect = %gate.effect, attempts = gate.attempts, "a gate is dead; see `seriatim gate retry`");
+        }
+        _ => {}
+    }
+}
+
 /// A batch is durable.
 pub(super) fn committed(answers: &[Result<Answer, Refusal>]) {
     let (mut fresh, mut replayed, mut widened, mut near) = (0, 0, 0, 0);
     for answer in answers {
+        if let Ok(answer) = answer {
+            gate_moved(answer);
+        }
         let Ok(Answer::Entries(EntriesAnswer { taken, warnings, .. })) = answer else {
             continue;
         };

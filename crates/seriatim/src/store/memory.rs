@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use seriatim_core::{
-    ApiKey, Chain, ChainHead, Change, Changes, Closure, Counter, CounterId, CounterKey, Counts, Date, Entry, EntryId,
-    Event, Footprint, KeyBinding, KeyRef, Missing, PeriodRef, Series, SeriesName, Snapshot, State,
+    ApiKey, Chain, ChainHead, Change, Changes, Closure, Counter, CounterId, CounterKey, Counts, Date, Effect, Entry,
+    EntryId, Event, Footprint, Gate, GateId, KeyBinding, KeyRef, Missing, PeriodRef, Series, SeriesName, Snapshot,
+    State, Timestamp,
 };
 
 use super::{
-    BatchId, CounterFilter, Decide, EntryFilter, Heads, Page, Reads, Setting, Store, StoreError, SummaryRow,
-    decide_safely,
+    BatchId, CounterFilter, Decide, EntryFilter, GateFilter, GateHead, Heads, Page, Reads, Setting, Store, StoreError,
+    SummaryRow, decide_safely,
 };
 
 /// A store in memory, for tests, trials and as the reference of what a store does.
@@ -34,6 +35,8 @@ struct Tables {
     events: BTreeMap<Chain, Vec<Arc<Event>>>,
     missing: BTreeMap<(CounterId, u64), Missing>,
     closures: BTreeMap<PeriodRef, Arc<Closure>>,
+    /// Gates with the order in which they came.
+    gates: BTreeMap<GateId, (u64, Arc<Gate>)>,
     api_keys: BTreeMap<String, ApiKey>,
     writers: BTreeMap<(i64, u32), u64>,
 }
@@ -118,6 +121,9 @@ impl Tables {
         }
         for at in &footprint.closures {
             held.closures.insert(at.clone(), self.closures.get(at).cloned());
+        }
+        for id in &footprint.gates {
+            held.gates.insert(*id, self.gates.get(id).map(|(_, gate)| gate.clone()));
         }
         for id in &footprint.api_keys {
             held.api_keys.insert(id.clone(), self.api_keys.get(id).cloned());
@@ -224,6 +230,10 @@ impl Tables {
             }
         }
         self.counters.extend(changes.counters);
+        for (id, gate) in changes.gates {
+            let arrival = self.gates.get(&id).map_or(self.gates.len() as u64 + 1, |(no, _)| *no);
+            self.gates.insert(id, (arrival, gate));
+        }
     }
 
     fn wipe(&mut self, series: &SeriesName) {
@@ -416,7 +426,42 @@ impl Reads for Memory {
         Ok(Heads {
             definitions: tables.definitions_head(),
             counters: tables.counters.values().map(|counter| (**counter).clone()).collect(),
+            gates: tables.gates.values().map(|(_, gate)| GateHead::of(gate)).collect(),
         })
+    }
+
+    async fn gate(&self, id: GateId) -> Result<Option<Arc<Gate>>, StoreError> {
+        Ok(self.tables().gates.get(&id).map(|(_, gate)| gate.clone()))
+    }
+
+    async fn gates(&self, filter: &GateFilter, limit: usize) -> Result<Page<Arc<Gate>>, StoreError> {
+        let tables = self.tables();
+        let before = filter.cursor.unwrap_or(u64::MAX);
+        let wanted = |(no, gate): &&(u64, Arc<Gate>)| *no < before && filter.matches(gate);
+        let mut found: Vec<&(u64, Arc<Gate>)> = tables.gates.values().filter(wanted).collect();
+        found.sort_by_key(|(no, _)| std::cmp::Reverse(*no));
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|(no, _)| *no);
+        let rows = found.into_iter().map(|(_, gate)| gate.clone()).collect();
+        Ok(Page { rows, next })
+    }
+
+    async fn due_gates(&self, effects: &[Effect], now: Timestamp, limit: usize) -> Result<Vec<Arc<Gate>>, StoreError> {
+        let tables = self.tables();
+        let gates = tables.gates.values().map(|(_, gate)| gate);
+        let mut due: Vec<&Arc<Gate>> = gates
+            .filter(|gate| gate.is_due(now) && one_of(effects, &gate.effect))
+            .collect();
+        due.sort_by_key(|gate| (gate.due_at, gate.id));
+        Ok(due.into_iter().take(limit).cloned().collect())
+    }
+
+    async fn gates_by_id(&self, after: Option<GateId>, limit: usize) -> Result<Vec<Arc<Gate>>, StoreError> {
+        let tables = self.tables();
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let gates = tables.gates.range((from, std::ops::Bound::Unbounded));
+        Ok(gates.take(limit).map(|(_, (_, gate))| gate.clone()).collect())
     }
 
     async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError> {

@@ -8,6 +8,7 @@ mod definitions;
 pub mod door;
 mod fault;
 mod fence;
+mod gates;
 mod load;
 mod open;
 mod params;
@@ -28,11 +29,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use seriatim_core::{
-    ApiKey, Chain, Closure, Counter, CounterId, Date, Entry, EntryId, Event, Footprint, KeyRef, Missing, Series,
+    ApiKey, Chain, Closure, Counter, CounterId, Date, Effect, Entry, EntryId, Event, Footprint, Gate, GateId, KeyRef,
+    Missing, Series, Timestamp,
 };
 use tokio::sync::Notify;
 
-use super::{BatchId, CounterFilter, Decide, EntryFilter, Heads, Page, Reads, Setting, Store, StoreError, SummaryRow};
+use super::{
+    BatchId, CounterFilter, Decide, EntryFilter, GateFilter, Heads, Page, Reads, Setting, Store, StoreError, SummaryRow,
+};
 use connection::{Command, Ended};
 use definitions::Definitions;
 use fault::Fault;
@@ -348,6 +352,22 @@ impl Reads for Postgres {
 
     async fn heads(&self) -> Result<Heads, StoreError> {
         self.read(self.inner.heads().await)
+    }
+
+    async fn gate(&self, id: GateId) -> Result<Option<Arc<Gate>>, StoreError> {
+        self.read(self.inner.gate(id).await)
+    }
+
+    async fn gates(&self, filter: &GateFilter, limit: usize) -> Result<Page<Arc<Gate>>, StoreError> {
+        self.read(self.inner.gates_page(filter, limit).await)
+    }
+
+    async fn due_gates(&self, effects: &[Effect], now: Timestamp, limit: usize) -> Result<Vec<Arc<Gate>>, StoreError> {
+        self.read(self.inner.due_gates(effects, now, limit).await)
+    }
+
+    async fn gates_by_id(&self, after: Option<GateId>, limit: usize) -> Result<Vec<Arc<Gate>>, StoreError> {
+        self.read(self.inner.gates_by_id(after, limit).await)
     }
 
     async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError> {

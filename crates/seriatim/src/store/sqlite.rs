@@ -6,6 +6,7 @@
 mod append;
 mod fault;
 mod flusher;
+mod gates;
 mod keeper;
 mod keys;
 mod load;
@@ -25,12 +26,15 @@ use std::sync::mpsc::Sender;
 
 use async_trait::async_trait;
 use seriatim_core::{
-    ApiKey, Chain, Closure, Counter, CounterId, Date, Entry, EntryId, Event, Footprint, KeyRef, Missing, Series,
+    ApiKey, Chain, Closure, Counter, CounterId, Date, Effect, Entry, EntryId, Event, Footprint, Gate, GateId, KeyRef,
+    Missing, Series, Timestamp,
 };
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use super::{BatchId, CounterFilter, Decide, EntryFilter, Heads, Page, Reads, Setting, Store, StoreError, SummaryRow};
+use super::{
+    BatchId, CounterFilter, Decide, EntryFilter, GateFilter, Heads, Page, Reads, Setting, Store, StoreError, SummaryRow,
+};
 use fault::Fault;
 use flusher::Durable;
 use open::Place;
@@ -270,6 +274,24 @@ impl Reads for Sqlite {
 
     async fn heads(&self) -> Result<Heads, StoreError> {
         self.read(Session::heads).await
+    }
+
+    async fn gate(&self, id: GateId) -> Result<Option<Arc<Gate>>, StoreError> {
+        self.read(move |session| session.gate(id)).await
+    }
+
+    async fn gates(&self, filter: &GateFilter, limit: usize) -> Result<Page<Arc<Gate>>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |session| session.gates_page(&filter, limit)).await
+    }
+
+    async fn due_gates(&self, effects: &[Effect], now: Timestamp, limit: usize) -> Result<Vec<Arc<Gate>>, StoreError> {
+        let effects = effects.to_vec();
+        self.read(move |session| session.due_gates(&effects, now, limit)).await
+    }
+
+    async fn gates_by_id(&self, after: Option<GateId>, limit: usize) -> Result<Vec<Arc<Gate>>, StoreError> {
+        self.read(move |session| session.gates_by_id(after, limit)).await
     }
 
     async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError> {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use seriatim_core::{
-    Access, Adopt, ApiKey, ApiScope, Command, Document, EntryId, Hash, Key, Reason, Reference, Refusal, Series,
-    SeriesName, SeriesSpec, Take, Tenant, Timestamp, Ttl, Void, VoidReason, Zones,
+    Access, Adopt, ApiKey, ApiScope, Claim, Command, Document, Effect, EntryId, GateId, GatePolicy, Hash, Holder, Key,
+    Reason, Reference, Refusal, Series, SeriesName, SeriesSpec, Subject, Take, Tenant, Timestamp, Ttl, Void,
+    VoidReason, Zones,
 };
 
 /// One command or look, with who asks.
@@ -161,6 +162,64 @@ pub enum Order {
     },
     /// Void overdue reservations of series that say so.
     Sweep,
+    /// Open a gate.
+    Open {
+        /// Which.
+        gate: GateWords,
+        /// How often it may be tried.
+        policy: PolicyWords,
+    },
+    /// Claim a gate.
+    Claim {
+        /// Which.
+        gate: GateWords,
+        /// How long the lease is, like `1m`.
+        ttl: String,
+        /// Who claims.
+        holder: String,
+        /// The key of the claim.
+        key: Option<String>,
+        /// How often it may be tried.
+        policy: PolicyWords,
+    },
+    /// Hold a claim for longer.
+    Renew {
+        /// Which.
+        gate: GateWords,
+        /// The token.
+        token: u64,
+        /// How long.
+        ttl: String,
+    },
+    /// Record a result.
+    Complete {
+        /// Which.
+        gate: GateWords,
+        /// The token.
+        token: u64,
+        /// The result, as JSON.
+        result: String,
+    },
+    /// A holder failed.
+    Fail {
+        /// Which.
+        gate: GateWords,
+        /// The token.
+        token: u64,
+        /// Why.
+        error: String,
+        /// When it may be tried again.
+        retry_in: Option<String>,
+    },
+    /// Open a dead gate again.
+    Retry {
+        /// Which.
+        gate: GateWords,
+        /// Why.
+        reason: String,
+    },
+    /// Look at one gate.
+    Gate(GateWords),
     /// Look at one counter.
     Counter {
         /// The series.
@@ -181,6 +240,54 @@ pub enum Order {
     },
     /// Verify everything.
     Verify,
+}
+
+/// A gate, in words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GateWords {
+    /// What is to happen once.
+    pub effect: String,
+    /// For what.
+    pub subject: String,
+    /// Whose.
+    pub tenant: Option<String>,
+}
+
+/// How often a gate may be tried, in words.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PolicyWords {
+    /// How many attempts.
+    pub attempts: Option<u32>,
+    /// The first pause.
+    pub pause: Option<String>,
+    /// The longest pause.
+    pub pause_max: Option<String>,
+}
+
+impl GateWords {
+    /// The id of the gate.
+    ///
+    /// # Errors
+    /// The refusal of a word that is not what it should be.
+    pub fn id(&self) -> Result<GateId, Refusal> {
+        let (tenant, effect, subject) = self.parse()?;
+        Ok(GateId::of(&tenant, &effect, &subject))
+    }
+
+    fn parse(&self) -> Result<(Tenant, Effect, Subject), Refusal> {
+        Ok((
+            parse_tenant(self.tenant.as_deref())?,
+            Effect::parse(&self.effect)?,
+            Subject::parse(&self.subject)?,
+        ))
+    }
+}
+
+impl PolicyWords {
+    fn parse(&self) -> Result<GatePolicy, Refusal> {
+        let pause = |text: &Option<String>| text.as_deref().map(Ttl::parse).transpose();
+        GatePolicy::new(self.attempts, pause(&self.pause)?, pause(&self.pause_max)?)
+    }
 }
 
 /// One number to take, in words.
@@ -245,7 +352,7 @@ impl Order {
     pub fn is_look(&self) -> bool {
         matches!(
             self,
-            Self::Counter { .. } | Self::Entry(_) | Self::Gaps { .. } | Self::Verify
+            Self::Gate(_) | Self::Counter { .. } | Self::Entry(_) | Self::Gaps { .. } | Self::Verify
         )
     }
 
@@ -357,7 +464,62 @@ impl Order {
             },
             Self::Key(key) => Command::CreateApiKey(Box::new(key.parse(now)?)),
             Self::Revoke { name } => Command::RevokeApiKey { id: name.clone() },
-            Self::Sweep | Self::Counter { .. } | Self::Entry(_) | Self::Gaps { .. } | Self::Verify => return Ok(None),
+            Self::Open { gate, policy } => {
+                let (tenant, effect, subject) = gate.parse()?;
+                let policy = policy.parse()?;
+                Command::OpenGate {
+                    tenant,
+                    effect,
+                    subject,
+                    policy,
+                }
+            }
+            Self::Claim {
+                gate,
+                ttl,
+                holder,
+                key,
+                policy,
+            } => {
+                let (tenant, effect, subject) = gate.parse()?;
+                Command::Claim(Box::new(Claim {
+                    tenant,
+                    effect,
+                    subject,
+                    ttl: Ttl::parse(ttl)?,
+                    holder: Holder::parse(holder)?,
+                    key: key.as_deref().map(Key::parse).transpose()?,
+                    policy: policy.parse()?,
+                }))
+            }
+            Self::Renew { gate, token, ttl } => Command::Renew {
+                gate: gate.id()?,
+                token: *token,
+                ttl: Ttl::parse(ttl)?,
+            },
+            Self::Complete { gate, token, result } => Command::Complete {
+                gate: gate.id()?,
+                token: *token,
+                result: Document::parse(result).map_err(|refusal| refusal.at("/result"))?,
+            },
+            Self::Fail {
+                gate,
+                token,
+                error,
+                retry_in,
+            } => Command::Fail {
+                gate: gate.id()?,
+                token: *token,
+                error: Reason::parse(error).map_err(|refusal| refusal.at("/error"))?,
+                retry_in: retry_in.as_deref().map(Ttl::parse).transpose()?,
+            },
+            Self::Retry { gate, reason } => Command::Retry {
+                gate: gate.id()?,
+                reason: Reason::parse(reason)?,
+            },
+            Self::Sweep | Self::Gate(_) | Self::Counter { .. } | Self::Entry(_) | Self::Gaps { .. } | Self::Verify => {
+                return Ok(None);
+            }
         }))
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use seriatim_core::{Access, Actor, Entry, EntryId, Params, Request, SeriesName, Tenant, Timestamp};
 
 use super::ask::{Ask, Order, Which};
-use super::outcome::{EntryShown, Outcome};
+use super::outcome::{EntryShown, GateShown, Outcome};
 use crate::audit::gaps;
 use crate::conformance::SetClock;
 use crate::conformance::ledger::Ledger;
@@ -74,6 +74,13 @@ impl Boundary for AtDecide {
                     Box::new(EntryShown::of(entry, linked(entry.replaces), linked(entry.replacement)))
                 })),
                 Err(what) => Outcome::Failed(what),
+            },
+            Order::Gate(gate) => match gate.id() {
+                Ok(id) => Outcome::Gate {
+                    gate: self.ledger.gate(id).map(GateShown::of),
+                    replayed: false,
+                },
+                Err(refusal) => Outcome::of_refusal(&refusal),
             },
             Order::Gaps { series } => Outcome::Gaps(self.ledger.gaps(series)),
             Order::Verify => Outcome::Verified(self.ledger.verify()),
@@ -161,6 +168,10 @@ impl AtIssuer {
                         .filter(|counter| has_params(&counter.key.partition, params)),
                 )
             }
+            Order::Gate(gate) => Outcome::Gate {
+                gate: reads.gate(gate.id()?).await?.map(|gate| GateShown::of(&gate)),
+                replayed: false,
+            },
             Order::Entry(which) => match self.find(which).await? {
                 Ok(id) => self.look_at(id).await?,
                 Err(what) => Outcome::Failed(what),

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use seriatim_core::{Answer, Code, Counter, Counts, EntriesAnswer, Entry, Refusal, State};
+use seriatim_core::{
+    Answer, ClaimOutcome, Code, Counter, Counts, EntriesAnswer, Entry, Gate, GateState, Refusal, State,
+};
 
 use crate::audit::Gaps;
 use crate::failure::Failure;
@@ -47,6 +49,24 @@ pub enum Outcome {
     Revoked(String),
     /// So many overdue reservations were voided.
     Swept(usize),
+    /// What a claim came to.
+    Claimed {
+        /// `won`, `busy`, `done` or `dead`.
+        outcome: String,
+        /// Whether the token had been given before.
+        replayed: bool,
+        /// When a claim may succeed, in whole seconds, rounded up.
+        retry_after: Option<i64>,
+        /// The gate.
+        gate: GateShown,
+    },
+    /// A gate that was moved, or looked at; or none.
+    Gate {
+        /// The gate.
+        gate: Option<GateShown>,
+        /// Whether it had been so before.
+        replayed: bool,
+    },
     /// One counter, or none.
     Counter(Option<CounterShown>),
     /// One entry, or none.
@@ -92,6 +112,48 @@ pub struct CounterShown {
     pub last: u64,
     /// How many seqs are in which state.
     pub counts: Counts,
+}
+
+/// A gate.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GateShown {
+    /// `open`, `claimed`, `done` or `dead`.
+    pub state: String,
+    /// The token of the latest claim.
+    pub token: u64,
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// Who holds it.
+    pub holder: Option<String>,
+    /// The result, byte for byte.
+    pub result: Option<String>,
+    /// The last error.
+    pub error: Option<String>,
+}
+
+impl GateShown {
+    /// A gate of the core.
+    #[must_use]
+    pub fn of(gate: &Gate) -> Self {
+        let holder = gate.holder.as_ref().filter(|_| gate.state == GateState::Claimed);
+        Self {
+            state: gate.state.as_str().to_string(),
+            token: gate.token,
+            attempts: gate.attempts,
+            holder: holder.map(ToString::to_string),
+            result: gate.result.as_ref().map(|result| result.as_str().to_string()),
+            error: gate.last_error.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl fmt::Display for GateShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} token {} attempts {}", self.state, self.token, self.attempts)?;
+        show(f, " holder=", self.holder.as_deref().map(quoted).as_ref())?;
+        show(f, " result=", self.result.as_ref())?;
+        show(f, " error=", self.error.as_deref().map(quoted).as_ref())
+    }
 }
 
 /// An entry.
@@ -164,9 +226,27 @@ impl Outcome {
                 first: missing.first,
                 last: missing.last,
             },
+            Answer::Claim { gate, outcome } => Self::of_claim(gate, *outcome),
+            Answer::Gate { gate, replayed } => Self::Gate {
+                gate: Some(GateShown::of(gate)),
+                replayed: *replayed,
+            },
             Answer::Wiped(_) => Self::Empty,
             Answer::ApiKey(key) if key.revoked_at.is_some() => Self::Revoked(key.label.clone()),
             Answer::ApiKey(key) => Self::Key(key.label.clone()),
+        }
+    }
+
+    fn of_claim(gate: &Gate, outcome: ClaimOutcome) -> Self {
+        let retry_after = match outcome {
+            ClaimOutcome::Busy { retry_after_micros } => Some((retry_after_micros + 999_999) / 1_000_000),
+            ClaimOutcome::Won { .. } | ClaimOutcome::Done | ClaimOutcome::Dead => None,
+        };
+        Self::Claimed {
+            outcome: outcome.as_str().to_string(),
+            replayed: matches!(outcome, ClaimOutcome::Won { replayed: true, .. }),
+            retry_after,
+            gate: GateShown::of(gate),
         }
     }
 
@@ -312,9 +392,28 @@ impl fmt::Display for Outcome {
             Self::Key(name) => write!(f, "key {name}"),
             Self::Revoked(name) => write!(f, "revoked {name}"),
             Self::Swept(count) => write!(f, "voided {count}"),
+            Self::Claimed {
+                outcome,
+                replayed,
+                retry_after,
+                gate,
+            } => {
+                f.write_str(outcome)?;
+                match outcome.as_str() {
+                    "won" => write!(f, " token {} attempt {}", gate.token, gate.attempts)?,
+                    "busy" => write!(f, " retry after {}s", retry_after.unwrap_or_default())?,
+                    "done" => show(f, " ", gate.result.as_ref())?,
+                    _ => show(f, " ", gate.error.as_deref().map(quoted).as_ref())?,
+                }
+                f.write_str(if *replayed { " replayed" } else { "" })
+            }
+            Self::Gate {
+                gate: Some(gate),
+                replayed,
+            } => write!(f, "{gate}{}", if *replayed { " replayed" } else { "" }),
             Self::Counter(Some(counter)) => counter.fmt(f),
             Self::Entry(Some(entry)) => entry.fmt(f),
-            Self::Counter(None) | Self::Entry(None) => f.write_str("none"),
+            Self::Counter(None) | Self::Entry(None) | Self::Gate { gate: None, .. } => f.write_str("none"),
             Self::Gaps(gaps) if gaps.is_empty() => f.write_str("none"),
             Self::Gaps(gaps) => {
                 let mut gaps = gaps.clone();

@@ -2,7 +2,7 @@
 
 use seriatim_core::SeriesSpec;
 
-use super::ask::{Ask, NewKey, Order, TakeWords, Which};
+use super::ask::{Ask, GateWords, NewKey, Order, PolicyWords, TakeWords, Which};
 use super::words::{Word, Words, split};
 
 /// Reads one command.
@@ -104,6 +104,7 @@ fn order(verb: &str, words: &mut Words) -> Result<Order, String> {
         "revoke" => Order::Revoke {
             name: words.next("name")?,
         },
+        "open" | "claim" | "renew" | "complete" | "fail" | "retry" | "gate" => gate(verb, words)?,
         "sweep" => Order::Sweep,
         "counter" => Order::Counter {
             series: words.next("series")?,
@@ -145,6 +146,58 @@ fn item(mut words: Words) -> Result<TakeWords, String> {
     let item = take(&mut words);
     words.end()?;
     Ok(item)
+}
+
+fn gate(verb: &str, words: &mut Words) -> Result<Order, String> {
+    let gate = GateWords {
+        effect: words.next("effect")?,
+        subject: words.next("subject")?,
+        tenant: words.get("tenant"),
+    };
+    let token = |words: &mut Words| words.number("token")?.ok_or_else(|| "token=… is missing".to_string());
+    let ttl = |words: &mut Words| words.get("ttl").unwrap_or_else(|| "1m".to_string());
+    Ok(match verb {
+        "open" => Order::Open {
+            gate,
+            policy: policy(words)?,
+        },
+        "claim" => Order::Claim {
+            gate,
+            ttl: ttl(words),
+            holder: words.get("holder").unwrap_or_else(|| "somebody".to_string()),
+            key: words.get("key"),
+            policy: policy(words)?,
+        },
+        "renew" => Order::Renew {
+            gate,
+            token: token(words)?,
+            ttl: ttl(words),
+        },
+        "complete" => Order::Complete {
+            gate,
+            token: token(words)?,
+            result: words.require("result")?,
+        },
+        "fail" => Order::Fail {
+            gate,
+            token: token(words)?,
+            error: words.get("error").unwrap_or_else(|| "it failed".to_string()),
+            retry_in: words.get("retry_in"),
+        },
+        "retry" => Order::Retry {
+            gate,
+            reason: reason(words),
+        },
+        _ => Order::Gate(gate),
+    })
+}
+
+fn policy(words: &mut Words) -> Result<PolicyWords, String> {
+    Ok(PolicyWords {
+        attempts: words.number("attempts")?,
+        pause: words.get("pause"),
+        pause_max: words.get("pause_max"),
+    })
 }
 
 fn which(words: &mut Words) -> Result<Which, String> {

@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 use super::connection::Command;
 use super::definitions::Definitions;
 use super::fault::Fault;
+use super::gates::{self, LOAD_GATES};
 use super::params::values;
 use super::rows::{self, Columns, CounterNos, Names, StoredCounter, integer};
 
@@ -56,6 +57,7 @@ enum Part {
     Entries,
     Missing,
     Closures,
+    Gates,
     ApiKeys,
     Definitions,
 }
@@ -112,6 +114,10 @@ impl<'a> Loading<'a> {
             let (series, tenants, periods) = periods(&footprint.closures);
             load(Part::Closures, LOAD_CLOSURES, values![series, tenants, periods, ids]);
         }
+        if !footprint.gates.is_empty() {
+            let ids: Vec<String> = footprint.gates.iter().map(ToString::to_string).collect();
+            load(Part::Gates, LOAD_GATES, values![ids]);
+        }
         if !footprint.api_keys.is_empty() {
             let ids: Vec<&str> = footprint.api_keys.iter().map(String::as_str).collect();
             load(Part::ApiKeys, LOAD_API_KEYS, values![ids]);
@@ -146,6 +152,7 @@ impl<'a> Loading<'a> {
                 Part::Entries => loaded.entries(rows)?,
                 Part::Missing => loaded.missing(rows)?,
                 Part::Closures => loaded.closures(rows)?,
+                Part::Gates => loaded.gates(rows)?,
                 Part::ApiKeys => loaded.api_keys(rows)?,
                 Part::Definitions => loaded.held.definitions = Some(rows::definitions_head(rows)?),
             }
@@ -177,6 +184,7 @@ impl Loaded<'_> {
             .iter()
             .map(|at| (at.clone(), Vec::new()))
             .collect();
+        held.gates = footprint.gates.iter().map(|id| (*id, None)).collect();
         held.api_keys = footprint.api_keys.iter().map(|id| (id.clone(), None)).collect();
     }
 
@@ -261,6 +269,14 @@ impl Loaded<'_> {
         for row in rows {
             let closure = Arc::new(rows::closure(row)?);
             self.held.closures.insert(closure.at.clone(), Some(closure));
+        }
+        Ok(())
+    }
+
+    fn gates(&mut self, rows: &[Row]) -> Result<(), Fault> {
+        for row in rows {
+            let (_, gate) = gates::gate(row)?;
+            self.held.gates.insert(gate.id, Some(gate));
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ pub const MIGRATIONS: &[&str] = &[
         include_str!("migrations/0001_first_tables.sql")
     ),
     include_str!("migrations/0002_fence.sql"),
+    include_str!("migrations/0003_gates.sql"),
 ];
 
 /// Only if there is none: an empty one may have been made for a role that may not make any.

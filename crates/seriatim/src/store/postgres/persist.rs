@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use seriatim_core::{
-    ApiKey, Chain, Change, Changes, Closure, Counter, CounterId, Entry, EntryId, Event, Hash, KeyBinding, KeyRef,
-    Missing, Series, SeriesName, Timestamp,
+    ApiKey, Chain, Change, Changes, Closure, Counter, CounterId, Entry, EntryId, Event, GateId, Hash, KeyBinding,
+    KeyRef, Missing, Series, SeriesName, Timestamp,
 };
 
 use super::Inner;
 use super::connection::{Command, Connection};
 use super::fault::Fault;
+use super::gates;
 use super::load::{Standing, Standings};
 use super::params::{Day, values};
 use super::rows::{Columns, CounterNos, integer};
@@ -73,6 +74,7 @@ pub(super) async fn persist<'c>(
     writes.entries(&numbers, &mut commands)?;
     writes.keys(&numbers, &mut commands)?;
     writes.events(&numbers, &mut commands)?;
+    gates::write(changes, &writes.gate_events, &mut commands)?;
     writes.missing(&numbers, &mut commands)?;
     writes.rest(&mut commands)?;
     counters(changes, &numbers, &mut commands)?;
@@ -161,6 +163,8 @@ impl Numbers<'_> {
         match chain {
             Chain::Definitions => Some(0),
             Chain::Counter(id) => self.of(id).map(|nos| nos.counter),
+            // These are written by the ids of their gates.
+            Chain::Gate(_) => None,
         }
     }
 
@@ -186,6 +190,7 @@ struct Writes<'c> {
     key_places: HashMap<&'c KeyRef, usize>,
     moved_keys: BTreeMap<&'c KeyRef, &'c KeyBinding>,
     events: Vec<(Chain, &'c Event)>,
+    gate_events: Vec<(GateId, &'c Event)>,
     new_missing: BTreeMap<(CounterId, u64), &'c Missing>,
     removed_missing: Vec<(CounterId, &'c Missing)>,
     series: BTreeMap<&'c SeriesName, &'c Series>,
@@ -223,6 +228,7 @@ impl<'c> Writes<'c> {
                     self.moved_keys.insert(key, binding);
                 }
             },
+            Change::Event(Chain::Gate(id), event) => self.gate_events.push((*id, event)),
             Change::Event(chain, event) => self.events.push((*chain, event)),
             Change::NewMissing(id, run) => {
                 self.new_missing.insert((*id, run.first), run);
@@ -362,15 +368,15 @@ impl<'c> Writes<'c> {
 }
 
 /// A column: what each row has of it.
-fn column<T, V>(rows: &[T], value: impl Fn(&T) -> V) -> Vec<V> {
+pub(super) fn column<T, V>(rows: &[T], value: impl Fn(&T) -> V) -> Vec<V> {
     rows.iter().map(value).collect()
 }
 
-fn integers<T>(rows: &[T], value: impl Fn(&T) -> u64) -> Result<Vec<i64>, Fault> {
+pub(super) fn integers<T>(rows: &[T], value: impl Fn(&T) -> u64) -> Result<Vec<i64>, Fault> {
     rows.iter().map(|row| integer(value(row))).collect()
 }
 
-fn integers_if_any<T>(rows: &[T], value: impl Fn(&T) -> Option<u64>) -> Result<Vec<Option<i64>>, Fault> {
+pub(super) fn integers_if_any<T>(rows: &[T], value: impl Fn(&T) -> Option<u64>) -> Result<Vec<Option<i64>>, Fault> {
     rows.iter().map(|row| value(row).map(integer).transpose()).collect()
 }
 
@@ -495,7 +501,7 @@ fn text_of(params: &seriatim_core::Params) -> Option<String> {
     (!params.is_empty()).then(|| params.to_string())
 }
 
-fn micros(at: Option<Timestamp>) -> Option<i64> {
+pub(super) fn micros(at: Option<Timestamp>) -> Option<i64> {
     at.map(Timestamp::as_micros)
 }
 

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use super::Inner;
 use super::connection::Command;
 use super::fault::Fault;
+use super::gates::{self, LIST_GATE_HEADS};
 use super::params::{Day, Params, values};
 use super::pool::Share;
 use super::rows::{self, Columns, Names, integer};
@@ -22,6 +23,7 @@ const LOAD_ENTRIES: &str = include_str!("queries/load_entries.sql");
 const LOAD_KEYS: &str = include_str!("queries/load_keys.sql");
 const LIST_ENTRIES_BY_SEQ: &str = include_str!("queries/list_entries_by_seq.sql");
 const LIST_EVENTS: &str = include_str!("queries/list_events.sql");
+const LIST_EVENTS_OF_GATE: &str = include_str!("queries/list_events_of_gate.sql");
 const LIST_EVENTS_OF_ENTRY: &str = include_str!("queries/list_events_of_entry.sql");
 const LIST_MISSING: &str = include_str!("queries/list_missing.sql");
 const LIST_CLOSURES: &str = include_str!("queries/list_closures.sql");
@@ -132,12 +134,13 @@ impl Inner {
     }
 
     pub(super) async fn events(&self, chain: Chain, after: u64, limit: usize) -> Result<Vec<Event>, Fault> {
-        let counter = match chain {
-            Chain::Definitions => None,
-            Chain::Counter(id) => Some(id.to_string()),
+        let (sql, of) = match chain {
+            Chain::Definitions => (LIST_EVENTS, None),
+            Chain::Counter(id) => (LIST_EVENTS, Some(id.to_string())),
+            Chain::Gate(id) => (LIST_EVENTS_OF_GATE, Some(id.to_string())),
         };
-        let row = values![counter.as_deref(), seq_max(after), rows_max(limit)];
-        self.read(LIST_EVENTS, row).await?.iter().map(rows::event).collect()
+        let row = values![of.as_deref(), seq_max(after), rows_max(limit)];
+        self.read(sql, row).await?.iter().map(rows::event).collect()
     }
 
     pub(super) async fn events_of(&self, entry: EntryId) -> Result<Vec<Event>, Fault> {
@@ -178,14 +181,16 @@ impl Inner {
         let commands = vec![
             Command::Query(FIND_DEFINITIONS_HEAD, values![]),
             Command::Query(LIST_COUNTERS, values![]),
+            Command::Query(LIST_GATE_HEADS, values![]),
         ];
         let found = self.read_at_one_moment(commands).await?;
-        let [definitions, counters] = found.as_slice() else {
-            return Err(Fault::damage("two statements gave another number of answers"));
+        let [definitions, counters, gate_heads] = found.as_slice() else {
+            return Err(Fault::damage("three statements gave another number of answers"));
         };
         Ok(Heads {
             definitions: rows::definitions_head(definitions)?,
             counters: counters.iter().map(counter).collect::<Result<_, _>>()?,
+            gates: gate_heads.iter().map(gates::head).collect::<Result<_, _>>()?,
         })
     }
 

@@ -145,7 +145,7 @@ impl<'r> Columns<'r> {
         Ok(self.integer_if_any()?.map(Timestamp::from_micros))
     }
 
-    fn time(&mut self) -> Result<Timestamp, Fault> {
+    pub(super) fn time(&mut self) -> Result<Timestamp, Fault> {
         let value = self.time_if_any()?;
         self.some(value)
     }

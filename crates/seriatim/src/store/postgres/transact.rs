@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_core::{Batch, CounterId, CounterKey, Footprint, SeriesName};
+use seriatim_core::{Batch, CounterId, CounterKey, Footprint, GateId, SeriesName};
 use tokio_postgres::Row;
 use tracing::error;
 
@@ -32,6 +32,8 @@ const LOCK_DEFINITIONS: &str = include_str!("queries/lock_definitions.sql");
 const TRY_LOCK_DEFINITIONS: &str = include_str!("queries/try_lock_definitions.sql");
 const LOCK_COUNTERS: &str = include_str!("queries/lock_counters.sql");
 const TAKE_FREE_COUNTERS: &str = include_str!("queries/take_free_counters.sql");
+const LOCK_GATES: &str = include_str!("queries/lock_gates.sql");
+const TRY_LOCK_GATES: &str = include_str!("queries/try_lock_gates.sql");
 const FIND_COUNTER_IDS: &str = include_str!("queries/find_counter_ids.sql");
 const LOCK_BIRTHS: &str = include_str!("queries/lock_births.sql");
 const TRY_LOCK_BIRTHS: &str = include_str!("queries/try_lock_births.sql");
@@ -176,6 +178,8 @@ struct Locked {
     alone: bool,
     definitions: bool,
     counters: BTreeMap<CounterId, StoredCounter>,
+    /// Gates, whether they are there or not.
+    gates: BTreeSet<GateId>,
     /// Counters that are not there, and that nobody else can make.
     unborn: BTreeSet<CounterId>,
 }
@@ -187,6 +191,7 @@ struct Need {
     definitions: bool,
     /// Every counter, those that are named by their keys and those that are named by an entry.
     counters: BTreeSet<CounterId>,
+    gates: BTreeSet<GateId>,
     /// Those that may have to be made.
     keys: BTreeMap<CounterId, Arc<CounterKey>>,
 }
@@ -202,6 +207,7 @@ impl Need {
             series,
             definitions: footprint.definitions,
             counters: ids_named(footprint).into_iter().chain(keys.keys().copied()).collect(),
+            gates: footprint.gates.clone(),
             keys,
         }
     }
@@ -213,6 +219,7 @@ impl Locked {
         need.series.is_subset(&self.series)
             && (self.alone || !need.alone)
             && (self.definitions || !need.definitions)
+            && need.gates.is_subset(&self.gates)
             && need.counters.iter().all(holds)
     }
 }
@@ -338,6 +345,11 @@ impl Transaction<'_> {
             locks.push(Command::Query(sql, values![ids.to_vec()]));
             locks.push(Command::Query(FIND_COUNTER_IDS, values![ids.to_vec()]));
         }
+        if !need.gates.is_empty() {
+            let sql = if waits { LOCK_GATES } else { TRY_LOCK_GATES };
+            let gates: Vec<String> = need.gates.iter().map(ToString::to_string).collect();
+            locks.push(Command::Query(sql, values![gates]));
+        }
         locks
     }
 
@@ -360,15 +372,26 @@ impl Transaction<'_> {
             }
             self.locked.definitions = true;
         }
-        if need.counters.is_empty() {
-            return Ok(());
+        if !need.counters.is_empty() {
+            self.take_counters(next(), next())?;
         }
-        for row in next() {
+        if !need.gates.is_empty() {
+            for row in next() {
+                self.require_lock(Columns::new("gate", row))?;
+            }
+            self.locked.gates.extend(&need.gates);
+        }
+        Ok(())
+    }
+
+    /// The counters that are held now, of those that there are.
+    fn take_counters(&mut self, taken: &[Row], there: &[Row]) -> Result<(), Stop> {
+        for row in taken {
             let stored = rows::counter(row)?;
             self.locked.counters.insert(stored.counter.id, stored);
         }
         let mut busy = BTreeSet::new();
-        for row in next() {
+        for row in there {
             let id: CounterId = Columns::new("counter", row).parsed(str::parse)?;
             if !self.locked.counters.contains_key(&id) {
                 busy.insert(id);

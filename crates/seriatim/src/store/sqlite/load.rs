@@ -139,6 +139,10 @@ impl Loading<'_> {
             let closure = self.session.closure(at)?;
             self.held.closures.insert(at.clone(), closure);
         }
+        for id in &footprint.gates {
+            let gate = self.session.gate(*id)?;
+            self.held.gates.insert(*id, gate);
+        }
         for id in &footprint.api_keys {
             let key = self.session.api_key(id)?;
             self.held.api_keys.insert(id.clone(), key);

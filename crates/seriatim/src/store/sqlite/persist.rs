@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rusqlite::params;
 use seriatim_core::{
-    ApiKey, Chain, Change, Changes, Closure, Counter, CounterId, Entry, Event, Hash, KeyBinding, KeyRef, Missing,
-    Series, SeriesName, Timestamp,
+    ApiKey, Chain, Change, Changes, Closure, Counter, CounterId, Entry, Event, GateId, Hash, KeyBinding, KeyRef,
+    Missing, Series, SeriesName, Timestamp,
 };
 
 use super::append::{Entries, Events, link};
@@ -54,6 +54,9 @@ pub(super) fn persist(
     nos: KnownNos,
 ) -> Result<Pending, Fault> {
     let mut persisting = Persisting::new(session, tail, changes, nos)?;
+    for gate in changes.gates.values() {
+        persisting.gates.insert(gate.id, session.put_gate(gate)?);
+    }
     for change in &changes.list {
         persisting.change(change)?;
     }
@@ -72,6 +75,8 @@ struct Persisting<'s> {
     keys: Keys<'s>,
     nos: KnownNos,
     counters: HashMap<CounterId, &'s Counter>,
+    /// The numbers that their chains go by.
+    gates: HashMap<GateId, i64>,
 }
 
 impl<'s> Persisting<'s> {
@@ -87,6 +92,7 @@ impl<'s> Persisting<'s> {
                 .values()
                 .map(|counter| (counter.id, &**counter))
                 .collect(),
+            gates: HashMap::new(),
         })
     }
 
@@ -100,6 +106,10 @@ impl<'s> Persisting<'s> {
             Change::Event(Chain::Counter(id), event) => {
                 self.on_counter(*id, |this, nos| this.event(nos.counter, event))
             }
+            Change::Event(Chain::Gate(id), event) => match self.gates.get(id) {
+                Some(no) => self.event(-no, event),
+                None => Err(Fault::damage(format!("an event of gate {id} comes without its gate"))),
+            },
             Change::NewMissing(id, run) => self.on_counter(*id, |this, nos| this.new_missing(nos.counter, run)),
             Change::RemovedMissing(id, run) => self.on_counter(*id, |this, nos| this.removed_missing(nos.counter, run)),
             Change::Series(series) => self.series(series),

@@ -126,6 +126,10 @@ impl Session {
         let no = match chain {
             Chain::Definitions => Some(0),
             Chain::Counter(id) => self.counter_no(id)?,
+            Chain::Gate(id) => match self.numbered_gate(id)? {
+                Some((no, _)) => Some(-integer(no)?),
+                None => None,
+            },
         };
         let Some(no) = no else { return Ok(Vec::new()) };
         self.list(LIST_EVENTS, [no, seq_max(after), rows_max(limit)], rows::event)
@@ -157,6 +161,7 @@ impl Session {
         Ok(Heads {
             definitions: self.definitions_head()?,
             counters: self.list(LIST_COUNTERS, [], |row| Ok(rows::counter(row)?.counter))?,
+            gates: self.gate_heads()?,
         })
     }
 

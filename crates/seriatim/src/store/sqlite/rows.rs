@@ -7,7 +7,7 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 use seriatim_core::{
     ApiKey, ChainHead, Closure, Counter, CounterId, CounterKey, Counts, Document, Entry, EntryId, Event, EventKind,
-    Hash, Missing, Origin, Params, Period, PeriodRef, Refusal, Series, State, Timestamp,
+    GateId, Hash, Missing, Origin, Params, Period, PeriodRef, Refusal, Series, State, Timestamp,
 };
 
 use super::fault::Fault;
@@ -135,11 +135,21 @@ impl<'r, 's> Columns<'r, 's> {
         self.some(bytes).map(CounterId::from_bytes)
     }
 
+    pub(super) fn gate_id(&mut self) -> Result<GateId, Fault> {
+        let bytes = self.bytes_if_any()?;
+        self.some(bytes).map(GateId::from_bytes)
+    }
+
+    pub(super) fn small(&mut self) -> Result<u32, Fault> {
+        let number = self.integer()?;
+        u32::try_from(number).map_err(|_| self.wrong("is negative or too large"))
+    }
+
     fn time_if_any(&mut self) -> Result<Option<Timestamp>, Fault> {
         Ok(self.integer_if_any()?.map(Timestamp::from_micros))
     }
 
-    fn time(&mut self) -> Result<Timestamp, Fault> {
+    pub(super) fn time(&mut self) -> Result<Timestamp, Fault> {
         let value = self.time_if_any()?;
         self.some(value)
     }
