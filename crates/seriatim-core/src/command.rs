@@ -296,6 +296,10 @@ pub enum Command {
         subject: Subject,
         /// How often it may be tried.
         policy: GatePolicy,
+        /// What whoever claims it must know, up to 2 MiB.
+        task: Option<Document>,
+        /// Whether the task takes the place of the one that is there, which only a gate allows that was never claimed.
+        change: bool,
     },
     /// Be the one who brings an effect about.
     Claim(Box<Claim>),
@@ -327,6 +331,8 @@ pub enum Command {
         error: Reason,
         /// From when it may be tried again; by the gate's policy if not said.
         retry_in: Option<Ttl>,
+        /// Nobody tries again before somebody has looked: the gate is dead at once.
+        give_up: bool,
     },
     /// Open a dead gate again.
     Retry {

@@ -117,8 +117,9 @@ impl GateState {
 pub type GateMove = (Option<GateState>, EventKind, GateState);
 
 /// Every legal move. What is not here does not happen; `docs/concepts/once.md` shows the same table.
-pub const GATE_MOVES: [GateMove; 7] = [
+pub const GATE_MOVES: [GateMove; 8] = [
     (None, EventKind::Opened, GateState::Open),
+    (Some(GateState::Open), EventKind::Changed, GateState::Open),
     (Some(GateState::Open), EventKind::Claimed, GateState::Claimed),
     (Some(GateState::Claimed), EventKind::Completed, GateState::Done),
     (Some(GateState::Claimed), EventKind::Failed, GateState::Open),
@@ -243,6 +244,8 @@ pub struct Gate {
     pub holder: Option<Holder>,
     /// The key of that claim.
     pub key: Option<Key>,
+    /// What whoever claims it must know, as it was received.
+    pub task: Option<Document>,
     /// The result, as it was received.
     pub result: Option<Document>,
     /// Why the latest attempt that failed did so.
@@ -270,12 +273,16 @@ impl Gate {
             due_at: Timestamp::from_micros(0),
             holder: None,
             key: None,
+            task: None,
             result: None,
             last_error: None,
             opened_at: Timestamp::from_micros(0),
             chain: ChainHead { length: 0, head },
         }
     }
+
+    /// The longest task, in bytes: the body of a webhook may be 1 MiB, and is quoted in it.
+    pub const TASK_BYTES_MAX: usize = 2 * 1024 * 1024;
 
     /// What it is for, e.g. `receipt default pay_123`.
     #[must_use]
@@ -331,7 +338,7 @@ impl Gate {
             // Completed and died change the state alone; the result itself is not in the journal, but its hash is.
             _ => {}
         }
-        if event.kind != EventKind::Opened && event.seq != Some(self.token) {
+        if !matches!(event.kind, EventKind::Opened | EventKind::Changed) && event.seq != Some(self.token) {
             return Err("the token is not the one of the gate");
         }
         self.due_at = event.expires_at.unwrap_or(event.at);
@@ -356,7 +363,12 @@ impl Gate {
     ///
     /// A renewal is no event: a claimed gate may be due later than its claim said, never earlier.
     #[must_use]
-    pub fn difference(&self, told: &Self, result_sha256: Option<Hash>) -> Option<&'static str> {
+    pub fn difference(
+        &self,
+        told: &Self,
+        task_sha256: Option<Hash>,
+        result_sha256: Option<Hash>,
+    ) -> Option<&'static str> {
         let due_differs = match self.state {
             GateState::Claimed => self.due_at < told.due_at,
             GateState::Open | GateState::Done | GateState::Dead => self.due_at != told.due_at,
@@ -371,6 +383,7 @@ impl Gate {
             ("key", self.key != told.key),
             ("last_error", self.last_error != told.last_error),
             ("opened_at", self.opened_at != told.opened_at),
+            ("task", self.task.as_ref().map(Document::sha256) != task_sha256),
             ("result", self.result.as_ref().map(Document::sha256) != result_sha256),
         ];
         differences

@@ -158,6 +158,12 @@ impl Reason {
         Self(Arc::from("not issued here"))
     }
 
+    /// What is said if nothing that can be said was given.
+    #[must_use]
+    pub fn unsaid() -> Self {
+        Self(Arc::from("no reason was given"))
+    }
+
     /// What is said of a lease whose holder has too long a name.
     pub(crate) fn fallback_lease() -> Self {
         Self(Arc::from("the lease ran out"))

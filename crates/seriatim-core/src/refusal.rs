@@ -144,6 +144,8 @@ codes! {
     NothingToRedact = "nothing_to_redact", Conflict;
     /// The token is not the current one of its gate.
     StaleToken = "stale_token", Conflict;
+    /// The gate was claimed before, so its task stays.
+    GateFixed = "gate_fixed", Conflict;
     /// The gate is not dead, so there is nothing to retry.
     GateNotDead = "gate_not_dead", Conflict;
     /// The change of a series with numbers is not allowed.

@@ -128,6 +128,7 @@ impl ChainCheck {
 #[derive(Debug, Clone)]
 pub struct GateCheck {
     told: Gate,
+    task_sha256: Option<Hash>,
     result_sha256: Option<Hash>,
 }
 
@@ -137,14 +138,17 @@ impl GateCheck {
     pub fn begin(gate: &Gate) -> Self {
         Self {
             told: Gate::blank(gate.tenant.clone(), gate.effect.clone(), gate.subject.clone()),
+            task_sha256: None,
             result_sha256: None,
         }
     }
 
     /// Takes the next event.
     pub fn step(&mut self, event: &Event) -> Option<Finding> {
-        if event.kind == EventKind::Completed {
-            self.result_sha256 = event.document;
+        match event.kind {
+            EventKind::Opened | EventKind::Changed => self.task_sha256 = event.document,
+            EventKind::Completed => self.result_sha256 = event.document,
+            _ => {}
         }
         let illegal = self.told.apply(event).err()?;
         let place = format!("{}#{}", self.told.id, event.position);
@@ -156,7 +160,7 @@ impl GateCheck {
     #[must_use]
     pub fn finish(&self, stored: &Gate) -> Option<Finding> {
         let differs = if stored.id == self.told.id {
-            stored.difference(&self.told, self.result_sha256)?
+            stored.difference(&self.told, self.task_sha256, self.result_sha256)?
         } else {
             "id"
         };

@@ -94,6 +94,7 @@ fn command(step: Step, world: &World) -> Option<Command> {
             token: token(worker)?,
             error: Reason::parse(&format!("w{worker} failed")).unwrap(),
             retry_in: None,
+            give_up: false,
         },
         Step::Retry => Command::Retry {
             gate,

@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use seriatim::{Issuer, Timestamp};
 
 use crate::auth::Keys;
+use crate::payments::Payments;
 use crate::routes::probes::Readiness;
 use crate::routes::verifications::Verifications;
 use crate::telemetry::Meters;
@@ -26,6 +27,8 @@ pub struct AppOptions {
     pub version: &'static str,
     /// What `/metrics` prints; see [`crate::telemetry::install`].
     pub metrics: Option<PrometheusHandle>,
+    /// The payments that are taken in here, if any are.
+    pub payments: Option<Arc<Payments>>,
     /// How much and how long.
     pub limits: Limits,
 }
@@ -37,6 +40,7 @@ impl Default for AppOptions {
             checkpoint_key: None,
             version: env!("CARGO_PKG_VERSION"),
             metrics: None,
+            payments: None,
             limits: Limits::default(),
         }
     }
@@ -126,6 +130,10 @@ impl App {
     #[must_use]
     pub fn options(&self) -> &AppOptions {
         &self.shared.options
+    }
+
+    pub(crate) fn payments(&self) -> Option<&Arc<Payments>> {
+        self.shared.options.payments.as_ref()
     }
 
     pub(crate) fn limits(&self) -> &Limits {

@@ -27,6 +27,18 @@ pub struct Payload {
 /// The same with the limit of a batch.
 pub struct BatchPayload(pub Payload);
 
+/// A body as it came: what was signed must not be touched.
+pub struct Raw(pub Bytes);
+
+impl FromRequest<App> for Raw {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (_, bytes) = read_bytes(request, crate::webhooks::BODY_BYTES_MAX, app.limits().body_within).await?;
+        Ok(Self(bytes))
+    }
+}
+
 impl FromRequest<App> for Payload {
     type Rejection = Problem;
 
@@ -44,7 +56,7 @@ impl FromRequest<App> for BatchPayload {
     }
 }
 
-async fn read(request: Request, bytes_max: usize, within: Duration) -> Result<Payload, Problem> {
+async fn read_bytes(request: Request, bytes_max: usize, within: Duration) -> Result<(HeaderMap, Bytes), Problem> {
     let (parts, body) = request.into_parts();
     let announced = parts
         .headers
@@ -53,14 +65,18 @@ async fn read(request: Request, bytes_max: usize, within: Duration) -> Result<Pa
     if announced.is_some_and(|length| length > bytes_max as u64) {
         return Err(body_too_large(bytes_max));
     }
-    let bytes = match tokio::time::timeout(within, collect(body, bytes_max)).await {
-        Ok(bytes) => bytes?,
+    match tokio::time::timeout(within, collect(body, bytes_max)).await {
+        Ok(bytes) => Ok((parts.headers, bytes?)),
         Err(_) => {
             let detail = format!("the body did not arrive within {within:?}");
-            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail));
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail))
         }
-    };
-    let is_json = is_json(&parts.headers);
+    }
+}
+
+async fn read(request: Request, bytes_max: usize, within: Duration) -> Result<Payload, Problem> {
+    let (headers, bytes) = read_bytes(request, bytes_max, within).await?;
+    let is_json = is_json(&headers);
     if !bytes.is_empty() && !is_json {
         let detail = "the body must be JSON; send it with `Content-Type: application/json`";
         return Err(Problem::new(

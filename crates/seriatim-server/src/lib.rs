@@ -10,6 +10,7 @@ pub mod config;
 mod extract;
 mod frame;
 pub mod open;
+pub mod payments;
 mod problem;
 pub mod routes;
 pub mod serve;

@@ -26,6 +26,7 @@ use tower::ServiceExt as _;
 
 use crate::app::{App, Limits};
 use crate::auth::Local;
+use crate::payments::Workers;
 use crate::routes::router;
 
 /// Where to listen, and how to end.
@@ -98,6 +99,7 @@ pub async fn run_until(
     let unix = options.socket.as_deref().map(listen_unix).transpose()?;
     let door = Door::new(router(app.clone()), &app.options().limits);
     let sweeper = tokio::spawn(sweep(app.clone()));
+    let workers = app.payments().map(|payments| Workers::start(payments.clone()));
     ready(tcp.local_addr()?);
 
     let mut stop = pin!(async {
@@ -117,6 +119,12 @@ pub async fn run_until(
     }
     door.drain(options.drain).await;
     sweeper.abort();
+    if let Some(workers) = workers {
+        // What was begun goes on for a while; what is not done then is taken over by another, or at the next start.
+        if tokio::time::timeout(options.drain, workers.end()).await.is_err() {
+            tracing::warn!("payment events or receipts under way were left; their leases run out");
+        }
+    }
     app.issuer().close().await;
     Ok(())
 }

@@ -248,6 +248,11 @@ impl Issuer {
 
     /// Who tells the time here.
     #[must_use]
+    pub fn shared_clock(&self) -> Arc<dyn Clock> {
+        self.shared.options.clock.clone()
+    }
+
+    /// The clock, as a reference.
     pub fn clock(&self) -> &dyn Clock {
         &*self.shared.options.clock
     }

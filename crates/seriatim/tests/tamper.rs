@@ -185,6 +185,7 @@ impl Story {
                         token,
                         error,
                         retry_in,
+                        give_up: false,
                     })
                     .await;
                     if life < 6 {
@@ -199,6 +200,7 @@ impl Story {
                         token,
                         error,
                         retry_in,
+                        give_up: false,
                     })
                     .await;
                     if life % 6 == 3 {

@@ -78,6 +78,12 @@ pub enum ClaimOutcome {
 }
 
 impl ClaimOutcome {
+    /// Whether the caller is the one.
+    #[must_use]
+    pub fn is_won(self) -> bool {
+        matches!(self, Self::Won { .. })
+    }
+
     /// The outcome as it is written.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -23,10 +23,20 @@ impl Draft<'_> {
         effect: &Effect,
         subject: &Subject,
         policy: GatePolicy,
+        task: Option<&Document>,
+        change: bool,
     ) -> Result<Answer, Halt> {
         self.access().require_gates(ApiScope::Gate, tenant)?;
-        let (gate, replayed) = self.open_gate(tenant, effect, subject, policy)?;
-        Ok(Answer::Gate { gate, replayed })
+        if let Some(task) = task.filter(|task| task.as_str().len() > Gate::TASK_BYTES_MAX) {
+            let bytes = task.as_str().len();
+            let message = format!("the task has {bytes} bytes; at most {} are kept", Gate::TASK_BYTES_MAX);
+            return Err(Refusal::new(Code::DocumentTooLarge, message).at("/task").into());
+        }
+        let (gate, replayed) = self.open_gate(tenant, effect, subject, policy, task)?;
+        match task {
+            Some(task) if change && gate.task.as_ref() != Some(task) => self.change_task(&gate, task),
+            Some(_) | None => Ok(Answer::Gate { gate, replayed }),
+        }
     }
 
     /// Opens a gate as part of any decision; says whether it was there already, and then leaves it as it is.
@@ -38,6 +48,7 @@ impl Draft<'_> {
         effect: &Effect,
         subject: &Subject,
         policy: GatePolicy,
+        task: Option<&Document>,
     ) -> Result<(Arc<Gate>, bool), Halt> {
         let id = GateId::of(tenant, effect, subject);
         if let Some(gate) = self.gate_if_any(id)? {
@@ -52,13 +63,30 @@ impl Draft<'_> {
         let mut gate = Gate::blank(tenant.clone(), effect.clone(), subject.clone());
         let mut event = self.event(EventKind::Opened);
         event.detail = detail(&policy.to_text());
+        event.document = task.map(Document::sha256);
         self.move_gate(&mut gate, event)?;
+        gate.task = task.cloned();
         Ok((self.put_gate(gate), false))
+    }
+
+    /// Who has claimed it may have done what the task said then, so it stays as it is from there on.
+    fn change_task(&mut self, gate: &Gate, task: &Document) -> Result<Answer, Halt> {
+        if gate.state != GateState::Open || gate.token > 0 {
+            let message = format!("gate {} was claimed before; its task cannot change any more", gate.id);
+            return Err(Refusal::new(Code::GateFixed, message).at("/task").into());
+        }
+        let mut gate = gate.clone();
+        let mut event = self.event(EventKind::Changed);
+        event.document = Some(task.sha256());
+        self.move_gate(&mut gate, event)?;
+        gate.task = Some(task.clone());
+        let gate = self.put_gate(gate);
+        Ok(Answer::Gate { gate, replayed: false })
     }
 
     pub(super) fn claim(&mut self, claim: &Claim) -> Result<Answer, Halt> {
         self.access().require_gates(ApiScope::Gate, &claim.tenant)?;
-        let (gate, _) = self.open_gate(&claim.tenant, &claim.effect, &claim.subject, claim.policy)?;
+        let (gate, _) = self.open_gate(&claim.tenant, &claim.effect, &claim.subject, claim.policy, None)?;
         let outcome = match gate.state {
             GateState::Done => ClaimOutcome::Done,
             GateState::Dead => ClaimOutcome::Dead,
@@ -82,7 +110,7 @@ impl Draft<'_> {
             let mut event = self.gate_event(EventKind::Expired, &gate);
             event.reason = Some(lease_over(gate.holder.as_ref()));
             self.move_gate(&mut gate, event)?;
-            if self.dies(&mut gate)? {
+            if self.dies(&mut gate, false)? {
                 let gate = self.put_gate(gate);
                 let outcome = ClaimOutcome::Dead;
                 return Ok(Answer::Claim { gate, outcome });
@@ -138,6 +166,7 @@ impl Draft<'_> {
         token: u64,
         error: &Reason,
         retry_in: Option<Ttl>,
+        give_up: bool,
     ) -> Result<Answer, Halt> {
         let gate = self.gate(id, ApiScope::Gate)?;
         // The answer was lost: he failed already, and nobody has come since.
@@ -153,7 +182,7 @@ impl Draft<'_> {
         event.reason = Some(error.clone());
         event.expires_at = Some(gate.retry_at(self.now, retry_in));
         self.move_gate(&mut gate, event)?;
-        self.dies(&mut gate)?;
+        self.dies(&mut gate, give_up)?;
         let gate = self.put_gate(gate);
         Ok(Answer::Gate { gate, replayed: false })
     }
@@ -175,9 +204,9 @@ impl Draft<'_> {
         Ok(Answer::Gate { gate, replayed: false })
     }
 
-    /// Ends a gate that was tried as often as it may; whether it did.
-    fn dies(&mut self, gate: &mut Gate) -> Result<bool, Halt> {
-        if gate.attempts < gate.policy.attempts_max() {
+    /// Ends a gate that was tried as often as it may, or that its holder gives up; whether it did.
+    fn dies(&mut self, gate: &mut Gate, give_up: bool) -> Result<bool, Halt> {
+        if !give_up && gate.attempts < gate.policy.attempts_max() {
             return Ok(false);
         }
         let event = self.gate_event(EventKind::Died, gate);

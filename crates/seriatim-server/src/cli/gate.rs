@@ -171,6 +171,9 @@ pub struct Fail {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_in: Option<String>,
+    /// Nobody tries again before somebody has looked: the gate is dead at once
+    #[arg(long)]
+    give_up: bool,
 }
 
 /// Open a dead gate again

@@ -181,6 +181,13 @@ enum Verb {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    // A child of our own pool of renderers: it reads frames, and no command line of a person.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == crate::payments::RENDER_COMMAND)
+    {
+        return seriatim_receipt::child_main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,8 +16,10 @@ use crate::app::{App, AppOptions};
 use crate::auth::{Token, draw_key};
 use crate::config::{Config, Flags};
 use crate::open::{self, Holder, Opened, Place, PlaceError, local_actor};
+use crate::payments::{Payments, Receipts};
 use crate::serve::{self, ServeOptions};
 use crate::telemetry;
+use crate::webhooks::Source;
 use crate::witness::Witness;
 
 /// Run the server
@@ -38,6 +41,19 @@ pub struct Serve {
     /// How often a checkpoint is taken for it, if there is anything new [default: 10s]
     #[arg(long, value_name = "DURATION")]
     witness_every: Option<String>,
+    /// Where receipts are kept [default: receipts in the data directory]
+    #[arg(long, value_name = "DIR")]
+    receipts_dir: Option<String>,
+    /// Folder of the receipts' template, with receipt.typ in it [default: the one that comes with the program]
+    #[arg(long, value_name = "DIR")]
+    receipt_template: Option<String>,
+    /// How many payment events and receipts are worked on at once [default: 4]
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// How long a worker holds an event or a receipt before another may take over; it renews while it works
+    /// [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    lease: Option<String>,
     /// Within this every caller gets an answer [default: 3s]
     #[arg(long, value_name = "DURATION")]
     deadline: Option<String>,
@@ -68,6 +84,10 @@ impl Serve {
             ("http_addr", &self.http_addr),
             ("env", &self.env),
             ("accept", &self.accept),
+            ("receipts_dir", &self.receipts_dir),
+            ("receipt_template", &self.receipt_template),
+            ("workers", &self.workers),
+            ("lease", &self.lease),
             ("witness", &self.witness),
             ("witness_every", &self.witness_every),
             ("deadline", &self.deadline),
@@ -104,10 +124,18 @@ impl Serve {
                 return Err(failed);
             }
         };
+        let payments = match payments(config, &opened) {
+            Ok(payments) => payments,
+            Err(failed) => {
+                opened.close().await;
+                return Err(failed);
+            }
+        };
         let key = admin_key(config, &opened, production).await;
         let app = opened.app(AppOptions {
             production,
             metrics: Some(metrics),
+            payments,
             ..AppOptions::default()
         })?;
         let keeping = witness.map(|witness| witness.keep(opened.issuer().clone(), opened.fenced()));
@@ -157,6 +185,40 @@ async fn open_store(config: &Config, place: &Place, production: bool) -> Result<
     place.make_directory()?;
     let lock = open::claim(place, "serve").await?;
     Ok(Opened::open(place, lock, issuing(config)?).await?)
+}
+
+/// The payments that are taken in here, if a source is configured. A template is compiled now, not at the first payment.
+fn payments(config: &Config, opened: &Opened) -> Result<Option<Arc<Payments>>, Failed> {
+    let sources = Source::all(config)?;
+    if sources.is_empty() {
+        return Ok(None);
+    }
+    let usual = || {
+        config
+            .parse::<PathBuf>("data_dir")
+            .map(|directory| directory.join("receipts"))
+    };
+    let directory = match config.text("receipts_dir") {
+        Some(directory) => PathBuf::from(directory),
+        None => usual()?,
+    };
+    let template = config.text("receipt_template").map(PathBuf::from);
+    let workers: usize = config.parse("workers")?;
+    let wants_receipts = sources
+        .iter()
+        .any(|source| source.effects.iter().any(|effect| effect == "receipt"));
+    let receipts = wants_receipts
+        .then(|| Receipts::start(&directory, template.as_deref(), workers))
+        .transpose()
+        .map_err(Failed::Usage)?;
+    let payments = Payments::new(opened.issuer().clone(), sources, receipts).map_err(Failed::Other)?;
+    let lease = config.duration("lease")?;
+    if lease < Duration::from_secs(1) {
+        return Err(Failed::Usage(
+            "lease is shorter than 1s; a worker could not renew it in time".to_string(),
+        ));
+    }
+    Ok(Some(Arc::new(payments.working(workers, lease))))
 }
 
 /// Who keeps checkpoints of this store elsewhere, once it has found nothing missing.

@@ -125,6 +125,7 @@ pub async fn fail(
         token: ask.token,
         error: ask.error()?,
         retry_in: ask.retry_in()?,
+        give_up: ask.give_up,
     };
     change(&app, caller, &patience, command).await
 }

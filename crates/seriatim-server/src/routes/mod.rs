@@ -7,6 +7,7 @@ mod events;
 mod gates;
 mod keys;
 mod numbers;
+mod payments;
 mod periods;
 pub(crate) mod probes;
 mod series;
@@ -80,6 +81,10 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(gates::retry))
         .routes(routes!(gates::show))
         .routes(routes!(gates::list))
+        .routes(routes!(payments::receive))
+        .routes(routes!(payments::expect, payments::show))
+        .routes(routes!(payments::verify))
+        .routes(routes!(payments::receipt))
         .routes(routes!(periods::close))
         .routes(routes!(periods::reopen))
         .routes(routes!(periods::list))

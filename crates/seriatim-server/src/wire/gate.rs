@@ -118,6 +118,9 @@ pub struct FailAsk {
     /// From when it may be tried again; by the gate's policy if not given.
     #[schema(value_type = Option<String>)]
     retry_in: Option<NumberOrText>,
+    /// Nobody tries again before somebody has looked: the gate is dead at once.
+    #[serde(default)]
+    pub give_up: bool,
 }
 
 impl FailAsk {
@@ -173,6 +176,9 @@ pub struct Gate<'a> {
     /// When it came to its end; null unless it is done or dead.
     #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Shown<Timestamp>>,
+    /// What whoever claims it must know, as it was received.
+    #[schema(value_type = Option<serde_json::Value>)]
+    task: Option<&'a RawValue>,
     /// The result, as it was received.
     #[schema(value_type = Option<serde_json::Value>)]
     result: Option<&'a RawValue>,
@@ -190,7 +196,8 @@ impl<'a> Gate<'a> {
     /// A gate.
     pub fn of(gate: &'a seriatim::Gate) -> Self {
         let due = |is_it: bool| is_it.then_some(Shown(gate.due_at));
-        let result = gate.result.as_ref().map(Document::as_str);
+        // It was valid when it was stored.
+        let raw = |kept: &'a Option<Document>| serde_json::from_str(kept.as_ref()?.as_str()).ok();
         Self {
             id: Shown(gate.id),
             tenant: &gate.tenant,
@@ -204,8 +211,8 @@ impl<'a> Gate<'a> {
             expires_at: due(gate.state == GateState::Claimed),
             not_before: due(gate.state == GateState::Open),
             ended_at: due(gate.is_over()),
-            // It was valid when it was stored.
-            result: result.and_then(|text| serde_json::from_str(text).ok()),
+            task: raw(&gate.task),
+            result: raw(&gate.result),
             last_error: gate.last_error.as_deref(),
             opened_at: Shown(gate.opened_at),
             hash: Hex(gate.chain.head),

@@ -10,6 +10,7 @@ mod gate;
 mod key;
 mod number;
 mod page;
+mod payment;
 mod period;
 mod series;
 
@@ -33,6 +34,7 @@ pub use number::{
     VoidAsk, tenant,
 };
 pub use page::{List, cursor_of, limit_of, next_cursor};
+pub use payment::{Delivered, Payment, PaymentAsk};
 pub use period::{Closure, PeriodAsk};
 pub use series::{Defined, Series, SeriesAsk, Wiped};
 

@@ -78,6 +78,8 @@ fn spawn(folder: &Path, address: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_seriatim"))
         .args(["serve", "--http-addr", address, "--data-dir"])
         .arg(folder.join("data"))
+        // A test may have put a seriatim.toml there.
+        .current_dir(folder)
         .env("SERIATIM_ADMIN_KEY_FILE", folder.join("admin.key"))
         // The machine's zone must not matter.
         .env("TZ", "America/Los_Angeles")

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seriatim_core::{
-    Answer, Chain, Claim, ClaimOutcome, Code, Command, Effect, EventKind, Gate, GateId, GatePolicy, GateState, Holder,
-    Subject, Tenant, Ttl,
+    Answer, Chain, Claim, ClaimOutcome, Code, Command, Document, Effect, EventKind, Gate, GateId, GatePolicy,
+    GateState, Holder, Subject, Tenant, Ttl,
 };
 
-use super::stage::{Stage, at_once, document, reason, refusal, request};
+use super::stage::{Stage, at_once, document, must_be_in_order, reason, refusal, request};
 use crate::clock::Clock as _;
 use crate::failure::Failure;
 use crate::store::{GateFilter, Store};
@@ -118,6 +118,7 @@ pub(super) async fn a_paused_winner_changes_nothing_once_it_was_replaced(store: 
             token: 1,
             error,
             retry_in,
+            give_up: false,
         },
     ] {
         assert_eq!(refusal(&stage.execute(command).await), Some(Code::StaleToken));
@@ -190,6 +191,7 @@ pub(super) async fn what_a_gate_holds_is_what_was_answered(store: Arc<dyn Store>
         token: 1,
         error: reason(),
         retry_in,
+        give_up: false,
     };
     for command in [
         fail,
@@ -229,6 +231,8 @@ pub(super) async fn gates_that_are_due_come_oldest_first_and_by_effect(store: Ar
         effect: self::effect(effect),
         subject: Subject::parse(subject).expect("a subject"),
         policy: GatePolicy::default(),
+        task: None,
+        change: false,
     };
     for (i, subject) in ["a", "b", "c", "d"].into_iter().enumerate() {
         let effect = if i % 2 == 0 { "receipt" } else { "mail" };
@@ -305,4 +309,47 @@ pub(super) async fn who_waits_for_a_gate_hears_the_result_of_another_process(sto
         .gate_over(id_of("pay_2"), Duration::from_millis(300))
         .await;
     assert_eq!(patient.expect("a read").expect("a gate").state, GateState::Claimed);
+}
+
+pub(super) async fn a_task_stays_once_it_was_claimed(store: Arc<dyn Store>) {
+    let stage = Stage::on(store).await;
+    let open = |task: &str, change: bool| Command::OpenGate {
+        tenant: Tenant::default(),
+        effect: effect("receipt"),
+        subject: Subject::parse("pay_1").expect("a subject"),
+        policy: GatePolicy::default(),
+        task: Some(Document::stored(task)),
+        change,
+    };
+    let task = |gate: &Arc<Gate>| gate.task.as_ref().map(|task| task.as_str().to_string());
+    // As long as a body of a webhook may be, and byte for byte.
+    let long = format!(r#"{{"body":  "{}"}}"#, "x".repeat(1024 * 1024));
+    stage.execute(open(&long, false)).await.expect("it opens");
+    assert_eq!(task(&gate(&stage, "pay_1").await), Some(long.clone()));
+    // Who comes second changes nothing, unless he means to.
+    stage.execute(open("{}", false)).await.expect("it is open");
+    assert_eq!(task(&gate(&stage, "pay_1").await), Some(long));
+    stage.execute(open("{}", true)).await.expect("nobody has claimed it");
+    assert_eq!(task(&gate(&stage, "pay_1").await), Some("{}".to_string()));
+    claimed(stage.execute(claim_for("pay_1", 1)).await);
+    let late = stage.execute(open(r#"{"n":1}"#, true)).await;
+    assert_eq!(refusal(&late), Some(Code::GateFixed));
+    let too_long = format!("\"{}\"", "x".repeat(Gate::TASK_BYTES_MAX));
+    assert_eq!(
+        refusal(&stage.execute(open(&too_long, true)).await),
+        Some(Code::DocumentTooLarge)
+    );
+    assert_eq!(task(&gate(&stage, "pay_1").await), Some("{}".to_string()));
+    // Nobody tries again what its holder gave up.
+    let give_up = Command::Fail {
+        gate: gate(&stage, "pay_1").await.id,
+        token: 1,
+        error: reason(),
+        retry_in: None,
+        give_up: true,
+    };
+    stage.execute(give_up).await.expect("it is his");
+    let dead = gate(&stage, "pay_1").await;
+    assert_eq!((dead.state, dead.attempts), (GateState::Dead, 1));
+    must_be_in_order(&*stage.store).await;
 }

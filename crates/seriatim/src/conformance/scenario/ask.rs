@@ -472,6 +472,8 @@ impl Order {
                     effect,
                     subject,
                     policy,
+                    task: None,
+                    change: false,
                 }
             }
             Self::Claim {
@@ -512,6 +514,7 @@ impl Order {
                 token: *token,
                 error: Reason::parse(error).map_err(|refusal| refusal.at("/error"))?,
                 retry_in: retry_in.as_deref().map(Ttl::parse).transpose()?,
+                give_up: false,
             },
             Self::Retry { gate, reason } => Command::Retry {
                 gate: gate.id()?,

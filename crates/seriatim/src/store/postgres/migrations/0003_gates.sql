@@ -13,6 +13,7 @@ create table seriatim.gate (
     due_at bigint not null,
     holder text,
     key text,
+    task text,
     result text,
     last_error text,
     opened_at bigint not null,

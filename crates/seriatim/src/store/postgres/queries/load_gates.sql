@@ -1,5 +1,5 @@
 -- Gates by their ids.
 select g.no, g.id, g.tenant, g.effect, g.subject, g.state, g.token, g.attempts, g.policy, g.due_at, g.holder, g.key,
-       g.result, g.last_error, g.opened_at, g.length, g.head
+       g.task, g.result, g.last_error, g.opened_at, g.length, g.head
 from seriatim.gate g
 where g.id = any($1::text[])

@@ -1,6 +1,6 @@
 -- Newest first, without a look at the many that are done.
 select g.no, g.id, g.tenant, g.effect, g.subject, g.state, g.token, g.attempts, g.policy, g.due_at, g.holder, g.key,
-       g.result, g.last_error, g.opened_at, g.length, g.head
+       g.task, g.result, g.last_error, g.opened_at, g.length, g.head
 from seriatim.gate g
 where g.state <> 'done' and g.no < $1::bigint
   and g.state = any($2::text[])

@@ -12,6 +12,7 @@ create table gate (
     due_at integer not null,
     holder text,
     key text,
+    task text,
     result text,
     last_error text,
     opened_at integer not null,

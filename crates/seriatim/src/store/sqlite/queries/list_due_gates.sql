@@ -1,5 +1,5 @@
 -- What a claim may win now, those that wait longest first.
-select no, id, tenant, effect, subject, state, token, attempts, policy, due_at, holder, key, result, last_error,
+select no, id, tenant, effect, subject, state, token, attempts, policy, due_at, holder, key, task, result, last_error,
        opened_at, length, head
 from gate
 where state in ('open', 'claimed') and due_at <= ?1

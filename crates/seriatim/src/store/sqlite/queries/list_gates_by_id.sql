@@ -1,4 +1,4 @@
 -- The walk of a verification.
-select no, id, tenant, effect, subject, state, token, attempts, policy, due_at, holder, key, result, last_error,
+select no, id, tenant, effect, subject, state, token, attempts, policy, due_at, holder, key, task, result, last_error,
        opened_at, length, head
 from gate where id > ?1 order by id limit ?2

@@ -1,5 +1,5 @@
 -- Newest first.
-select no, id, tenant, effect, subject, state, token, attempts, policy, due_at, holder, key, result, last_error,
+select no, id, tenant, effect, subject, state, token, attempts, policy, due_at, holder, key, task, result, last_error,
        opened_at, length, head
 from gate
 where no < :before

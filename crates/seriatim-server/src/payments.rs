@@ -1,0 +1,274 @@
+//! Payments: what is expected, what a believed event leads to, and the receipt.
+//!
+//! Everything that must happen once goes through a gate: each event (`payment-event`), each payment (`payment`) and each
+//! receipt (`receipt`). Nothing is remembered between two steps but what the gates hold, so that whoever takes over
+//! begins where the gate is. This module must never hold a rule about gates or numbers: it asks the issuer.
+
+mod event;
+mod receipts;
+mod record;
+mod workers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seriatim::{
+    Access, Actor, Answer, Command, Document, Effect, Failure, Gate, GateId, GatePolicy, GateState, Hash, Issuer,
+    Request, Subject, Tenant,
+};
+use tokio::sync::Notify;
+
+use crate::webhooks::status::{StatusApi, StatusError};
+use crate::webhooks::{PaymentReference, Received, Source};
+pub use receipts::{NoReceipt, RENDER_COMMAND, Receipts};
+use record::{EventRecord, EventTask};
+pub use record::{Expected, PaymentResult, ReceiptResult};
+pub use workers::Workers;
+
+/// How often an event, and a receipt, may be tried before somebody must look.
+const ATTEMPTS_MAX: u32 = 20;
+
+/// What happens once for each event of a provider.
+const EVENT: &str = "payment-event";
+/// What happens once for each payment: it gets its number.
+const PAYMENT: &str = "payment";
+/// What happens once for each payment that got its number.
+const RECEIPT: &str = "receipt";
+
+/// A source, and how its provider is asked.
+pub struct Desk {
+    /// What is configured.
+    pub source: Source,
+    status: Option<StatusApi>,
+}
+
+/// The payments of one store.
+pub struct Payments {
+    issuer: Issuer,
+    actor: Actor,
+    desks: BTreeMap<String, Desk>,
+    receipts: Option<Receipts>,
+    attempts_max: u32,
+    workers: usize,
+    lease: Duration,
+    /// Told when a gate was opened here, so that no worker sleeps on it.
+    opened: Notify,
+}
+
+/// A payment as it stands.
+#[derive(Debug, Clone)]
+pub struct Payment {
+    /// What is expected, if the shop has said so.
+    pub expected: Option<Expected>,
+    /// What it led to, if it was paid.
+    pub result: Option<PaymentResult>,
+    /// The gate of its receipt, if there is one.
+    pub receipt: Option<Arc<Gate>>,
+}
+
+impl Payments {
+    /// The payments of these sources.
+    ///
+    /// # Errors
+    /// TLS cannot be set up for a provider that is to be asked, or this process cannot be named.
+    pub fn new(issuer: Issuer, sources: Vec<Source>, receipts: Option<Receipts>) -> Result<Self, String> {
+        let desks = sources.into_iter().map(|source| {
+            let status = source.status.clone();
+            let status = status.map(|settings| StatusApi::new(settings, issuer.shared_clock()));
+            let status = status.transpose()?;
+            Ok((source.name.clone(), Desk { source, status }))
+        });
+        Ok(Self {
+            desks: desks.collect::<Result<_, String>>()?,
+            actor: Actor::parse("seriatim:payments").map_err(|refusal| refusal.message)?,
+            issuer,
+            receipts,
+            attempts_max: ATTEMPTS_MAX,
+            workers: 4,
+            lease: Duration::from_secs(30),
+            opened: Notify::new(),
+        })
+    }
+
+    /// The same, giving up after so many attempts.
+    #[must_use]
+    pub fn giving_up_after(mut self, attempts: u32) -> Self {
+        self.attempts_max = attempts;
+        self
+    }
+
+    /// The same, working on so many events and receipts at once, each held for so long at a time.
+    #[must_use]
+    pub fn working(mut self, workers: usize, lease: Duration) -> Self {
+        self.workers = workers;
+        self.lease = lease;
+        self
+    }
+
+    /// A source by its name.
+    #[must_use]
+    pub fn desk(&self, name: &str) -> Option<&Desk> {
+        self.desks.get(name)
+    }
+
+    /// Every source.
+    pub fn desks(&self) -> impl Iterator<Item = &Desk> {
+        self.desks.values()
+    }
+
+    /// The receipts, if they are made here.
+    #[must_use]
+    pub fn receipts(&self) -> Option<&Receipts> {
+        self.receipts.as_ref()
+    }
+
+    /// Stores a believed event, once; a worker does the rest. Says whether it was there already.
+    ///
+    /// # Errors
+    /// See [`Failure`]; nothing is acknowledged then.
+    pub async fn deliver(&self, source: &Source, received: &Received) -> Result<(Arc<Gate>, bool), Failure> {
+        let task = EventTask {
+            source: source.name.clone(),
+            must_confirm: received.must_confirm,
+            event: EventRecord::of(&received.event),
+            body: String::from_utf8_lossy(&received.body).into_owned(),
+        };
+        let subject = subject_of_event(&source.name, &received.event.event_id)?;
+        self.open(&source.tenant, EVENT, subject, &task.to_json(), false).await
+    }
+
+    /// Writes down what is expected of a payment, until it is paid.
+    ///
+    /// # Errors
+    /// `gate_fixed` once it is paid; see [`Failure`].
+    pub async fn expect(
+        &self,
+        tenant: &Tenant,
+        reference: &PaymentReference,
+        expected: &Expected,
+    ) -> Result<Arc<Gate>, Failure> {
+        let subject = Subject::parse(reference.as_str())?;
+        let (gate, _) = self.open(tenant, PAYMENT, subject, &expected.to_json(), true).await?;
+        Ok(gate)
+    }
+
+    /// Asks the provider what became of a payment, and takes its answer as an event.
+    ///
+    /// # Errors
+    /// The provider gave no answer, or the event could not be stored.
+    pub async fn verify(&self, desk: &Desk, reference: &PaymentReference) -> Result<Arc<Gate>, VerifyError> {
+        let api = desk.status.as_ref().ok_or(VerifyError::NoStatus)?;
+        let event = api.status(reference).await?;
+        let received = Received {
+            event,
+            must_confirm: false,
+            body: bytes::Bytes::new(),
+        };
+        Ok(self.deliver(&desk.source, &received).await?.0)
+    }
+
+    /// A payment as it stands; nothing if nobody has ever heard of it.
+    ///
+    /// # Errors
+    /// The store cannot be read, or holds what it must not.
+    pub async fn payment(&self, tenant: &Tenant, reference: &PaymentReference) -> Result<Option<Payment>, Failure> {
+        let subject = Subject::parse(reference.as_str())?;
+        let Some(gate) = self.gate(tenant, PAYMENT, &subject).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Payment {
+            expected: gate.task.as_ref().and_then(|task| Expected::from_json(task.as_str())),
+            result: gate
+                .result
+                .as_ref()
+                .and_then(|result| PaymentResult::from_json(result.as_str())),
+            receipt: self.gate(tenant, RECEIPT, &subject).await?,
+        }))
+    }
+
+    /// Waits until a gate is done or dead, or the time is over; the gate as it is then.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn wait(&self, id: GateId, within: Duration) -> Result<Option<Arc<Gate>>, Failure> {
+        Ok(self.issuer.gate_over(id, within).await?)
+    }
+
+    async fn gate(&self, tenant: &Tenant, effect: &str, subject: &Subject) -> Result<Option<Arc<Gate>>, Failure> {
+        let id = GateId::of(tenant, &Effect::parse(effect)?, subject);
+        Ok(self.issuer.reads().gate(id).await?)
+    }
+
+    async fn open(
+        &self,
+        tenant: &Tenant,
+        effect: &str,
+        subject: Subject,
+        task: &str,
+        change: bool,
+    ) -> Result<(Arc<Gate>, bool), Failure> {
+        let command = Command::OpenGate {
+            tenant: tenant.clone(),
+            effect: Effect::parse(effect)?,
+            subject,
+            policy: GatePolicy::new(Some(self.attempts_max), None, None)?,
+            task: Some(Document::stored(task)),
+            change,
+        };
+        let opened = self.gate_of(command).await?;
+        self.opened.notify_one();
+        Ok(opened)
+    }
+
+    async fn gate_of(&self, command: Command) -> Result<(Arc<Gate>, bool), Failure> {
+        match self.ask(command).await? {
+            Answer::Gate { gate, replayed } => Ok((gate, replayed)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn ask(&self, command: Command) -> Result<Answer, Failure> {
+        let request = Request {
+            actor: self.actor.clone(),
+            on_behalf_of: None,
+            access: Access::full(),
+            rehearsal: false,
+            command,
+        };
+        self.issuer.execute(request).await
+    }
+}
+
+/// Why a provider was not asked, or what it said could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The source has no status API.
+    #[error("this source has no `status`, so its provider cannot be asked")]
+    NoStatus,
+    /// The provider gave no answer.
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    /// The event could not be stored.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// An id of an event is the provider's, and not known to anybody else's; one that is too long goes by its hash.
+fn subject_of_event(source: &str, event_id: &str) -> Result<Subject, Failure> {
+    let plain = format!("{source}:{event_id}");
+    let short = || format!("{source}:sha256:{}", Hash::of(event_id.as_bytes()));
+    Ok(Subject::parse(&plain).or_else(|_| Subject::parse(&short()))?)
+}
+
+fn unexpected(answer: &Answer) -> Failure {
+    Failure::Corrupt {
+        message: format!("the issuer answered a gate's command with {answer:?}"),
+    }
+}
+
+/// Whether somebody must look before it goes on.
+#[must_use]
+pub fn is_held(gate: &Gate) -> bool {
+    gate.state == GateState::Dead
+}

@@ -1,0 +1,233 @@
+//! What one event leads to. It may be done again from the start at any time: every step is found done or is done.
+
+use std::sync::Arc;
+
+use seriatim::{
+    Answer, Claim, Command, Document, Effect, Entry, Failure, Gate, GatePolicy, Holder, Key, KeyRef, Series, Subject,
+    Take, Ttl,
+};
+
+use super::record::{EventResult, EventTask, Expected, PaymentResult, ReceiptTask};
+use super::workers::Trouble;
+use super::{Desk, EVENT, PAYMENT, Payments, RECEIPT, unexpected};
+use crate::webhooks::{PaymentEvent, PaymentReference};
+
+impl Payments {
+    /// Brings about what a stored event says. What it gives becomes the result of the event's gate.
+    pub(super) async fn handle_event(&self, gate: &Gate) -> Result<String, Trouble> {
+        debug_assert_eq!(gate.effect.as_str(), EVENT);
+        let task = gate.task.as_ref().and_then(|task| EventTask::from_json(task.as_str()));
+        let task = task.ok_or_else(|| Trouble::hold("the stored event does not read"))?;
+        let Some(desk) = self.desk(&task.source) else {
+            // It may come back with the next configuration.
+            return Err(Trouble::retry(format!(
+                "source {} is not configured any more",
+                task.source
+            )));
+        };
+        let event = task
+            .event
+            .event()
+            .ok_or_else(|| Trouble::hold("the stored event does not read"))?;
+        if !desk.source.counts_as_paid(&event) {
+            return Ok(EventResult::nothing(&format!("recorded: {}", event.meaning)).to_json());
+        }
+        let event = match task.must_confirm {
+            false => event,
+            true => confirmed(desk, event).await?,
+        };
+        if !desk.source.counts_as_paid(&event) {
+            return Ok(EventResult::nothing(&format!("not confirmed: {}", event.meaning)).to_json());
+        }
+        Ok(self.pay(desk, &event).await?.to_json())
+    }
+
+    async fn pay(&self, desk: &Desk, event: &PaymentEvent) -> Result<EventResult, Trouble> {
+        let (reference, expected) = self.expectation(desk, event).await?;
+        check_amount(event, &expected)?;
+        let (entry, is_new) = self.number(desk, event, &reference, &expected).await?;
+        let tenant = &desk.source.tenant;
+        if desk.source.effects.iter().any(|effect| effect == RECEIPT) {
+            let task = ReceiptTask {
+                entry: entry.id.to_string(),
+            };
+            let subject = Subject::parse(reference.as_str()).map_err(Failure::from)?;
+            self.open(tenant, RECEIPT, subject, &task.to_json(), false).await?;
+        }
+        self.close_payment(desk, &reference, event, &entry).await?;
+        let outcome = if is_new { "issued" } else { "already" };
+        Ok(EventResult::number(outcome, entry.id, &entry.number))
+    }
+
+    /// What the shop expects, under whichever reference it said so.
+    async fn expectation(&self, desk: &Desk, event: &PaymentEvent) -> Result<(PaymentReference, Expected), Trouble> {
+        let mut first = None;
+        for reference in event.reference.iter().chain(&event.also) {
+            first = first.or(Some(reference));
+            let payment = self.payment(&desk.source.tenant, reference).await?;
+            if let Some(expected) = payment.and_then(|payment| payment.expected) {
+                return Ok((reference.clone(), expected));
+            }
+        }
+        let reference = first.ok_or_else(|| Trouble::hold("a paid event that names no payment"))?;
+        Err(Trouble::retry(format!(
+            "nothing is expected for payment {reference}; tell what with PUT /v1/payments/{{reference}}"
+        )))
+    }
+
+    /// The number of a payment: the one it has, or a new one.
+    async fn number(
+        &self,
+        desk: &Desk,
+        event: &PaymentEvent,
+        reference: &PaymentReference,
+        expected: &Expected,
+    ) -> Result<(Arc<Entry>, bool), Trouble> {
+        let key = Key::parse(reference.as_str()).map_err(Failure::from)?;
+        let series = self.series(desk).await?;
+        let known = KeyRef {
+            key: key.clone(),
+            series: series.name.clone(),
+            tenant: desk.source.tenant.clone(),
+        };
+        // Another event of the same payment may have been first, with other words for it.
+        let entries = self
+            .issuer
+            .reads()
+            .entries_of_key(&known)
+            .await
+            .map_err(Failure::from)?;
+        if let Some(entry) = entries.first() {
+            return Ok((entry.clone(), false));
+        }
+        let document = document(event, reference, expected).map_err(Failure::from)?;
+        let take = Take {
+            key: Some(key),
+            tenant: desk.source.tenant.clone(),
+            params: expected.params.clone(),
+            date: event.at.map(|at| series.today(at)),
+            document: Some(document),
+            reference: None,
+        };
+        let command = Command::Issue {
+            series: series.name.clone(),
+            take,
+        };
+        match self.ask(command).await? {
+            Answer::Entries(answer) => match answer.taken.first() {
+                Some(taken) => Ok((taken.entry.clone(), !taken.replayed)),
+                None => Err(Trouble::hold("a number was issued and not said")),
+            },
+            other => Err(unexpected(&other).into()),
+        }
+    }
+
+    async fn series(&self, desk: &Desk) -> Result<Arc<Series>, Trouble> {
+        let source = &desk.source;
+        let all = self.issuer.reads().series().await.map_err(Failure::from)?;
+        let series = all.into_iter().find(|series| series.name == source.series);
+        let series = series.ok_or_else(|| {
+            Trouble::retry(format!(
+                "source {} issues in series {}, which is not defined",
+                source.name, source.series
+            ))
+        })?;
+        if source.test && !series.test {
+            let what = format!("source {} is for tests, and series {} is not", source.name, series.name);
+            return Err(Trouble::hold(what));
+        }
+        Ok(series)
+    }
+
+    /// Says of the payment that it is paid. Another event may be doing the same; the first to come is kept.
+    async fn close_payment(
+        &self,
+        desk: &Desk,
+        reference: &PaymentReference,
+        event: &PaymentEvent,
+        entry: &Entry,
+    ) -> Result<(), Trouble> {
+        let claim = Claim {
+            tenant: desk.source.tenant.clone(),
+            effect: Effect::parse(PAYMENT).map_err(Failure::from)?,
+            subject: Subject::parse(reference.as_str()).map_err(Failure::from)?,
+            ttl: Ttl::parse("30s").map_err(Failure::from)?,
+            holder: Holder::parse(&event.event_id).map_err(Failure::from)?,
+            key: None,
+            policy: GatePolicy::default(),
+        };
+        let Answer::Claim { gate, outcome } = self.ask(Command::Claim(Box::new(claim))).await? else {
+            return Ok(());
+        };
+        if !outcome.is_won() {
+            return Ok(());
+        }
+        let result = PaymentResult {
+            entry: entry.id.to_string(),
+            number: entry.number.to_string(),
+            event: event.event_id.clone(),
+        };
+        let complete = Command::Complete {
+            gate: gate.id,
+            token: gate.token,
+            result: Document::stored(&result.to_json()),
+        };
+        self.ask(complete).await?;
+        Ok(())
+    }
+}
+
+/// The event as the provider confirms it: a body that is not signed says only where to ask.
+async fn confirmed(desk: &Desk, event: PaymentEvent) -> Result<PaymentEvent, Trouble> {
+    let api = desk
+        .status
+        .as_ref()
+        .ok_or_else(|| Trouble::hold("it must be confirmed, and the source has no status"))?;
+    let Some(reference) = &event.reference else {
+        return Err(Trouble::hold("it must be confirmed, and names no payment"));
+    };
+    match api.status(reference).await {
+        Ok(confirmed) => Ok(PaymentEvent {
+            event_id: event.event_id,
+            ..confirmed
+        }),
+        Err(error) if error.retry => Err(Trouble::retry(error.to_string())),
+        Err(error) => Err(Trouble::hold(error.to_string())),
+    }
+}
+
+fn check_amount(event: &PaymentEvent, expected: &Expected) -> Result<(), Trouble> {
+    match &event.money {
+        Some(money) if money.minor == expected.amount_minor && money.currency == expected.currency => Ok(()),
+        Some(money) => Err(Trouble::hold(format!(
+            "held for review: {} {} were paid, {} {} are expected (minor units)",
+            money.minor, money.currency, expected.amount_minor, expected.currency
+        ))),
+        None => Err(Trouble::hold(
+            "held for review: the event does not say how much was paid",
+        )),
+    }
+}
+
+/// What is stored with the number: the document of the shop, and what the provider said of the payment.
+fn document(
+    event: &PaymentEvent,
+    reference: &PaymentReference,
+    expected: &Expected,
+) -> Result<Document, seriatim::Refusal> {
+    let mut fields = match &expected.document {
+        Some(serde_json::Value::Object(fields)) => fields.clone(),
+        Some(other) => serde_json::Map::from_iter([("document".to_string(), other.clone())]),
+        None => serde_json::Map::new(),
+    };
+    let payment = serde_json::json!({
+        "reference": reference.as_str(),
+        "amount_minor": expected.amount_minor,
+        "currency": expected.currency,
+        "event": event.name,
+        "event_id": event.event_id,
+        "paid_at": event.at.map(|at| at.to_string()),
+    });
+    fields.insert("payment".to_string(), payment);
+    Document::parse(&serde_json::Value::Object(fields).to_string())
+}

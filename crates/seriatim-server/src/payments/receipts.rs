@@ -1,0 +1,214 @@
+//! Receipts: the template, the processes that render, and the files.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use seriatim::store::GateFilter;
+use seriatim::{Effect, Entry, EntryId, Gate, GateState, Subject};
+use seriatim_receipt::{Files, Folder, Issued, Kept, Paid, Pool, PoolOptions, Receipt, RenderError};
+
+use super::record::{ReceiptResult, ReceiptTask};
+use super::workers::Trouble;
+use super::{Payments, RECEIPT};
+
+/// A file that nothing refers to is left this long: its gate may refer to it in a moment.
+const SWEEP_AFTER: Duration = Duration::from_secs(3_600);
+/// The hidden command of the binary that renders.
+pub const RENDER_COMMAND: &str = "render-receipts";
+
+/// What makes receipts and keeps them.
+pub struct Receipts {
+    pool: Arc<Pool>,
+    files: Files,
+}
+
+/// Why there is no receipt to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoReceipt {
+    /// None was asked for.
+    Never,
+    /// It is being made.
+    NotYet,
+    /// It failed as often as it may; somebody must look.
+    Held(String),
+    /// The file is not what was recorded.
+    Damaged(String),
+}
+
+impl Receipts {
+    /// Compiles the template and opens the directory, so that what is wrong with either is known now.
+    ///
+    /// # Errors
+    /// The template does not compile (file, line and column are named), or the directory cannot be written.
+    pub fn start(directory: &Path, template: Option<&Path>, children: usize) -> Result<Self, String> {
+        let files = Files::open(directory).map_err(|error| error.to_string())?;
+        let folder = match template {
+            None => Folder::builtin(),
+            Some(path) => Folder::read(path).map_err(|error| error.to_string())?,
+        };
+        let program = std::env::current_exe().map_err(|error| format!("this program cannot find itself: {error}"))?;
+        let options = PoolOptions {
+            children_max: children,
+            ..PoolOptions::new(program, [RENDER_COMMAND])
+        };
+        let pool = Pool::start(folder, options).map_err(|error| error.to_string())?;
+        Ok(Self {
+            pool: Arc::new(pool),
+            files,
+        })
+    }
+
+    async fn make(&self, gate: &Gate, receipt: Receipt) -> Result<(Kept, usize), Trouble> {
+        let (pool, files) = (self.pool.clone(), self.files.clone());
+        let (id, token) = (gate.id.to_string(), gate.token);
+        let made = tokio::task::spawn_blocking(move || {
+            let pdf = pool.render(&receipt).map_err(|error| trouble(&error))?;
+            let kept = files
+                .keep(&id, token, &pdf)
+                .map_err(|error| Trouble::retry(error.to_string()))?;
+            Ok((kept, pdf.len()))
+        });
+        made.await.map_err(|error| Trouble::retry(error.to_string()))?
+    }
+}
+
+fn trouble(error: &RenderError) -> Trouble {
+    // A template may be put right, and a machine may have more memory tomorrow: it is tried again.
+    Trouble::retry(error.to_string())
+}
+
+impl Payments {
+    /// Makes the receipt of a payment. What it gives becomes the result of the receipt's gate.
+    pub(super) async fn handle_receipt(&self, gate: &Gate) -> Result<String, Trouble> {
+        let receipts = self
+            .receipts
+            .as_ref()
+            .ok_or_else(|| Trouble::retry("no receipts are made here"))?;
+        let task = gate
+            .task
+            .as_ref()
+            .and_then(|task| ReceiptTask::from_json(task.as_str()));
+        let task = task.ok_or_else(|| Trouble::hold("its task does not read"))?;
+        let id: EntryId = task
+            .entry
+            .parse()
+            .map_err(|_| Trouble::hold("its task names no entry"))?;
+        let entry = self.issuer.reads().entry(id).await.map_err(seriatim::Failure::from)?;
+        let entry = entry.ok_or_else(|| Trouble::hold(format!("entry {id} is gone")))?;
+        let receipt = read(&entry)?;
+        let (kept, bytes) = receipts.make(gate, receipt).await?;
+        Ok(ReceiptResult {
+            entry: task.entry,
+            path: kept.path,
+            sha256: kept.sha256,
+            bytes,
+        }
+        .to_json())
+    }
+
+    /// The receipt of an entry, if it is there.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn receipt(
+        &self,
+        entry: &Entry,
+    ) -> Result<Result<(ReceiptResult, Vec<u8>), NoReceipt>, seriatim::Failure> {
+        let subject = entry.key.as_ref().and_then(|key| Subject::parse(key.as_str()).ok());
+        let (Some(receipts), Some(subject)) = (&self.receipts, subject) else {
+            return Ok(Err(NoReceipt::Never));
+        };
+        let Some(gate) = self.gate(&entry.counter.tenant, RECEIPT, &subject).await? else {
+            return Ok(Err(NoReceipt::Never));
+        };
+        let result = gate
+            .result
+            .as_ref()
+            .and_then(|result| ReceiptResult::from_json(result.as_str()));
+        match (gate.state, result) {
+            (GateState::Done, Some(result)) if result.entry == entry.id.to_string() => {
+                let kept = Kept {
+                    path: result.path.clone(),
+                    sha256: result.sha256.clone(),
+                };
+                let files = receipts.files.clone();
+                let read = tokio::task::spawn_blocking(move || files.read(&kept)).await;
+                Ok(match read {
+                    Ok(Ok(bytes)) => Ok((result, bytes)),
+                    Ok(Err(error)) => Err(NoReceipt::Damaged(error.to_string())),
+                    Err(error) => Err(NoReceipt::Damaged(error.to_string())),
+                })
+            }
+            (GateState::Done, _) => Ok(Err(NoReceipt::Never)),
+            (GateState::Dead, _) => Ok(Err(NoReceipt::Held(
+                gate.last_error.as_ref().map(ToString::to_string).unwrap_or_default(),
+            ))),
+            (GateState::Open | GateState::Claimed, _) => Ok(Err(NoReceipt::NotYet)),
+        }
+    }
+
+    /// Removes files that no receipt refers to: what a winner left that was too late.
+    ///
+    /// # Errors
+    /// The store or the directory cannot be read.
+    pub async fn sweep_receipts(&self, now: SystemTime) -> Result<Vec<String>, String> {
+        let Some(receipts) = &self.receipts else {
+            return Ok(Vec::new());
+        };
+        let before = now.checked_sub(SWEEP_AFTER).unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut filter = GateFilter {
+            states: vec![GateState::Done],
+            effects: vec![Effect::parse(RECEIPT).map_err(|refusal| refusal.message)?],
+            ..GateFilter::default()
+        };
+        let mut referenced = BTreeSet::new();
+        loop {
+            let page = self
+                .issuer
+                .reads()
+                .gates(&filter, 500)
+                .await
+                .map_err(|error| error.to_string())?;
+            let results = page.rows.iter().filter_map(|gate| gate.result.as_ref());
+            referenced.extend(results.filter_map(|result| Some(ReceiptResult::from_json(result.as_str())?.path)));
+            filter.cursor = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        let files = receipts.files.clone();
+        let swept = tokio::task::spawn_blocking(move || files.sweep(&referenced, before)).await;
+        swept
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// The receipt of an entry. What is wrong with its document stays wrong, so nobody tries again before somebody looked.
+fn read(entry: &Entry) -> Result<Receipt, Trouble> {
+    let document = entry
+        .document
+        .as_ref()
+        .ok_or_else(|| Trouble::hold("the entry has no document"))?;
+    let payment = serde_json::from_str::<serde_json::Value>(document.as_str()).ok();
+    let payment = payment.as_ref().and_then(|document| document.get("payment"));
+    let text = |name: &str| payment.and_then(|payment| payment.get(name)?.as_str().map(str::to_string));
+    let paid = text("reference").map(|reference| Paid {
+        reference,
+        method: text("method"),
+        at: text("paid_at")
+            .and_then(|at| at.parse::<jiff::Timestamp>().ok())
+            .map(|at| at.to_zoned(jiff::tz::TimeZone::UTC)),
+    });
+    let issued = Issued {
+        number: entry.number.to_string(),
+        date: entry
+            .date
+            .to_string()
+            .parse()
+            .map_err(|_| Trouble::hold("the entry's date does not read"))?,
+    };
+    Receipt::read(document.as_str(), issued, paid).map_err(|error| Trouble::hold(error.to_string()))
+}

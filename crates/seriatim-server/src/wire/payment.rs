@@ -1,0 +1,128 @@
+//! Payments as they are sent and shown.
+
+use serde::{Deserialize, Serialize};
+use seriatim::{GateState, Tenant};
+use utoipa::ToSchema;
+
+use super::Texts;
+use crate::payments;
+use crate::problem::Problem;
+use crate::webhooks::PaymentReference;
+
+/// What is expected of a payment.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = PaymentRequest)]
+pub struct PaymentAsk {
+    /// In the currency's smallest unit: 49900 for 499.00.
+    #[schema(example = 49900)]
+    amount_minor: i64,
+    /// Three capital letters.
+    #[schema(example = "INR")]
+    currency: String,
+    /// What is stored with the number, and printed on the receipt.
+    document: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Values for the format of the number.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    params: Option<Texts>,
+}
+
+impl PaymentAsk {
+    /// What it says, checked.
+    pub fn expected(self) -> Result<payments::Expected, Problem> {
+        let wrong = |field: &str, what: &str| Err(Problem::malformed("invalid_payment", what).at(field));
+        if self.amount_minor < 0 {
+            return wrong(
+                "/amount_minor",
+                "amount_minor is not negative; it is in the currency's smallest unit",
+            );
+        }
+        if self.currency.len() != 3 || !self.currency.bytes().all(|b| b.is_ascii_uppercase()) {
+            return wrong("/currency", "currency is three capital letters, e.g. INR");
+        }
+        Ok(payments::Expected {
+            amount_minor: self.amount_minor,
+            currency: self.currency,
+            document: self.document.map(serde_json::Value::Object),
+            params: self.params.unwrap_or_default().0,
+        })
+    }
+}
+
+/// A payment as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Payment {
+    /// Its reference.
+    reference: String,
+    /// Whose.
+    tenant: String,
+    /// `expected` or `paid`.
+    #[schema(value_type = String)]
+    state: &'static str,
+    /// What is expected, in the currency's smallest unit.
+    amount_minor: Option<i64>,
+    /// Three capital letters.
+    currency: Option<String>,
+    /// The entry of its number, once it is paid.
+    entry: Option<String>,
+    /// Its number.
+    number: Option<String>,
+    /// The event that was the first to say that it is paid.
+    event_id: Option<String>,
+    /// The receipt: `open`, `claimed`, `done` or `dead`.
+    receipt: Option<Receipt>,
+}
+
+/// The receipt of a payment.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PaymentReceipt)]
+pub struct Receipt {
+    /// Its gate.
+    gate: String,
+    /// `open`, `claimed`, `done` or `dead`.
+    #[schema(value_type = String)]
+    state: &'static str,
+    /// Where it is, once it is done.
+    href: Option<String>,
+    /// Why the last attempt failed.
+    last_error: Option<String>,
+}
+
+impl Payment {
+    /// A payment as it is shown.
+    pub fn of(reference: &PaymentReference, tenant: &Tenant, payment: &payments::Payment) -> Self {
+        let expected = payment.expected.as_ref();
+        let result = payment.result.as_ref();
+        let receipt = payment.receipt.as_ref().map(|gate| Receipt {
+            gate: gate.id.to_string(),
+            state: gate.state.as_str(),
+            href: result
+                .filter(|_| gate.state == GateState::Done)
+                .map(|result| format!("/v1/entries/{}/receipt", result.entry)),
+            last_error: gate.last_error.as_ref().map(ToString::to_string),
+        });
+        Self {
+            reference: reference.to_string(),
+            tenant: tenant.to_string(),
+            state: if result.is_some() { "paid" } else { "expected" },
+            amount_minor: expected.map(|expected| expected.amount_minor),
+            currency: expected.map(|expected| expected.currency.clone()),
+            entry: result.map(|result| result.entry.clone()),
+            number: result.map(|result| result.number.clone()),
+            event_id: result.map(|result| result.event.clone()),
+            receipt,
+        }
+    }
+}
+
+/// An event that was taken in.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Delivered<'a> {
+    /// The provider's id of it, or the SHA-256 of the body.
+    #[schema(value_type = String)]
+    pub event_id: &'a str,
+    /// The gate that it goes through.
+    pub gate: String,
+    /// Whether it had been taken in before.
+    pub duplicate: bool,
+}

@@ -1,0 +1,279 @@
+//! A real server takes in payments: many deliveries of one payment are one number and one receipt, also when it is
+//! killed at random, when nothing was expected yet, and when somebody must look first. `SERIATIM_KILLS` as in the crash
+//! test, at most forty here.
+
+mod process;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use process::{Answer, Server, cli, get, post, put};
+use serde_json::{Value, json};
+
+const CONFIG: &str = r#"
+lease = "1s"
+[sources.shop]
+scheme = "razorpay"
+series = "receipt"
+secrets = ["topsecret"]
+test = true
+"#;
+const SERIES: &str = r#"{"format": "RCP-{seq:4}", "test": true}"#;
+
+fn start(folder: &Path) -> Server {
+    std::fs::write(folder.join("seriatim.toml"), CONFIG).unwrap();
+    let server = Server::start(folder);
+    assert_eq!(put(&server.address, "/v1/series/receipt", SERIES).unwrap().status, 201);
+    server
+}
+
+fn document(total: i64) -> Value {
+    json!({
+        "currency": "INR", "locale": "en-IN", "seller": {"name": "Shop"},
+        "lines": [{"description": "Tea", "quantity": 1, "unit_price": total, "amount": total}],
+        "totals": {"subtotal": total, "total": total}
+    })
+}
+
+fn expect(server: &Server, payment: &str, total: i64) -> Answer {
+    let body = json!({"amount_minor": total, "currency": "INR", "document": document(total)}).to_string();
+    put(&server.address, &format!("/v1/payments/{payment}"), &body).unwrap()
+}
+
+/// Plays the provider, as often as it likes.
+fn deliver(server: &Server, event: &str, payment: &str, amount: i64, repeat: u32) -> std::process::Output {
+    let (amount, repeat) = (amount.to_string(), repeat.to_string());
+    let url = format!("http://{}/v1/webhooks/shop", server.address);
+    let config = server.folder.join("seriatim.toml").display().to_string();
+    let arguments = [
+        "--config",
+        &config,
+        "webhook",
+        "send",
+        "razorpay",
+        event,
+        "--source",
+        "shop",
+        "--payment",
+        payment,
+        "--amount",
+        &amount,
+        "--currency",
+        "INR",
+        "--to",
+        &url,
+        "--repeat",
+        &repeat,
+        "--parallel",
+    ];
+    cli(&server.folder, &arguments)
+}
+
+fn payment(server: &Server, payment: &str) -> Value {
+    get(&server.address, &format!("/v1/payments/{payment}")).unwrap().json()
+}
+
+fn until(server: &Server, name: &str, what: impl Fn(&Value) -> bool) -> Value {
+    let started = Instant::now();
+    loop {
+        // It may be starting again.
+        if let Ok(answer) = get(&server.address, &format!("/v1/payments/{name}"))
+            && answer.status == 200
+            && what(&answer.json())
+        {
+            return answer.json();
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "{}", payment(server, name));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn has_receipt(payment: &Value) -> bool {
+    payment["receipt"]["state"] == "done"
+}
+
+fn entries(server: &Server) -> Vec<Value> {
+    let list = get(&server.address, "/v1/entries?series=receipt&limit=500")
+        .unwrap()
+        .json();
+    list["data"].as_array().unwrap().clone()
+}
+
+fn files(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for gate in std::fs::read_dir(folder.join("data/receipts")).unwrap() {
+        let gate = gate.unwrap().path();
+        for file in std::fs::read_dir(&gate).into_iter().flatten() {
+            let file = file.unwrap().path();
+            if file.extension().is_some_and(|extension| extension == "pdf") {
+                found.insert(file.strip_prefix(folder).unwrap().display().to_string());
+            }
+        }
+    }
+    found
+}
+
+fn must_verify(server: &Server) {
+    let verified = cli(&server.folder, &["verify"]);
+    assert!(verified.status.success(), "{verified:?}");
+}
+
+#[test]
+fn many_deliveries_of_one_payment_are_one_number_and_one_receipt() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    assert_eq!(expect(&server, "pay_1", 49_900).status, 200);
+    let sent = deliver(&server, "payment.captured", "pay_1", 49_900, 50);
+    assert!(sent.status.success(), "{sent:?}");
+    // What came first must not swallow what counts.
+    let sent = deliver(&server, "payment.authorized", "pay_1", 49_900, 3);
+    assert!(sent.status.success(), "{sent:?}");
+    let paid = until(&server, "pay_1", has_receipt);
+    assert_eq!((&paid["state"], &paid["number"]), (&json!("paid"), &json!("RCP-0001")));
+    let href = paid["receipt"]["href"].as_str().unwrap();
+    let served = get(&server.address, href).unwrap();
+    assert!(
+        served.status == 200 && served.body.starts_with("%PDF-"),
+        "{} {}",
+        served.status,
+        served.body
+    );
+    assert_eq!(entries(&server).len(), 1);
+    assert_eq!(files(folder.path()).len(), 1);
+    must_verify(&server);
+}
+
+#[test]
+fn what_is_authorized_first_is_captured_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    expect(&server, "pay_1", 100);
+    assert!(deliver(&server, "payment.authorized", "pay_1", 100, 2).status.success());
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(payment(&server, "pay_1")["state"], "expected");
+    assert!(deliver(&server, "payment.captured", "pay_1", 100, 2).status.success());
+    until(&server, "pay_1", has_receipt);
+}
+
+#[test]
+fn what_differs_is_held_until_somebody_has_looked() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    expect(&server, "pay_1", 100);
+    assert!(deliver(&server, "payment.captured", "pay_1", 99, 1).status.success());
+    let started = Instant::now();
+    let held = loop {
+        let gates = get(&server.address, "/v1/gates?state=dead").unwrap().json();
+        if let Some(gate) = gates["data"].get(0) {
+            break gate.clone();
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "nothing is held");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let why = held["last_error"].as_str().unwrap();
+    assert!(why.contains("99 INR were paid, 100 INR are expected"), "{why}");
+    assert_eq!(entries(&server).len(), 0);
+    // The shop was wrong: it says so, and somebody lets it go on.
+    assert_eq!(expect(&server, "pay_1", 99).status, 200);
+    let id = held["id"].as_str().unwrap();
+    let retried = cli(
+        &server.folder,
+        &["gate", "retry", id, "--reason", "the price was changed"],
+    );
+    assert!(retried.status.success(), "{retried:?}");
+    until(&server, "pay_1", has_receipt);
+    // Once it is paid, nothing else can be expected of it.
+    let late = expect(&server, "pay_1", 5);
+    assert_eq!((late.status, late.text("code")), (409, "gate_fixed".to_string()));
+}
+
+#[test]
+fn what_nobody_expected_yet_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    assert!(deliver(&server, "payment.captured", "pay_1", 100, 1).status.success());
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(get(&server.address, "/v1/payments/pay_1").unwrap().status, 404);
+    expect(&server, "pay_1", 100);
+    until(&server, "pay_1", has_receipt);
+}
+
+#[test]
+fn a_server_that_is_killed_at_random_makes_each_receipt_once() {
+    let kills = std::env::var("SERIATIM_KILLS")
+        .map_or(6, |kills| kills.parse().unwrap_or(6))
+        .min(40);
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = start(folder.path());
+    for i in 0..kills {
+        let name = format!("pay_{i}");
+        expect(&server, &name, 100 + i64::from(i));
+        assert!(
+            deliver(&server, "payment.captured", &name, 100 + i64::from(i), 2)
+                .status
+                .success()
+        );
+        // Before the claim, in the middle of the number or of the PDF, before or after its result.
+        std::thread::sleep(Duration::from_millis(rand::random::<u64>() % 250));
+        server.kill();
+        server.start_again();
+    }
+    for i in 0..kills {
+        let paid = until(&server, &format!("pay_{i}"), has_receipt);
+        let served = get(&server.address, paid["receipt"]["href"].as_str().unwrap()).unwrap();
+        assert_eq!(served.status, 200, "{}", served.body);
+    }
+    let numbers: BTreeSet<String> = entries(&server)
+        .iter()
+        .map(|entry| entry["number"].to_string())
+        .collect();
+    assert_eq!(
+        (entries(&server).len(), numbers.len()),
+        (kills as usize, kills as usize)
+    );
+    must_verify(&server);
+}
+
+#[test]
+fn what_is_not_believed_or_not_understood_is_not_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let unsigned = post(&server.address, "/v1/webhooks/shop", r#"{"event": "payment.captured"}"#).unwrap();
+    assert_eq!(
+        (unsigned.status, unsigned.text("code")),
+        (401, "invalid_signature".to_string())
+    );
+    let unknown = post(&server.address, "/v1/webhooks/nobody", "{}").unwrap();
+    assert_eq!(
+        (unknown.status, unknown.text("code")),
+        (404, "unknown_source".to_string())
+    );
+    let huge = post(&server.address, "/v1/webhooks/shop", &"x".repeat(1024 * 1024 + 1)).unwrap();
+    assert_eq!((huge.status, huge.text("code")), (413, "body_too_large".to_string()));
+    for (body, code) in [
+        (r#"{"amount_minor": -1, "currency": "INR"}"#, "invalid_payment"),
+        (r#"{"amount_minor": 1, "currency": "rupees"}"#, "invalid_payment"),
+        (r#"{"amount_minor": 1.5, "currency": "INR"}"#, "wrong_type"),
+        (r#"{"amount_minor": 1}"#, "missing_field"),
+        (r#"{"amount_minor": 1, "currency": "INR", "x": 1}"#, "unknown_field"),
+    ] {
+        let answer = put(&server.address, "/v1/payments/pay_1", body).unwrap();
+        assert_eq!((answer.status, answer.text("code")), (400, code.to_string()), "{body}");
+    }
+    let long = put(
+        &server.address,
+        &format!("/v1/payments/{}", "p".repeat(256)),
+        r#"{"amount_minor": 1, "currency": "INR"}"#,
+    );
+    assert_eq!(long.unwrap().text("code"), "invalid_reference");
+    // Slashes and quotes are taken: nothing is ever named after them.
+    assert_eq!(expect(&server, "a%2Fb%22..%2F..", 100).status, 200);
+    assert!(
+        deliver(&server, "payment.captured", "a/b\"../..", 100, 1)
+            .status
+            .success()
+    );
+    until(&server, "a%2Fb%22..%2F..", has_receipt);
+    assert_eq!(files(folder.path()).len(), 1);
+}
