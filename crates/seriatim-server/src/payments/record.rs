@@ -105,13 +105,7 @@ macro_rules! json {
     )* };
 }
 
-json!(
-    EventTask,
-    Expected,
-    PaymentResult,
-    ReceiptTask,
-    ReceiptResult
-);
+json!(EventTask, Expected, PaymentResult, ReceiptTask, ReceiptResult);
 
 impl EventRecord {
     pub fn of(event: &PaymentEvent) -> Self {
