@@ -463,7 +463,7 @@ mod tests {
         check_error(
             "deadline = \"1s\"\n\n  htp_addr = \"x\"",
             expect![
-                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, batch_max, data_dir, deadline, drain, env, http_addr, log, log_format, output, queue_max, server, shutdown_delay, store, witness, witness_every"
+                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers"
             ],
         );
     }

@@ -173,7 +173,7 @@ fn a_bad_file_of_settings_is_2_with_line_and_column() {
         &desk,
         &["list"],
         expect![[r#"
-            error: seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, batch_max, data_dir, deadline, drain, env, http_addr, log, log_format, output, queue_max, server, shutdown_delay, store, witness, witness_every
+            error: seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers
             exit 2
         "#]],
     );
@@ -509,17 +509,17 @@ fn a_database_of_a_newer_version_is_left_alone() {
         &desk,
         &["issue", "invoice", "--key", "a"],
         expect![[r#"
-        error: cannot open ./seriatim-data/seriatim.db: it was written by a newer version 999; this one knows 1: use the newer Seriatim
-        exit 1
-    "#]],
+            error: cannot open ./seriatim-data/seriatim.db: it was written by a newer version 999; this one knows 2: use the newer Seriatim
+            exit 1
+        "#]],
     );
     check(
         &desk,
         &["serve"],
         expect![[r#"
-        error: cannot open ./seriatim-data/seriatim.db: it was written by a newer version 999; this one knows 1: use the newer Seriatim
-        exit 1
-    "#]],
+            error: cannot open ./seriatim-data/seriatim.db: it was written by a newer version 999; this one knows 2: use the newer Seriatim
+            exit 1
+        "#]],
     );
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }

@@ -346,6 +346,8 @@ fn the_settings_in_force_are_shown_with_their_source_and_without_secrets() {
         api_key	(hidden)	seriatim.toml:2:1
         output	plain	flag
         env	development	default
+        workers	4	default
+        lease	30s	default
         witness_every	10s	default
         http_addr	127.0.0.1:9000	PORT
         deadline	1s	SERIATIM_DEADLINE

@@ -20,6 +20,10 @@ fn operations() -> Vec<Operation> {
     let mut operations = Vec::new();
     for (path, methods) in described["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
+            // Payments and gates need a world of their own: tests/once.rs, and the scenarios.
+            if matches!(operation["tags"][0].as_str(), Some("payments" | "gates")) {
+                continue;
+            }
             operations.push(Operation {
                 id: operation["operationId"].as_str().unwrap().to_string(),
                 method: method.to_uppercase(),

@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use process::{Answer, Server, cli, get, post, put};
+use process::{Answer, Server, call_as, cli, get, post, put};
 use serde_json::{Value, json};
 
 const CONFIG: &str = r#"
@@ -257,7 +257,10 @@ fn what_is_not_believed_or_not_understood_is_not_stored() {
     stream.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("body_too_large"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 413") && answer.contains("body_too_large"),
+        "{answer}"
+    );
     for (body, code) in [
         (r#"{"amount_minor": -1, "currency": "INR"}"#, "invalid_payment"),
         (r#"{"amount_minor": 1, "currency": "rupees"}"#, "invalid_payment"),
@@ -283,4 +286,51 @@ fn what_is_not_believed_or_not_understood_is_not_stored() {
     );
     until(&server, "a%2Fb%22..%2F..", has_receipt);
     assert_eq!(files(folder.path()).len(), 1);
+}
+
+#[test]
+fn a_key_reaches_the_payments_of_its_tenants_by_its_scopes() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    expect(&server, "pay_1", 100);
+    assert!(deliver(&server, "payment.captured", "pay_1", 100, 1).status.success());
+    let href = until(&server, "pay_1", has_receipt)["receipt"]["href"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    let made = |arguments: &[&str]| {
+        let made = cli(
+            &server.folder,
+            &[&["-q", "key", "create", "--label", "x"], arguments].concat(),
+        );
+        String::from_utf8(made.stdout).unwrap().trim().to_string()
+    };
+    let reader = made(&["--scope", "read"]);
+    let stranger = made(&["--scope", "read", "--scope", "issue", "--tenant", "other"]);
+    let ask = |method: &str, path: &str, body: &str, key: &str| {
+        let answer = call_as(&server.address, method, path, body, key).unwrap();
+        (answer.status, answer.text("code"))
+    };
+    let no = |code: &str| (403, code.to_string());
+    let body = r#"{"amount_minor": 1, "currency": "INR"}"#;
+    assert_eq!(ask("PUT", "/v1/payments/pay_2", body, &reader), no("forbidden"));
+    assert_eq!(ask("POST", "/v1/payments/pay_1/verify", "", &reader), no("forbidden"));
+    assert_eq!(ask("GET", "/v1/payments/pay_1", "", &reader).0, 200);
+    assert_eq!(ask("GET", &href, "", &reader).0, 200);
+    assert_eq!(ask("GET", "/v1/payments/pay_1", "", &stranger), no("forbidden"));
+    assert_eq!(ask("PUT", "/v1/payments/pay_2", body, &stranger), no("forbidden"));
+    assert_eq!(ask("GET", &href, "", &stranger), (404, "unknown_entry".to_string()));
+    for (method, path) in [
+        ("GET", "/v1/payments/pay_1"),
+        ("PUT", "/v1/payments/pay_1"),
+        ("GET", href.as_str()),
+    ] {
+        assert_eq!(ask(method, path, body, "").0, 401, "{method} {path}");
+    }
+    // Nobody of this server can be asked, and it says so.
+    let verified = post(&server.address, "/v1/payments/pay_1/verify", "").unwrap();
+    assert_eq!(
+        (verified.status, verified.text("code")),
+        (404, "unknown_source".to_string())
+    );
 }

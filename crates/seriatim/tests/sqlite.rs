@@ -206,7 +206,7 @@ async fn a_newer_version_is_refused() {
             error,
             OpenError::Newer {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         ),
@@ -215,7 +215,7 @@ async fn a_newer_version_is_refused() {
     assert!(
         error
             .to_string()
-            .contains("written by a newer version 99; this one knows 1"),
+            .contains("written by a newer version 99; this one knows 2"),
         "{error}"
     );
 }
@@ -292,7 +292,7 @@ async fn the_file_carries_our_marks_and_strict_tables() {
     let raw = place.raw();
     let one = |sql: &str| raw.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(one("pragma application_id").to_be_bytes()[4..], *b"SRTM");
-    assert_eq!(one("pragma user_version"), 1);
+    assert_eq!(one("pragma user_version"), 2);
     let loose = "select count(*) from pragma_table_list where schema = 'main' and type = 'table' and not strict
                  and name not like 'sqlite_%'";
     assert_eq!(one(loose), 0);

@@ -544,7 +544,7 @@ async fn inserted_and_swapped_rows_are_found() {
             length, head) select x'00010203040506070809', series, 'mallory', partition, period, line, 1, 0, 0, 0, 0, 0, 0, head
             from counter limit 1",
         "insert into gate select null, x'00010203040506070809', 'mallory', effect, subject, state, token, attempts, policy,
-            due_at, holder, key, result, last_error, opened_at, length, head from gate limit 1",
+            due_at, holder, key, task, result, last_error, opened_at, length, head from gate limit 1",
         // Two results exchanged; a gate that is set back to open, so that it could be claimed once more.
         "update gate set result = (select g.result from gate g where g.result is not null and g.no <> gate.no limit 1)
             where no = (select min(no) from gate where result is not null)",

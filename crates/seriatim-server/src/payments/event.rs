@@ -100,7 +100,7 @@ impl Payments {
         if let Some(entry) = entries.first() {
             return Ok((entry.clone(), false));
         }
-        let document = document(event, reference, expected).map_err(Failure::from)?;
+        let document = document(&series, event, reference, expected).map_err(Failure::from)?;
         let take = Take {
             key: Some(key),
             tenant: desk.source.tenant.clone(),
@@ -211,6 +211,7 @@ fn check_amount(event: &PaymentEvent, expected: &Expected) -> Result<(), Trouble
 
 /// What is stored with the number: the document of the shop, and what the provider said of the payment.
 fn document(
+    series: &Series,
     event: &PaymentEvent,
     reference: &PaymentReference,
     expected: &Expected,
@@ -227,6 +228,8 @@ fn document(
         "event": event.name,
         "event_id": event.event_id,
         "paid_at": event.at.map(|at| at.to_string()),
+        // In which it is printed.
+        "time_zone": series.zone.name(),
     });
     fields.insert("payment".to_string(), payment);
     Document::parse(&serde_json::Value::Object(fields).to_string())

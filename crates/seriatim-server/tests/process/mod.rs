@@ -138,11 +138,20 @@ pub fn post(address: &str, path: &str, body: &str) -> std::io::Result<Answer> {
 
 /// One request on a connection of its own; an error means that there was no whole answer.
 fn call(address: &str, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+    call_as(address, method, path, body, ADMIN_KEY)
+}
+
+/// The same by another key; by none if it is empty.
+pub fn call_as(address: &str, method: &str, path: &str, body: &str, key: &str) -> std::io::Result<Answer> {
+    let bearer = match key {
+        "" => String::new(),
+        key => format!("authorization: Bearer {key}\r\n"),
+    };
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\nauthorization: Bearer {ADMIN_KEY}\r\n\
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{bearer}\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )?;
