@@ -143,7 +143,7 @@ async fn the_sql_door_works_through_a_pooler() {
     let database = server.create_database();
     let pooler = PgBouncer::start(server.port());
     let issuer = open(&server.url_of(&database)).await;
-    server.psql(&database, &script(2));
+    server.psql(&database, &script(3));
     define(&issuer, "invoice").await;
     server.psql(&database, ORDERS);
     let tasks: Vec<_> = (0..20)

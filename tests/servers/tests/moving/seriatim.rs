@@ -63,6 +63,14 @@ impl Desk {
         }
     }
 
+    /// A command that runs beside others.
+    #[allow(dead_code, reason = "each test binary uses its own part of this")]
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("it can be started")
+    }
+
     /// A command that must end well; what it said on stdout.
     pub fn ok(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
@@ -122,6 +130,12 @@ pub struct Service {
 }
 
 impl Service {
+    /// Its process id.
+    #[allow(dead_code, reason = "each test binary uses its own part of this")]
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// As a service manager stops it: what is under way is ended.
     pub fn stop(mut self) {
         let pid = self.child.id().to_string();

@@ -34,8 +34,10 @@ pub async fn call(address: &str, method: &str, path: &str, body: &str) -> std::i
             body.len()
         );
         stream.write_all(request.as_bytes()).await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await?;
+        // A PDF is no text, and nobody looks into it here.
+        let text = String::from_utf8_lossy(&bytes);
         let lost = || std::io::Error::other("no whole answer");
         let (head, body) = text.split_once("\r\n\r\n").ok_or_else(lost)?;
         Ok(Reply {

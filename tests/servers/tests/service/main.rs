@@ -3,6 +3,7 @@
 mod changed;
 mod client;
 mod nodes;
+mod payments;
 #[path = "../moving/seriatim.rs"]
 mod seriatim;
 mod witness;

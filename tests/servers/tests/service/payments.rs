@@ -1,0 +1,158 @@
+//! Three real servers on one database take in payments: fifty deliveries of each to whichever is there, while one of
+//! them is killed or paused past its leases at random. One number, one result, one receipt each. `SERIATIM_NODE_KILLS`
+//! says how often (6; CI: 20).
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ::seriatim::Issuer;
+use ::seriatim::store::postgres::{Postgres as Stored, PostgresOptions};
+use rand::RngExt as _;
+use seriatim_servers_tests::Postgres;
+
+use super::client::{KEY, call};
+use super::seriatim::{Desk, Service};
+
+const NODES: usize = 3;
+const CONFIG: &str = r#"
+lease = "1s"
+[sources.shop]
+scheme = "razorpay"
+series = "receipt"
+secrets = ["topsecret"]
+test = true
+"#;
+
+fn start(desk: &Desk, url: &str) -> (Service, String) {
+    // Receipts lie where all nodes find them.
+    let service = desk.serve_with(
+        &["--store", url, "--receipts-dir", "receipts"],
+        &[("SERIATIM_ADMIN_KEY", KEY)],
+    );
+    let address = service.url.trim_start_matches("http://").to_string();
+    (service, address)
+}
+
+async fn expect(address: &str, payment: &str) {
+    let body = r#"{"amount_minor": 100, "currency": "INR", "document": {"currency": "INR", "seller": {"name": "Shop"},
+        "lines": [{"description": "Tea", "quantity": 1, "unit_price": 100, "amount": 100}],
+        "totals": {"subtotal": 100, "total": 100}}}"#;
+    let answer = call(address, "PUT", &format!("/v1/payments/{payment}"), body)
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+/// Fifty deliveries of the same event, shared among the nodes that answer.
+fn deliver(desk: &Desk, addresses: &[String], payment: &str) -> Vec<std::process::Child> {
+    let to = |address: &String| {
+        let url = format!("http://{address}/v1/webhooks/shop");
+        desk.spawn(&[
+            "webhook",
+            "send",
+            "razorpay",
+            "payment.captured",
+            "--source",
+            "shop",
+            "--payment",
+            payment,
+            "--amount",
+            "100",
+            "--currency",
+            "INR",
+            "--to",
+            &url,
+            "--repeat",
+            "17",
+            "--parallel",
+        ])
+    };
+    addresses.iter().map(to).collect()
+}
+
+async fn receipt(address: &str, payment: &str) -> Option<String> {
+    let answer = call(address, "GET", &format!("/v1/payments/{payment}"), "")
+        .await
+        .ok()?;
+    let body: serde_json::Value = serde_json::from_str(&answer.text).ok()?;
+    Some(body["receipt"]["href"].as_str()?.to_string())
+}
+
+fn signal(service: &Service, name: &str) {
+    let sent = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(service.process().to_string())
+        .status();
+    assert!(sent.is_ok_and(|status| status.success()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_servers_make_each_receipt_once_though_they_are_killed_and_paused() {
+    let kills: usize = std::env::var("SERIATIM_NODE_KILLS").map_or(6, |kills| kills.parse().expect("a number"));
+    let server = Postgres::start();
+    let url = server.url_of(&server.create_database());
+    let desk = Desk::new();
+    std::fs::write(desk.path().join("seriatim.toml"), CONFIG).expect("a file");
+    let mut nodes: Vec<(Service, String)> = (0..NODES).map(|_| start(&desk, &url)).collect();
+    let series = r#"{"format": "RCP-{seq:4}", "test": true}"#;
+    assert_eq!(
+        call(&nodes[0].1, "PUT", "/v1/series/receipt", series)
+            .await
+            .expect("an answer")
+            .status,
+        201
+    );
+    for i in 0..kills {
+        let payment = format!("pay_{i}");
+        expect(&nodes[0].1, &payment).await;
+        let addresses: Vec<String> = nodes.iter().map(|(_, address)| address.clone()).collect();
+        let senders = deliver(&desk, &addresses, &payment);
+        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(0..400))).await;
+        let victim = rand::rng().random_range(0..NODES);
+        if i % 2 == 0 {
+            drop(nodes.remove(victim));
+            nodes.push(start(&desk, &url));
+        } else {
+            // Past its leases: another takes over, and what it says when it wakes up comes too late.
+            signal(&nodes[victim].0, "STOP");
+            tokio::time::sleep(Duration::from_millis(2_500)).await;
+            signal(&nodes[victim].0, "CONT");
+        }
+        for mut sender in senders {
+            // Who spoke to the one that was killed has failed, and a provider sends again.
+            let _ = sender.wait();
+        }
+        let addresses: Vec<String> = nodes.iter().map(|(_, address)| address.clone()).collect();
+        for mut sender in deliver(&desk, &addresses, &payment) {
+            assert!(sender.wait().expect("it ends").success());
+        }
+    }
+    for i in 0..kills {
+        let started = Instant::now();
+        let href = loop {
+            if let Some(href) = receipt(&nodes[0].1, &format!("pay_{i}")).await {
+                break href;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "pay_{i} gets no receipt");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        for (_, address) in &nodes {
+            assert_eq!(call(address, "GET", &href, "").await.expect("an answer").status, 200);
+        }
+    }
+    let store = Stored::open(&url, PostgresOptions::default()).await.expect("a store");
+    let issuer = Issuer::open(store).await.expect("it can be read");
+    let entries = issuer
+        .reads()
+        .entries(&Default::default(), 500)
+        .await
+        .expect("it can be read")
+        .rows;
+    let numbers: BTreeSet<String> = entries.iter().map(|entry| entry.number.to_string()).collect();
+    assert_eq!((entries.len(), numbers.len()), (kills, kills));
+    let report = ::seriatim::verify::verify(issuer.reads(), &Default::default(), &|_| {})
+        .await
+        .expect("it can be read");
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+}
