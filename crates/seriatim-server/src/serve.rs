@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
@@ -58,6 +58,8 @@ const HEAD_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 100;
 /// How often overdue reservations are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often files are looked for that no receipt refers to.
+const SWEEP_RECEIPTS_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Serves until SIGTERM or SIGINT, then ends without losing what is under way. A second signal ends at once.
 ///
@@ -280,8 +282,17 @@ fn listen_unix(path: &Path) -> anyhow::Result<UnixListener> {
 async fn sweep(app: App) {
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut receipts_next = Instant::now();
     loop {
         ticks.tick().await;
+        if let Some(payments) = app.payments().filter(|_| Instant::now() >= receipts_next) {
+            receipts_next = Instant::now() + SWEEP_RECEIPTS_EVERY;
+            match payments.sweep_receipts().await {
+                Ok(0) => {}
+                Ok(swept) => tracing::info!(swept, "receipts that came too late were removed"),
+                Err(error) => tracing::warn!(error, "cannot look for receipts that nothing refers to"),
+            }
+        }
         match app.issuer().sweep().await {
             Ok(0) => {}
             Ok(voided) => tracing::info!(voided, "reservations ran out and were voided"),

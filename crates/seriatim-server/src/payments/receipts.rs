@@ -153,10 +153,12 @@ impl Payments {
     ///
     /// # Errors
     /// The store or the directory cannot be read.
-    pub async fn sweep_receipts(&self, now: SystemTime) -> Result<Vec<String>, String> {
+    pub async fn sweep_receipts(&self) -> Result<usize, String> {
         let Some(receipts) = &self.receipts else {
-            return Ok(Vec::new());
+            return Ok(0);
         };
+        let now = self.issuer.clock().now().as_micros();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_micros(now.unsigned_abs());
         let before = now.checked_sub(SWEEP_AFTER).unwrap_or(SystemTime::UNIX_EPOCH);
         let mut filter = GateFilter {
             states: vec![GateState::Done],
@@ -182,6 +184,7 @@ impl Payments {
         let swept = tokio::task::spawn_blocking(move || files.sweep(&referenced, before)).await;
         swept
             .map_err(|error| error.to_string())?
+            .map(|gone| gone.len())
             .map_err(|error| error.to_string())
     }
 }
