@@ -54,6 +54,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("receipt_template", None),
     plain("workers", Some("4")),
     plain("lease", Some("30s")),
+    plain("attempts", Some("20")),
     plain("witness", None),
     plain("witness_every", Some("10s")),
     plain("http_addr", Some("127.0.0.1:8080")),
@@ -463,7 +464,7 @@ mod tests {
         check_error(
             "deadline = \"1s\"\n\n  htp_addr = \"x\"",
             expect![
-                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers"
+                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers"
             ],
         );
     }

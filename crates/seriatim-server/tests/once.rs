@@ -21,10 +21,16 @@ series = "receipt"
 secrets = ["topsecret"]
 test = true
 "#;
+/// The same, tried four times.
+const FOUR: &str = "attempts = 4\n";
 const SERIES: &str = r#"{"format": "RCP-{seq:4}", "test": true}"#;
 
 fn start(folder: &Path) -> Server {
-    std::fs::write(folder.join("seriatim.toml"), CONFIG).unwrap();
+    start_with(folder, "")
+}
+
+fn start_with(folder: &Path, more: &str) -> Server {
+    std::fs::write(folder.join("seriatim.toml"), format!("{more}{CONFIG}")).unwrap();
     let server = Server::start(folder);
     assert_eq!(put(&server.address, "/v1/series/receipt", SERIES).unwrap().status, 201);
     server
@@ -333,4 +339,161 @@ fn a_key_reaches_the_payments_of_its_tenants_by_its_scopes() {
         (verified.status, verified.text("code")),
         (404, "unknown_source".to_string())
     );
+}
+
+/// What happened to the receipt of a payment, event by event.
+fn history(server: &Server, name: &str) -> Vec<String> {
+    let gate = payment(server, name)["receipt"]["gate"].as_str().map(str::to_string);
+    let Some(gate) = gate else { return Vec::new() };
+    let shown = get(&server.address, &format!("/v1/gates/{gate}")).unwrap().json();
+    let events = shown["events"].as_array().unwrap();
+    events
+        .iter()
+        .map(|event| event["kind"].as_str().unwrap().to_string())
+        .collect()
+}
+
+fn count(history: &[String], kind: &str) -> usize {
+    history.iter().filter(|found| *found == kind).count()
+}
+
+#[test]
+fn a_receipt_that_fails_is_tried_again_and_in_the_end_somebody_must_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start_with(folder.path(), FOUR);
+    let (receipts, aside) = (folder.path().join("data/receipts"), folder.path().join("aside"));
+    // The directory is gone, and something else is in its place.
+    let break_it = || {
+        std::fs::rename(&receipts, &aside).unwrap();
+        std::fs::write(&receipts, "").unwrap();
+    };
+    let mend = || {
+        std::fs::remove_file(&receipts).unwrap();
+        std::fs::rename(&aside, &receipts).unwrap();
+    };
+    let wait = |name: &str, what: &dyn Fn(&[String]) -> bool| {
+        let started = Instant::now();
+        loop {
+            let history = history(&server, name);
+            if what(&history) {
+                return history;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "{history:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    break_it();
+    expect(&server, "pay_1", 100);
+    assert!(deliver(&server, "payment.captured", "pay_1", 100, 3).status.success());
+    wait("pay_1", &|history| count(history, "failed") == 3);
+    mend();
+    let told = wait("pay_1", &|history| count(history, "completed") == 1);
+    assert_eq!((count(&told, "failed"), count(&told, "died")), (3, 0), "{told:?}");
+
+    break_it();
+    expect(&server, "pay_2", 100);
+    assert!(deliver(&server, "payment.captured", "pay_2", 100, 1).status.success());
+    wait("pay_2", &|history| count(history, "died") == 1);
+    let held = payment(&server, "pay_2");
+    assert_eq!(
+        (&held["state"], &held["receipt"]["state"]),
+        (&json!("paid"), &json!("dead"))
+    );
+    let why = held["receipt"]["last_error"].as_str().unwrap();
+    assert!(why.contains("receipts"), "{why}");
+    let entry = held["entry"].as_str().unwrap();
+    let served = get(&server.address, &format!("/v1/entries/{entry}/receipt")).unwrap();
+    assert_eq!((served.status, served.text("code")), (409, "receipt_held".to_string()));
+    mend();
+    let gate = held["receipt"]["gate"].as_str().unwrap();
+    assert!(
+        cli(
+            &server.folder,
+            &["gate", "retry", gate, "--reason", "there is room again"]
+        )
+        .status
+        .success()
+    );
+    until(&server, "pay_2", has_receipt);
+    must_verify(&server);
+}
+
+/// A provider that says of every payment that its 100 were captured, until the test ends.
+fn provider() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let id = head
+                .split(' ')
+                .nth(1)
+                .unwrap_or_default()
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_string();
+            let body = json!({"entity": "payment", "id": id, "status": "captured", "amount": 100, "currency": "INR",
+                "created_at": jiff::Timestamp::now().as_second(), "order_id": null})
+            .to_string();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    port
+}
+
+#[test]
+fn webhooks_and_verifications_at_once_are_one_number_and_every_caller_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let status = format!(
+        "status = \"razorpay\"\nstatus_url = \"http://127.0.0.1:{}\"\nstatus_id = \"me\"\nstatus_secret = \"mine\"\n",
+        provider()
+    );
+    std::fs::write(folder.path().join("seriatim.toml"), format!("{CONFIG}{status}")).unwrap();
+    let server = Server::start(folder.path());
+    assert_eq!(put(&server.address, "/v1/series/receipt", SERIES).unwrap().status, 201);
+    expect(&server, "pay_1", 100);
+    let verifications: Vec<_> = (0..25)
+        .map(|_| {
+            let address = server.address.clone();
+            std::thread::spawn(move || post(&address, "/v1/payments/pay_1/verify", "").unwrap())
+        })
+        .collect();
+    assert!(deliver(&server, "payment.captured", "pay_1", 100, 25).status.success());
+    for verification in verifications {
+        let answer = verification.join().unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.json()["number"], "RCP-0001", "{}", answer.body);
+    }
+    until(&server, "pay_1", has_receipt);
+    assert_eq!((entries(&server).len(), files(folder.path()).len()), (1, 1));
+    must_verify(&server);
+}
+
+#[test]
+fn a_template_with_a_mistake_is_named_at_the_start_with_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let template = folder.path().join("template");
+    std::fs::create_dir(&template).unwrap();
+    std::fs::write(template.join("receipt.typ"), "= Receipt\n#let x = (\n").unwrap();
+    let config = format!("receipt_template = \"{}\"\n{CONFIG}", template.display());
+    std::fs::write(folder.path().join("seriatim.toml"), config).unwrap();
+    let config = folder.path().join("seriatim.toml").display().to_string();
+    let started = cli(
+        folder.path(),
+        &["--config", &config, "serve", "--http-addr", "127.0.0.1:0"],
+    );
+    let said = String::from_utf8_lossy(&started.stderr).into_owned();
+    assert_eq!(started.status.code(), Some(2), "{said}");
+    assert!(said.contains("receipt.typ:2:"), "{said}");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use seriatim::{Access, Command, Request};
+use seriatim::{Access, Command, GatePolicy, Request};
 
 use super::Context;
 use super::failed::Failed;
@@ -54,6 +54,9 @@ pub struct Serve {
     /// [default: 30s]
     #[arg(long, value_name = "DURATION")]
     lease: Option<String>,
+    /// How often an event or a receipt is tried before somebody must look [default: 20]
+    #[arg(long, value_name = "N")]
+    attempts: Option<String>,
     /// Within this every caller gets an answer [default: 3s]
     #[arg(long, value_name = "DURATION")]
     deadline: Option<String>,
@@ -88,6 +91,7 @@ impl Serve {
             ("receipt_template", &self.receipt_template),
             ("workers", &self.workers),
             ("lease", &self.lease),
+            ("attempts", &self.attempts),
             ("witness", &self.witness),
             ("witness_every", &self.witness_every),
             ("deadline", &self.deadline),
@@ -218,7 +222,13 @@ fn payments(config: &Config, opened: &Opened) -> Result<Option<Arc<Payments>>, F
             "lease is shorter than 1s; a worker could not renew it in time".to_string(),
         ));
     }
-    Ok(Some(Arc::new(payments.working(workers, lease))))
+    let attempts = config.parse("attempts")?;
+    if let Err(refusal) = GatePolicy::new(Some(attempts), None, None) {
+        return Err(Failed::Usage(refusal.message));
+    }
+    Ok(Some(Arc::new(
+        payments.giving_up_after(attempts).working(workers, lease),
+    )))
 }
 
 /// Who keeps checkpoints of this store elsewhere, once it has found nothing missing.
