@@ -348,6 +348,7 @@ fn the_settings_in_force_are_shown_with_their_source_and_without_secrets() {
         env	development	default
         workers	4	default
         lease	30s	default
+        attempts	20	default
         witness_every	10s	default
         http_addr	127.0.0.1:9000	PORT
         deadline	1s	SERIATIM_DEADLINE

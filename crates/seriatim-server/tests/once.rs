@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use process::{Answer, Server, call_as, cli, get, post, put};
@@ -418,8 +419,9 @@ fn a_receipt_that_fails_is_tried_again_and_in_the_end_somebody_must_look() {
     must_verify(&server);
 }
 
-/// A provider that says of every payment that its 100 were captured, until the test ends.
-fn provider() -> u16 {
+/// A provider that answers what it is told to, with the payment that was asked for in place of `ID`, until the test ends.
+fn provider(answer: &Arc<Mutex<String>>) -> u16 {
+    let answer = answer.clone();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -439,9 +441,7 @@ fn provider() -> u16 {
                 .next()
                 .unwrap_or_default()
                 .to_string();
-            let body = json!({"entity": "payment", "id": id, "status": "captured", "amount": 100, "currency": "INR",
-                "created_at": jiff::Timestamp::now().as_second(), "order_id": null})
-            .to_string();
+            let body = answer.lock().unwrap().replace("ID", &id);
             let _ = write!(
                 stream,
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -455,9 +455,12 @@ fn provider() -> u16 {
 #[test]
 fn webhooks_and_verifications_at_once_are_one_number_and_every_caller_is_answered() {
     let folder = tempfile::tempdir().unwrap();
+    let answer = json!({"entity": "payment", "id": "ID", "status": "captured", "amount": 100, "currency": "INR",
+        "created_at": jiff::Timestamp::now().as_second(), "order_id": null});
+    let answer = Arc::new(Mutex::new(answer.to_string()));
     let status = format!(
         "status = \"razorpay\"\nstatus_url = \"http://127.0.0.1:{}\"\nstatus_id = \"me\"\nstatus_secret = \"mine\"\n",
-        provider()
+        provider(&answer)
     );
     std::fs::write(folder.path().join("seriatim.toml"), format!("{CONFIG}{status}")).unwrap();
     let server = Server::start(folder.path());
@@ -496,4 +499,67 @@ fn a_template_with_a_mistake_is_named_at_the_start_with_line_and_column() {
     let said = String::from_utf8_lossy(&started.stderr).into_owned();
     assert_eq!(started.status.code(), Some(2), "{said}");
     assert!(said.contains("receipt.typ:2:"), "{said}");
+}
+
+#[test]
+fn a_body_that_nobody_signed_is_confirmed_by_the_provider_before_anything_is_issued() {
+    let folder = tempfile::tempdir().unwrap();
+    let says = |code: &str, amount: i64| {
+        json!({"success": true, "code": code, "data": {"merchantTransactionId": "ID", "amount": amount}}).to_string()
+    };
+    let answer = Arc::new(Mutex::new(says("PAYMENT_PENDING", 100)));
+    let config = format!(
+        "lease = \"1s\"\n[sources.shop]\nscheme = \"phonepe-authorization\"\nseries = \"receipt\"\n\
+         secrets = [\"merchant_hook:Passw0rd1\"]\ntest = true\nstatus = \"phonepe\"\n\
+         status_url = \"http://127.0.0.1:{}\"\nstatus_id = \"M1\"\nstatus_secret = \"salt\"\nstatus_version = 1\n",
+        provider(&answer)
+    );
+    std::fs::write(folder.path().join("seriatim.toml"), config).unwrap();
+    let server = Server::start(folder.path());
+    assert_eq!(put(&server.address, "/v1/series/receipt", SERIES).unwrap().status, 201);
+    let url = format!("http://{}/v1/webhooks/shop", server.address);
+    let config = server.folder.join("seriatim.toml").display().to_string();
+    let deliver = |payment: &str| {
+        let arguments = [
+            "--config",
+            &config,
+            "webhook",
+            "send",
+            "phonepe-authorization",
+            "checkout.order.completed",
+            "--source",
+            "shop",
+            "--payment",
+            payment,
+            "--amount",
+            "100",
+            "--currency",
+            "INR",
+            "--to",
+            &url,
+        ];
+        let sent = cli(&server.folder, &arguments);
+        assert!(sent.status.success(), "{sent:?}");
+    };
+    expect(&server, "order_1", 100);
+    deliver("order_1");
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(entries(&server).len(), 0, "the provider has not confirmed it");
+    // Its status comes after its webhook, which is not sent again.
+    *answer.lock().unwrap() = says("PAYMENT_SUCCESS", 100);
+    until(&server, "order_1", has_receipt);
+    // Whoever has seen one call can send any body: what the provider says is what counts.
+    *answer.lock().unwrap() = says("PAYMENT_SUCCESS", 1);
+    expect(&server, "order_2", 100);
+    deliver("order_2");
+    let started = Instant::now();
+    while get(&server.address, "/v1/gates?state=dead").unwrap().json()["data"]
+        .as_array()
+        .unwrap()
+        .is_empty()
+    {
+        assert!(started.elapsed() < Duration::from_secs(30), "it is not held");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(entries(&server).len(), 1);
 }

@@ -37,7 +37,11 @@ impl Payments {
             true => confirmed(desk, event).await?,
         };
         if !desk.source.counts_as_paid(&event) {
-            return Ok(EventResult::nothing(&format!("not confirmed: {}", event.meaning)).to_json());
+            // Its status may be behind its own webhook; and what was answered is not sent again.
+            return Err(Trouble::retry(format!(
+                "the provider does not confirm that it is paid; it says {} ({})",
+                event.name, event.meaning
+            )));
         }
         Ok(self.pay(desk, &event).await?.to_json())
     }
