@@ -143,7 +143,8 @@ impl Payments {
         Ok(series)
     }
 
-    /// Says of the payment that it is paid. Another event may be doing the same; the first to come is kept.
+    /// Says of the payment that it is paid. Another event may be doing the same; the first to come is kept. Its claim has
+    /// a key, so that it gets its own token again if it was killed before it could complete.
     async fn close_payment(
         &self,
         desk: &Desk,
@@ -157,7 +158,7 @@ impl Payments {
             subject: Subject::parse(reference.as_str()).map_err(Failure::from)?,
             ttl: Ttl::parse("30s").map_err(Failure::from)?,
             holder: Holder::parse(&event.event_id).map_err(Failure::from)?,
-            key: None,
+            key: Some(Key::parse(&event.event_id).map_err(Failure::from)?),
             policy: GatePolicy::default(),
         };
         let Answer::Claim { gate, outcome } = self.ask(Command::Claim(Box::new(claim))).await? else {
