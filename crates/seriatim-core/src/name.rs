@@ -92,19 +92,12 @@ word!(
     /// The caller's idempotency key: 1 to 255 printable ASCII characters, best the business reference.
     ///
     /// It is kept for ever: the number itself is the record that the key was used.
-    Key, "key", Code::InvalidKey, |text| {
-        if text.is_empty() {
-            Err("a key must not be empty; use the business reference, e.g. the payment id")
-        } else if text.len() > 255 {
-            Err("a key has at most 255 characters")
-        } else if !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
-            Err("a key is printable ASCII; hash or encode a reference that has other characters")
-        } else if text.trim() != text {
-            Err("a key must not begin or end with a space")
-        } else {
-            Ok(())
-        }
-    }
+    Key, "key", Code::InvalidKey, |text| check_reference(text, &ReferenceRules {
+        empty: "a key must not be empty; use the business reference, e.g. the payment id",
+        long: "a key has at most 255 characters",
+        ascii: "a key is printable ASCII; hash or encode a reference that has other characters",
+        space: "a key must not begin or end with a space",
+    })
 );
 
 word!(
@@ -117,19 +110,12 @@ word!(
 
 word!(
     /// What the effect is for, best the business reference: 1 to 255 printable ASCII characters, as a key.
-    Subject, "subject", Code::InvalidSubject, |text| {
-        if text.is_empty() {
-            Err("a subject must not be empty; use the business reference, e.g. the payment id")
-        } else if text.len() > 255 {
-            Err("a subject has at most 255 characters")
-        } else if !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
-            Err("a subject is printable ASCII; hash or encode a reference that has other characters")
-        } else if text.trim() != text {
-            Err("a subject must not begin or end with a space")
-        } else {
-            Ok(())
-        }
-    }
+    Subject, "subject", Code::InvalidSubject, |text| check_reference(text, &ReferenceRules {
+        empty: "a subject must not be empty; use the business reference, e.g. the payment id",
+        long: "a subject has at most 255 characters",
+        ascii: "a subject is printable ASCII; hash or encode a reference that has other characters",
+        space: "a subject must not begin or end with a space",
+    })
 );
 
 word!(
@@ -175,6 +161,29 @@ fn check_name(text: &str) -> bool {
     let tail = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
     matches!(text.as_bytes(), [first, rest @ ..]
         if first.is_ascii_lowercase() && rest.len() < 63 && rest.iter().all(tail))
+}
+
+/// What is said of a business reference that breaks a rule.
+struct ReferenceRules {
+    empty: &'static str,
+    long: &'static str,
+    ascii: &'static str,
+    space: &'static str,
+}
+
+/// A business reference: 1 to 255 printable ASCII characters, no space at its ends.
+fn check_reference(text: &str, rules: &ReferenceRules) -> Result<(), &'static str> {
+    if text.is_empty() {
+        Err(rules.empty)
+    } else if text.len() > 255 {
+        Err(rules.long)
+    } else if !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        Err(rules.ascii)
+    } else if text.trim() != text {
+        Err(rules.space)
+    } else {
+        Ok(())
+    }
 }
 
 /// Text that a person will read: no control characters, and none that turn or hide what stands beside them.

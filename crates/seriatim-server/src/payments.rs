@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use seriatim::{
     Access, Actor, Answer, Command, Document, Effect, Failure, Gate, GateId, GatePolicy, GateState, Hash, Issuer,
-    Request, Subject, Tenant,
+    Refusal, Request, Subject, Tenant, Ttl,
 };
 use tokio::sync::Notify;
 
@@ -25,9 +25,6 @@ pub use receipts::{NoReceipt, RENDER_COMMAND, Receipts};
 use record::{EventRecord, EventTask};
 pub use record::{Expected, PaymentResult, ReceiptResult};
 pub use workers::Workers;
-
-/// How often an event, and a receipt, may be tried before somebody must look.
-const ATTEMPTS_MAX: u32 = 20;
 
 /// What happens once for each event of a provider.
 const EVENT: &str = "payment-event";
@@ -43,15 +40,32 @@ pub struct Desk {
     status: Option<StatusApi>,
 }
 
+/// How the work is done.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// How many events and receipts are worked on at once.
+    pub workers: usize,
+    /// How long each is held at a time, a worker that lives renews it.
+    pub lease: Ttl,
+    /// How often each is tried before somebody must look.
+    pub policy: GatePolicy,
+}
+
+/// What happens once, by the names that their gates have.
+struct Effects {
+    event: Effect,
+    payment: Effect,
+    receipt: Effect,
+}
+
 /// The payments of one store.
 pub struct Payments {
     issuer: Issuer,
     actor: Actor,
     desks: BTreeMap<String, Desk>,
     receipts: Option<Receipts>,
-    attempts_max: u32,
-    workers: usize,
-    lease: Duration,
+    pace: Pace,
+    effects: Effects,
     /// Told when a gate was opened here, so that no worker sleeps on it.
     opened: Notify,
 }
@@ -71,39 +85,28 @@ impl Payments {
     /// The payments of these sources.
     ///
     /// # Errors
-    /// TLS cannot be set up for a provider that is to be asked, or this process cannot be named.
-    pub fn new(issuer: Issuer, sources: Vec<Source>, receipts: Option<Receipts>) -> Result<Self, String> {
+    /// TLS cannot be set up for a provider that is to be asked.
+    pub fn new(issuer: Issuer, sources: Vec<Source>, receipts: Option<Receipts>, pace: Pace) -> Result<Self, String> {
         let desks = sources.into_iter().map(|source| {
             let status = source.status.clone();
             let status = status.map(|settings| StatusApi::new(settings, issuer.shared_clock()));
             let status = status.transpose()?;
             Ok((source.name.clone(), Desk { source, status }))
         });
+        let own = |refusal: Refusal| refusal.message;
         Ok(Self {
             desks: desks.collect::<Result<_, String>>()?,
-            actor: Actor::parse("seriatim:payments").map_err(|refusal| refusal.message)?,
+            actor: Actor::parse("seriatim:payments").map_err(own)?,
+            effects: Effects {
+                event: Effect::parse(EVENT).map_err(own)?,
+                payment: Effect::parse(PAYMENT).map_err(own)?,
+                receipt: Effect::parse(RECEIPT).map_err(own)?,
+            },
             issuer,
             receipts,
-            attempts_max: ATTEMPTS_MAX,
-            workers: 4,
-            lease: Duration::from_secs(30),
+            pace,
             opened: Notify::new(),
         })
-    }
-
-    /// The same, giving up after so many attempts.
-    #[must_use]
-    pub fn giving_up_after(mut self, attempts: u32) -> Self {
-        self.attempts_max = attempts;
-        self
-    }
-
-    /// The same, working on so many events and receipts at once, each held for so long at a time.
-    #[must_use]
-    pub fn working(mut self, workers: usize, lease: Duration) -> Self {
-        self.workers = workers;
-        self.lease = lease;
-        self
     }
 
     /// A source by its name.
@@ -115,12 +118,6 @@ impl Payments {
     /// Every source.
     pub fn desks(&self) -> impl Iterator<Item = &Desk> {
         self.desks.values()
-    }
-
-    /// The receipts, if they are made here.
-    #[must_use]
-    pub fn receipts(&self) -> Option<&Receipts> {
-        self.receipts.as_ref()
     }
 
     /// Stores a believed event, once; a worker does the rest. Says whether it was there already.
@@ -135,7 +132,8 @@ impl Payments {
             body: String::from_utf8_lossy(&received.body).into_owned(),
         };
         let subject = subject_of_event(&source.name, &received.event.event_id)?;
-        self.open(&source.tenant, EVENT, subject, &task.to_json(), false).await
+        self.open(&source.tenant, &self.effects.event, subject, &task.to_json(), false)
+            .await
     }
 
     /// Writes down what is expected of a payment, until it is paid.
@@ -147,10 +145,11 @@ impl Payments {
         tenant: &Tenant,
         reference: &PaymentReference,
         expected: &Expected,
-    ) -> Result<Arc<Gate>, Failure> {
+    ) -> Result<(), Failure> {
         let subject = Subject::parse(reference.as_str())?;
-        let (gate, _) = self.open(tenant, PAYMENT, subject, &expected.to_json(), true).await?;
-        Ok(gate)
+        self.open(tenant, &self.effects.payment, subject, &expected.to_json(), true)
+            .await?;
+        Ok(())
     }
 
     /// Asks the provider what became of a payment, and takes its answer as an event.
@@ -174,7 +173,7 @@ impl Payments {
     /// The store cannot be read, or holds what it must not.
     pub async fn payment(&self, tenant: &Tenant, reference: &PaymentReference) -> Result<Option<Payment>, Failure> {
         let subject = Subject::parse(reference.as_str())?;
-        let Some(gate) = self.gate(tenant, PAYMENT, &subject).await? else {
+        let Some(gate) = self.gate(tenant, &self.effects.payment, &subject).await? else {
             return Ok(None);
         };
         Ok(Some(Payment {
@@ -183,7 +182,7 @@ impl Payments {
                 .result
                 .as_ref()
                 .and_then(|result| PaymentResult::from_json(result.as_str())),
-            receipt: self.gate(tenant, RECEIPT, &subject).await?,
+            receipt: self.gate(tenant, &self.effects.receipt, &subject).await?,
         }))
     }
 
@@ -195,35 +194,32 @@ impl Payments {
         Ok(self.issuer.gate_over(id, within).await?)
     }
 
-    async fn gate(&self, tenant: &Tenant, effect: &str, subject: &Subject) -> Result<Option<Arc<Gate>>, Failure> {
-        let id = GateId::of(tenant, &Effect::parse(effect)?, subject);
+    async fn gate(&self, tenant: &Tenant, effect: &Effect, subject: &Subject) -> Result<Option<Arc<Gate>>, Failure> {
+        let id = GateId::of(tenant, effect, subject);
         Ok(self.issuer.reads().gate(id).await?)
     }
 
     async fn open(
         &self,
         tenant: &Tenant,
-        effect: &str,
+        effect: &Effect,
         subject: Subject,
         task: &str,
         change: bool,
     ) -> Result<(Arc<Gate>, bool), Failure> {
         let command = Command::OpenGate {
             tenant: tenant.clone(),
-            effect: Effect::parse(effect)?,
+            effect: effect.clone(),
             subject,
-            policy: GatePolicy::new(Some(self.attempts_max), None, None)?,
+            policy: self.pace.policy,
             task: Some(Document::stored(task)),
             change,
         };
-        let opened = self.gate_of(command).await?;
-        self.opened.notify_one();
-        Ok(opened)
-    }
-
-    async fn gate_of(&self, command: Command) -> Result<(Arc<Gate>, bool), Failure> {
         match self.ask(command).await? {
-            Answer::Gate { gate, replayed } => Ok((gate, replayed)),
+            Answer::Gate { gate, replayed } => {
+                self.opened.notify_one();
+                Ok((gate, replayed))
+            }
             other => Err(unexpected(&other)),
         }
     }

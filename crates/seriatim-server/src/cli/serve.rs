@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use seriatim::{Access, Command, GatePolicy, Request};
+use seriatim::{Access, Command, GatePolicy, Refusal, Request, Ttl};
 
 use super::Context;
 use super::failed::Failed;
@@ -16,7 +16,7 @@ use crate::app::{App, AppOptions};
 use crate::auth::{Token, draw_key};
 use crate::config::{Config, Flags};
 use crate::open::{self, Holder, Opened, Place, PlaceError, local_actor};
-use crate::payments::{Payments, Receipts};
+use crate::payments::{Pace, Payments, Receipts};
 use crate::serve::{self, ServeOptions};
 use crate::telemetry;
 use crate::webhooks::Source;
@@ -215,20 +215,20 @@ fn payments(config: &Config, opened: &Opened) -> Result<Option<Arc<Payments>>, F
         .then(|| Receipts::start(&directory, template.as_deref(), workers))
         .transpose()
         .map_err(Failed::Usage)?;
-    let payments = Payments::new(opened.issuer().clone(), sources, receipts).map_err(Failed::Other)?;
+    let refused = |refusal: Refusal| Failed::Usage(refusal.message);
     let lease = config.duration("lease")?;
     if lease < Duration::from_secs(1) {
         return Err(Failed::Usage(
             "lease is shorter than 1s; a worker could not renew it in time".to_string(),
         ));
     }
-    let attempts = config.parse("attempts")?;
-    if let Err(refusal) = GatePolicy::new(Some(attempts), None, None) {
-        return Err(Failed::Usage(refusal.message));
-    }
-    Ok(Some(Arc::new(
-        payments.giving_up_after(attempts).working(workers, lease),
-    )))
+    let pace = Pace {
+        workers,
+        lease: Ttl::from_seconds(lease.as_secs()).map_err(refused)?,
+        policy: GatePolicy::new(Some(config.parse("attempts")?), None, None).map_err(refused)?,
+    };
+    let payments = Payments::new(opened.issuer().clone(), sources, receipts, pace).map_err(Failed::Other)?;
+    Ok(Some(Arc::new(payments)))
 }
 
 /// Who keeps checkpoints of this store elsewhere, once it has found nothing missing.

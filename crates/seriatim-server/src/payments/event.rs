@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use seriatim::{
-    Answer, Claim, Command, Document, Effect, Entry, Failure, Gate, GatePolicy, Holder, Key, KeyRef, Series, Subject,
-    Take, Ttl,
-};
+use seriatim::{Answer, Claim, Command, Document, Entry, Gate, GatePolicy, Holder, Key, KeyRef, Series, Subject, Take};
 
 use super::record::{EventResult, EventTask, Expected, PaymentResult, ReceiptTask};
 use super::workers::Trouble;
-use super::{Desk, EVENT, PAYMENT, Payments, RECEIPT, unexpected};
+use super::{Desk, EVENT, Payments, RECEIPT, unexpected};
 use crate::webhooks::{PaymentEvent, PaymentReference};
 
 impl Payments {
@@ -36,13 +33,6 @@ impl Payments {
             false => event,
             true => confirmed(desk, event).await?,
         };
-        if !desk.source.counts_as_paid(&event) {
-            // Its status may be behind its own webhook; and what was answered is not sent again.
-            return Err(Trouble::retry(format!(
-                "the provider does not confirm that it is paid; it says {} ({})",
-                event.name, event.meaning
-            )));
-        }
         Ok(self.pay(desk, &event).await?.to_json())
     }
 
@@ -55,8 +45,9 @@ impl Payments {
             let task = ReceiptTask {
                 entry: entry.id.to_string(),
             };
-            let subject = Subject::parse(reference.as_str()).map_err(Failure::from)?;
-            self.open(tenant, RECEIPT, subject, &task.to_json(), false).await?;
+            let subject = Subject::parse(reference.as_str())?;
+            self.open(tenant, &self.effects.receipt, subject, &task.to_json(), false)
+                .await?;
         }
         self.close_payment(desk, &reference, event, &entry).await?;
         let outcome = if is_new { "issued" } else { "already" };
@@ -87,7 +78,7 @@ impl Payments {
         reference: &PaymentReference,
         expected: &Expected,
     ) -> Result<(Arc<Entry>, bool), Trouble> {
-        let key = Key::parse(reference.as_str()).map_err(Failure::from)?;
+        let key = Key::parse(reference.as_str())?;
         let series = self.series(desk).await?;
         let known = KeyRef {
             key: key.clone(),
@@ -95,16 +86,11 @@ impl Payments {
             tenant: desk.source.tenant.clone(),
         };
         // Another event of the same payment may have been first, with other words for it.
-        let entries = self
-            .issuer
-            .reads()
-            .entries_of_key(&known)
-            .await
-            .map_err(Failure::from)?;
+        let entries = self.issuer.reads().entries_of_key(&known).await?;
         if let Some(entry) = entries.first() {
             return Ok((entry.clone(), false));
         }
-        let document = document(&series, event, reference, expected).map_err(Failure::from)?;
+        let document = document(&series, event, reference, expected)?;
         let take = Take {
             key: Some(key),
             tenant: desk.source.tenant.clone(),
@@ -128,7 +114,7 @@ impl Payments {
 
     async fn series(&self, desk: &Desk) -> Result<Arc<Series>, Trouble> {
         let source = &desk.source;
-        let all = self.issuer.reads().series().await.map_err(Failure::from)?;
+        let all = self.issuer.reads().series().await?;
         let series = all.into_iter().find(|series| series.name == source.series);
         let series = series.ok_or_else(|| {
             Trouble::retry(format!(
@@ -154,11 +140,11 @@ impl Payments {
     ) -> Result<(), Trouble> {
         let claim = Claim {
             tenant: desk.source.tenant.clone(),
-            effect: Effect::parse(PAYMENT).map_err(Failure::from)?,
-            subject: Subject::parse(reference.as_str()).map_err(Failure::from)?,
-            ttl: Ttl::parse("30s").map_err(Failure::from)?,
-            holder: Holder::parse(&event.event_id).map_err(Failure::from)?,
-            key: Some(Key::parse(&event.event_id).map_err(Failure::from)?),
+            effect: self.effects.payment.clone(),
+            subject: Subject::parse(reference.as_str())?,
+            ttl: self.pace.lease,
+            holder: Holder::parse(&event.event_id)?,
+            key: Some(Key::parse(&event.event_id)?),
             policy: GatePolicy::default(),
         };
         let Answer::Claim { gate, outcome } = self.ask(Command::Claim(Box::new(claim))).await? else {
@@ -192,10 +178,15 @@ async fn confirmed(desk: &Desk, event: PaymentEvent) -> Result<PaymentEvent, Tro
         return Err(Trouble::hold("it must be confirmed, and names no payment"));
     };
     match api.status(reference).await {
-        Ok(confirmed) => Ok(PaymentEvent {
+        Ok(confirmed) if desk.source.counts_as_paid(&confirmed) => Ok(PaymentEvent {
             event_id: event.event_id,
             ..confirmed
         }),
+        // Its status may be behind its own webhook; and what was answered is not sent again.
+        Ok(confirmed) => Err(Trouble::retry(format!(
+            "the provider does not confirm that it is paid; it says {} ({})",
+            confirmed.name, confirmed.meaning
+        ))),
         Err(error) if error.retry => Err(Trouble::retry(error.to_string())),
         Err(error) => Err(Trouble::hold(error.to_string())),
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use seriatim::store::GateFilter;
-use seriatim::{Effect, Entry, EntryId, Gate, GateState, Subject};
+use seriatim::{Entry, EntryId, Gate, GateState, Subject};
 use seriatim_receipt::{Files, Folder, Issued, Kept, Paid, Pool, PoolOptions, Receipt, RenderError};
 
+use super::Payments;
 use super::record::{ReceiptResult, ReceiptTask};
 use super::workers::Trouble;
-use super::{Payments, RECEIPT};
 
 /// A file that nothing refers to is left this long: its gate may refer to it in a moment.
 const SWEEP_AFTER: Duration = Duration::from_secs(3_600);
@@ -95,7 +95,7 @@ impl Payments {
             .entry
             .parse()
             .map_err(|_| Trouble::hold("its task names no entry"))?;
-        let entry = self.issuer.reads().entry(id).await.map_err(seriatim::Failure::from)?;
+        let entry = self.issuer.reads().entry(id).await?;
         let entry = entry.ok_or_else(|| Trouble::hold(format!("entry {id} is gone")))?;
         let receipt = read(&entry)?;
         let (kept, bytes) = receipts.make(gate, receipt).await?;
@@ -120,7 +120,10 @@ impl Payments {
         let (Some(receipts), Some(subject)) = (&self.receipts, subject) else {
             return Ok(Err(NoReceipt::Never));
         };
-        let Some(gate) = self.gate(&entry.counter.tenant, RECEIPT, &subject).await? else {
+        let Some(gate) = self
+            .gate(&entry.counter.tenant, &self.effects.receipt, &subject)
+            .await?
+        else {
             return Ok(Err(NoReceipt::Never));
         };
         let result = gate
@@ -162,7 +165,7 @@ impl Payments {
         let before = now.checked_sub(SWEEP_AFTER).unwrap_or(SystemTime::UNIX_EPOCH);
         let mut filter = GateFilter {
             states: vec![GateState::Done],
-            effects: vec![Effect::parse(RECEIPT).map_err(|refusal| refusal.message)?],
+            effects: vec![self.effects.receipt.clone()],
             ..GateFilter::default()
         };
         let mut referenced = BTreeSet::new();

@@ -1,15 +1,17 @@
 //! Workers: they take gates that are due, whoever opened them and whoever died over them, without waiting for another
 //! webhook. Several nodes share the work; the gates keep them apart.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, histogram};
-use seriatim::{Answer, Claim, Code, Command, Document, Effect, Failure, Gate, Holder, Reason, Ttl};
+use seriatim::store::StoreError;
+use seriatim::{Answer, Claim, Code, Command, Document, Failure, Gate, Holder, Reason, Refusal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{EVENT, Payments, RECEIPT};
+use super::{EVENT, Payments};
 
 /// How often it is looked for gates that another node opened, or that somebody died over.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -42,10 +44,22 @@ impl Trouble {
     }
 }
 
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Self {
+        Self::hold(format!("{}: {}", refusal.code.as_str(), refusal.message))
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Refused(refusal) => Self::hold(format!("{}: {}", refusal.code.as_str(), refusal.message)),
+            Failure::Refused(refusal) => refusal.into(),
             Failure::Corrupt { message } => Self::hold(message),
             other => Self::retry(other.to_string()),
         }
@@ -76,15 +90,19 @@ impl Workers {
 }
 
 async fn run(payments: Arc<Payments>, mut stopped: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(payments.workers.max(1)));
+    let room = Arc::new(Semaphore::new(payments.pace.workers.max(1)));
     let mut under_way = JoinSet::new();
-    let holder = format!("{}:{}", std::process::id(), rand::random::<u32>());
+    let holder = match Holder::parse(&format!("{}:{}", std::process::id(), rand::random::<u32>())) {
+        Ok(holder) => holder,
+        Err(refusal) => return tracing::error!(%refusal, "workers cannot be named; none work"),
+    };
+    let mut due = VecDeque::new();
     while !*stopped.borrow() {
         while under_way.try_join_next().is_some() {}
         let Ok(seat) = room.clone().acquire_owned().await else {
             return;
         };
-        match payments.win(&holder).await {
+        match payments.win(&holder, &mut due).await {
             Ok(Some(gate)) => {
                 let payments = payments.clone();
                 under_way.spawn(async move {
@@ -109,24 +127,22 @@ async fn run(payments: Arc<Payments>, mut stopped: watch::Receiver<bool>) {
 }
 
 impl Payments {
-    /// A gate that is due and is ours now.
-    async fn win(&self, holder: &str) -> Result<Option<Arc<Gate>>, Failure> {
-        let effects = [Effect::parse(EVENT)?, Effect::parse(RECEIPT)?];
-        // Whoever makes no receipts leaves them to the nodes that do.
-        let effects = if self.receipts.is_some() {
-            &effects[..]
-        } else {
-            &effects[..1]
-        };
-        let now = self.issuer.clock().now();
-        let due = self.issuer.reads().due_gates(effects, now, PAGE).await?;
-        for gate in due {
+    /// A gate that is due and is ours now: one of those found due when it was last looked, else one found due now.
+    async fn win(&self, holder: &Holder, due: &mut VecDeque<Arc<Gate>>) -> Result<Option<Arc<Gate>>, Failure> {
+        if due.is_empty() {
+            // Whoever makes no receipts leaves them to the nodes that do.
+            let effects = [self.effects.event.clone(), self.effects.receipt.clone()];
+            let effects = &effects[..1 + usize::from(self.receipts.is_some())];
+            let now = self.issuer.clock().now();
+            due.extend(self.issuer.reads().due_gates(effects, now, PAGE).await?);
+        }
+        while let Some(gate) = due.pop_front() {
             let claim = Claim {
                 tenant: gate.tenant.clone(),
                 effect: gate.effect.clone(),
                 subject: gate.subject.clone(),
-                ttl: ttl(self.lease)?,
-                holder: Holder::parse(holder)?,
+                ttl: self.pace.lease,
+                holder: holder.clone(),
                 key: None,
                 policy: gate.policy,
             };
@@ -135,12 +151,10 @@ impl Payments {
             };
             if outcome.is_won() {
                 tracing::info!(effect = %gate.effect, subject = %gate.subject, token = gate.token, "won");
-                counter!("seriatim_effects_total", "effect" => gate.effect.to_string(), "outcome" => "won")
-                    .increment(1);
+                self.count(&gate, "won");
                 return Ok(Some(gate));
             }
-            counter!("seriatim_effects_total", "effect" => gate.effect.to_string(), "outcome" => "skipped")
-                .increment(1);
+            self.count(&gate, "skipped");
         }
         Ok(None)
     }
@@ -198,12 +212,11 @@ impl Payments {
     /// Renews for as long as it is current; returns when it is not.
     async fn keep_lease(&self, gate: &Gate) {
         loop {
-            tokio::time::sleep(self.lease / 3).await;
-            let Ok(ttl) = ttl(self.lease) else { return };
+            tokio::time::sleep(Duration::from_secs(self.pace.lease.as_seconds().unsigned_abs()) / 3).await;
             let renew = Command::Renew {
                 gate: gate.id,
                 token: gate.token,
-                ttl,
+                ttl: self.pace.lease,
             };
             if let Err(Failure::Refused(_)) = self.ask(renew).await {
                 return;
@@ -214,10 +227,6 @@ impl Payments {
     fn count(&self, gate: &Gate, outcome: &'static str) {
         counter!("seriatim_effects_total", "effect" => gate.effect.to_string(), "outcome" => outcome).increment(1);
     }
-}
-
-fn ttl(lease: Duration) -> Result<Ttl, Failure> {
-    Ok(Ttl::parse(&format!("{}s", lease.as_secs().max(1)))?)
 }
 
 fn complete(gate: &Gate, result: &str) -> Command {
