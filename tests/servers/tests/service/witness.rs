@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use seriatim_servers_tests::{Postgres, Snapshot};
 
-use super::client::{KEY, define, issue, try_issue};
+use super::client::{KEY, call, define, issue, try_issue};
 use super::seriatim::{Desk, Ran, Service};
 
 /// A service with a witness that looks often.
@@ -178,4 +178,28 @@ async fn a_file_of_sqlite_that_was_set_back_is_found_as_well() {
         "{refused:?}"
     );
     assert!(!refused.stderr.contains("fence"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_alone_is_something_new_and_is_missed_when_it_is_gone() {
+    let desk = Desk::new();
+    let (file, database) = (
+        desk.path().join("witness.json"),
+        desk.path().join("seriatim-data/seriatim.db"),
+    );
+    start(&desk, &[], &file).0.stop();
+    let backup = std::fs::read(&database).expect("a database");
+    let (service, address) = start(&desk, &[], &file);
+    let claim = r#"{"effect": "mail", "subject": "pay_1", "ttl": "30s", "holder": "here"}"#;
+    let claimed = call(&address, "POST", "/v1/gates/claim", claim).await.expect("an answer");
+    assert_eq!(claimed.field("outcome"), "won", "{claimed:?}");
+    let started = Instant::now();
+    while !std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&claimed.field("gate"))) {
+        assert!(started.elapsed() < Duration::from_secs(10), "the witness never saw it");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    service.stop();
+    std::fs::write(&database, backup).expect("it is put back");
+    let refused = try_start(&desk, &[], &file).err().expect("it is behind");
+    assert!(refused.code == 3 && refused.stderr.contains("gate"), "{refused:?}");
 }
