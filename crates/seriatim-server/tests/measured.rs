@@ -202,11 +202,11 @@ fn what_became_of_a_payment_can_be_read_off() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
     pay(&server);
-    // What is done is counted when it is durable, and a worker's time a moment later.
+    // What is done is counted when it is durable; a worker says so in the log a moment later.
     let times = |of: &Measured| of.value("seriatim_effect_duration_seconds_count", &[("effect", "receipt")]);
-    until("all times", || {
-        let measured = Measured::of(&server);
-        times(&measured) == measured.events("receipt", "claimed")
+    let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
+    until("the last line of the log", || {
+        log().matches(r#""message":"done""#).count() == 2
     });
     let measured = Measured::of(&server);
     let deliveries = |outcome| {
@@ -234,10 +234,13 @@ fn what_became_of_a_payment_can_be_read_off() {
     assert_eq!(measured.value("seriatim_conflicts_total", &[]), 0);
     assert_eq!(measured.value("seriatim_numbers_issued_total", &[]), 1);
 
-    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    assert_eq!(times(&measured), failed + 1, "{}", measured.0);
+    let log = log();
     let lines = |words: &str| log.lines().filter(|line| line.contains(words)).count() as u64;
     assert_eq!(lines("delivery skipped: delivered before"), 4, "{log}");
     assert_eq!(lines("reset after failure"), failed, "{log}");
+    let claimed = measured.events("receipt", "claimed") + measured.events("payment-event", "claimed");
+    assert_eq!(lines(r#""message":"won""#), claimed, "{log}");
 
     let unknown: Vec<&str> = measured
         .names()
