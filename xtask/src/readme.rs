@@ -1,4 +1,4 @@
-//! The commands of the README and of the recipes, run as a reader would, in an empty directory each.
+//! The commands of the README, of the recipes and of the pages in docs, run as a reader would, in an empty directory each.
 //!
 //! A block fenced as `console` holds commands after `$ ` and below each what it prints, where `[..]` stands for
 //! anything within a line and a line `...` for any lines. What a block leaves running (`… &`) is stopped at the end
@@ -46,6 +46,23 @@ fn pages() -> Result<Vec<PathBuf>> {
         let page = folder?.path().join("README.md");
         if page.exists() {
             pages.push(page);
+        }
+    }
+    for folder in std::fs::read_dir(root().join("docs"))? {
+        let folder = folder?.path();
+        for page in folder
+            .is_dir()
+            .then(|| std::fs::read_dir(&folder))
+            .transpose()?
+            .into_iter()
+            .flatten()
+        {
+            let page = page?.path();
+            let is_page = page.extension().is_some_and(|extension| extension == "md");
+            // Most pages there only show what a command looks like.
+            if is_page && std::fs::read_to_string(&page)?.contains("```console") {
+                pages.push(page);
+            }
         }
     }
     pages.sort();

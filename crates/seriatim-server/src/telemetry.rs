@@ -30,6 +30,14 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         "seriatim_http_request_duration_seconds",
         "From request to answer, by route"
     );
+    describe_counter!(
+        "seriatim_webhook_deliveries_total",
+        "Deliveries of payment providers, by source and outcome"
+    );
+    describe_histogram!(
+        "seriatim_effect_duration_seconds",
+        "One attempt of a worker at a payment's event or receipt, by effect"
+    );
     describe_gauge!("seriatim_queue_depth", "Commands that wait for a commit");
     describe_gauge!("seriatim_build_info", "1, with the version");
     Ok(handle)

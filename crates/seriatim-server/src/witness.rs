@@ -112,7 +112,10 @@ impl Witness {
         let now = checkpoint::take(reads, &self.signing_key, clock.now())
             .await
             .map_err(said)?;
-        if now.definitions == self.last.definitions && now.counters == self.last.counters && now.gates == self.last.gates {
+        if now.definitions == self.last.definitions
+            && now.counters == self.last.counters
+            && now.gates == self.last.gates
+        {
             return Ok(());
         }
         let (path, kept) = (self.path.clone(), now.clone());

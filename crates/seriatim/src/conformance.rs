@@ -2,8 +2,10 @@
 //!
 //! - [`run`]: one list of cases for every store, concurrency first. No store is excused from one.
 //! - [`scenario`]: ledger scripts, one command a line with its expected answer, run at every boundary.
-//! - [`history`]: judges what callers were told against what is stored: unique, accounted, in order, replayed.
-//! - [`simulation`]: seeded schedules of lost answers, crashes and clock jumps, with an oracle that knows *unknown*.
+//! - [`history`]: judges what callers were told against what is stored: unique, accounted, in order, replayed;
+//!   and for gates: one result, one claim for each token, nothing changed by an old one.
+//! - [`simulation`]: seeded schedules of lost answers, crashes and clock jumps, for those who take numbers and those who
+//!   work at gates, with an oracle that knows *unknown*.
 //!
 //! This module must never know the inside of a store: it asks through [`Store`](crate::Store) and
 //! [`Reads`](crate::Reads) only. A case that fails panics with what it found.

@@ -80,11 +80,17 @@ fn a_seed_is_one_schedule() {
 #[test]
 fn every_seeded_bug_is_convicted() {
     for (bug, crimes) in [
-        (Bug::AcknowledgesBeforeCommit, &["Duplicate", "Lost"][..]),
+        (
+            Bug::AcknowledgesBeforeCommit,
+            &["Duplicate", "Lost", "ResultLost", "MoveLost", "TwoResults", "Undone"][..],
+        ),
         (Bug::DropsTheKey, &["TakenTwice"]),
         (Bug::ReadsWithoutLock, &["Duplicate", "Lost"]),
-        (Bug::GuessesAnUnknownCommit, &["TakenTwice"]),
-        (Bug::AsksWithoutFence, &["TakenTwice"]),
+        (Bug::GuessesAnUnknownCommit, &["TakenTwice", "NobodyAsked"]),
+        (Bug::AsksWithoutFence, &["TakenTwice", "NobodyAsked"]),
+        (Bug::ForgetsTheToken, &["TokenTwice", "TokenShrank"]),
+        (Bug::IgnoresTheToken, &["StaleToken"]),
+        (Bug::LosesGates, &["ResultLost", "TokenTwice", "TwoResults", "Undone"]),
     ] {
         let runs = run_many(0..60, Some(bug));
         let verdicts: Vec<&String> = runs.iter().flat_map(|run| &run.verdicts).collect();
@@ -98,5 +104,5 @@ fn every_seeded_bug_is_convicted() {
             );
         }
     }
-    assert_eq!(Bug::ALL.len(), 5);
+    assert_eq!(Bug::ALL.len(), 8);
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::{counter, histogram};
+use metrics::histogram;
 use seriatim::store::StoreError;
 use seriatim::{Answer, Claim, Code, Command, Document, Failure, Gate, Holder, Reason, Refusal};
 use tokio::sync::{Semaphore, watch};
@@ -151,10 +151,9 @@ impl Payments {
             };
             if outcome.is_won() {
                 tracing::info!(effect = %gate.effect, subject = %gate.subject, token = gate.token, "won");
-                self.count(&gate, "won");
                 return Ok(Some(gate));
             }
-            self.count(&gate, "skipped");
+            tracing::info!(effect = %gate.effect, subject = %gate.subject, outcome = outcome.as_str(), "skipped");
         }
         Ok(None)
     }
@@ -172,7 +171,6 @@ impl Payments {
             outcome = work => outcome,
             () = self.keep_lease(&gate) => {
                 tracing::warn!(effect = %gate.effect, subject = %gate.subject, token = gate.token, "stale: taken over by another");
-                self.count(&gate, "stale");
                 return;
             }
         };
@@ -194,12 +192,10 @@ impl Payments {
         for _ in 0..5 {
             match self.ask(command.clone()).await {
                 Ok(_) => {
-                    tracing::info!(effect = %gate.effect, subject = %gate.subject, token = gate.token, "{word}");
-                    return self.count(gate, word);
+                    return tracing::info!(effect = %gate.effect, subject = %gate.subject, token = gate.token, "{word}");
                 }
                 Err(Failure::Refused(refusal)) if refusal.code == Code::StaleToken => {
-                    tracing::warn!(effect = %gate.effect, subject = %gate.subject, token = gate.token, "stale: {}", refusal.message);
-                    return self.count(gate, "stale");
+                    return tracing::warn!(effect = %gate.effect, subject = %gate.subject, token = gate.token, "stale: {}", refusal.message);
                 }
                 Err(failure) => {
                     tracing::warn!(effect = %gate.effect, subject = %gate.subject, %failure, "cannot say how it ended");
@@ -222,10 +218,6 @@ impl Payments {
                 return;
             }
         }
-    }
-
-    fn count(&self, gate: &Gate, outcome: &'static str) {
-        counter!("seriatim_effects_total", "effect" => gate.effect.to_string(), "outcome" => outcome).increment(1);
     }
 }
 

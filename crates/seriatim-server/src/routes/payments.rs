@@ -66,6 +66,12 @@ pub async fn receive(
     })?;
     let (gate, duplicate) = payments.deliver(&desk.source, &received).await?;
     count(if duplicate { "duplicate" } else { "stored" });
+    let became = if duplicate {
+        "skipped: delivered before"
+    } else {
+        "stored"
+    };
+    tracing::info!(source = %desk.source.name, event = %received.event.event_id, gate = %gate.id, "delivery {became}");
     json(
         StatusCode::OK,
         &wire::Delivered {

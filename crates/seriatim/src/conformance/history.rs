@@ -6,6 +6,8 @@
 //!
 //! Numbers are told apart by tag: the key of a request, or its reference if it has no key. One tag, one request.
 
+pub mod gates;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -85,43 +87,63 @@ pub struct Call {
 }
 
 /// Notes calls as they begin and end. The times are counted, not measured, so that no two are the same.
-#[derive(Debug, Default)]
-pub struct Recorder {
-    noted: Mutex<(u64, Vec<Call>)>,
+#[derive(Debug)]
+pub struct Recorder<C = Call> {
+    noted: Mutex<(u64, Vec<C>)>,
+}
+
+impl<C> Default for Recorder<C> {
+    fn default() -> Self {
+        Self {
+            noted: Mutex::new((0, Vec::new())),
+        }
+    }
+}
+
+impl<C: Clone> Recorder<C> {
+    /// Every call so far.
+    #[must_use]
+    pub fn calls(&self) -> Vec<C> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    fn begin(&self, call_at: impl FnOnce(u64) -> C) -> usize {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.0 += 1;
+        let call = call_at(noted.0);
+        noted.1.push(call);
+        noted.1.len() - 1
+    }
+
+    fn end(&self, call: usize, note: impl FnOnce(&mut C, u64)) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.0 += 1;
+        let now = noted.0;
+        if let Some(call) = noted.1.get_mut(call) {
+            note(call, now);
+        }
+    }
 }
 
 impl Recorder {
     /// A call begins; keep what comes back for [`Recorder::told`].
     pub fn invoke(&self, place: &str, tag: &str) -> usize {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.0 += 1;
-        let call = Call {
+        self.begin(|now| Call {
             place: place.to_string(),
             tag: tag.to_string(),
-            invoked: noted.0,
+            invoked: now,
             // Until it is told otherwise: it may have happened, and never came back.
             returned: u64::MAX,
             told: Told::Unknown,
-        };
-        noted.1.push(call);
-        noted.1.len() - 1
+        })
     }
 
     /// A call ends.
     pub fn told(&self, call: usize, told: Told) {
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.0 += 1;
-        let now = noted.0;
-        if let Some(call) = noted.1.get_mut(call) {
+        self.end(call, |call, now| {
             call.returned = now;
             call.told = told;
-        }
-    }
-
-    /// Every call so far.
-    #[must_use]
-    pub fn calls(&self) -> Vec<Call> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        });
     }
 }
 

@@ -8,6 +8,7 @@
 mod bugs;
 mod callers;
 mod faulty;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,13 +21,15 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use seriatim_core::{SeriesSpec, Timestamp};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 pub use bugs::Bug;
 use faulty::{Fates, Faulty};
 
-use super::SetClock;
+use super::history::gates::GateCall;
 use super::history::{Readout, Recorder, judge};
 use super::layer::Layered;
+use crate::clock::Clock;
 use crate::issuer::{Issuer, Options};
 use crate::store::memory::Memory;
 use crate::store::{Reads, Store};
@@ -69,6 +72,24 @@ pub const SOMETIMES: &[&str] = &[
     "the clock went ahead",
     "a reservation was confirmed",
     "a number was reissued",
+    "a claim was told to wait",
+    "a loser waited and heard the result",
+    "a claim came when all was done",
+    "a claim that was repeated with its key got its token",
+    "a lease ran out and another took over",
+    "a worker died while it held a gate",
+    "a paused winner completed, for nobody had come",
+    "a stale completion was refused",
+    "a stale renewal was refused",
+    "a stale failure was refused",
+    "a lost completion had been recorded",
+    "a lost completion was recorded now",
+    "a lost completion had come too late",
+    "a gate that had failed was tried again",
+    "a gate that had failed was done in the end",
+    "a gate died",
+    "a dead gate was opened again",
+    "a gate was left to fair weather",
 ];
 
 /// Runs many schedules, on every processor; the runs come back in no order.
@@ -182,6 +203,8 @@ struct World {
     fates: Fates,
     store: Arc<dyn Store>,
     recorder: Recorder,
+    gates: Recorder<GateCall>,
+    began: Instant,
     processes: Mutex<Vec<Arc<Process>>>,
     /// Place and tag of calls that were under way when their process crashed.
     crashed: Mutex<BTreeSet<(String, String)>>,
@@ -190,8 +213,34 @@ struct World {
 /// One issuer, which can be made to end in the middle of what it does.
 struct Process {
     issuer: Issuer,
-    clock: Arc<SetClock>,
+    clock: Arc<GoingClock>,
     life: Life,
+}
+
+/// A clock that goes on with simulated time, from wherever it was set.
+struct GoingClock(Mutex<(Instant, Timestamp)>);
+
+impl GoingClock {
+    fn at(now: Timestamp) -> Self {
+        Self(Mutex::new((Instant::now(), now)))
+    }
+
+    fn set(&self, now: Timestamp) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), now);
+    }
+}
+
+impl Clock for GoingClock {
+    fn now(&self) -> Timestamp {
+        let (since, at) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        after(at, since)
+    }
+}
+
+/// What a right clock shows that stood at `at` then.
+fn after(at: Timestamp, since: Instant) -> Timestamp {
+    let micros = i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(at.as_micros().saturating_add(micros))
 }
 
 /// Ends once, and wakes all who wait for that in the order in which they came: a `watch` would draw the order by lot.
@@ -236,6 +285,8 @@ impl World {
             fates: Fates::default(),
             store,
             recorder: Recorder::default(),
+            gates: Recorder::default(),
+            began: Instant::now(),
             processes: Mutex::new(Vec::new()),
             crashed: Mutex::new(BTreeSet::new()),
         })
@@ -244,27 +295,31 @@ impl World {
     async fn run(self: Arc<Self>) -> Run {
         self.begin().await;
         self.fates.set_storm(true);
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|caller| tokio::spawn(self.clone().call_often(caller)))
-            .collect();
+        let callers = (0..CALLERS).map(|caller| tokio::spawn(self.clone().call_often(caller)));
+        let callers: Vec<_> = callers.collect();
+        let workers = (0..workers::WORKERS).map(|worker| tokio::spawn(self.clone().work_often(worker)));
+        let workers: Vec<_> = workers.collect();
         let chaos = tokio::spawn(self.clone().make_trouble());
-        for caller in callers {
+        for caller in callers.into_iter().chain(workers) {
             caller.await.expect("a caller panicked");
         }
         chaos.abort();
         self.fates.set_storm(false);
         self.replace(0).await;
         let mut verdicts = self.resolve().await;
+        verdicts.extend(self.resolve_completions().await);
         // Late commits land within this.
         tokio::time::sleep(Duration::from_secs(600)).await;
+        verdicts.extend(self.bring_gates_about().await);
         verdicts.extend(self.judge().await);
-        let calls = self.recorder.calls();
+        verdicts.extend(self.judge_gates().await);
+        let (calls, gate_calls) = (self.recorder.calls(), self.gates.calls());
         let mut hasher = DefaultHasher::new();
-        format!("{calls:?}").hash(&mut hasher);
+        format!("{calls:?} {gate_calls:?}").hash(&mut hasher);
         Run {
             seed: self.seed,
             verdicts,
-            calls: calls.len(),
+            calls: calls.len() + gate_calls.len(),
             sometimes: self.sometimes.counts(),
             fingerprint: hasher.finish(),
         }
@@ -318,7 +373,7 @@ impl World {
         if self.bug == Some(Bug::GuessesAnUnknownCommit) {
             store = bugs::guessing(store);
         }
-        let clock = Arc::new(SetClock::at(Timestamp::from_micros(BEGINNING)));
+        let clock = Arc::new(GoingClock::at(after(Timestamp::from_micros(BEGINNING), self.began)));
         let dice = self.dice.clone();
         let options = Options {
             clock: clock.clone(),
@@ -333,6 +388,15 @@ impl World {
         self.processes.lock().unwrap_or_else(PoisonError::into_inner)[which].clone()
     }
 
+    /// Behind a load balancer one does not choose.
+    fn any_process(&self) -> Arc<Process> {
+        self.process(self.any())
+    }
+
+    fn any(&self) -> usize {
+        usize::try_from(self.dice.below(PROCESSES as u64)).unwrap_or(0)
+    }
+
     /// Ends a process as a power cut does, and starts another.
     async fn replace(&self, which: usize) {
         let next = self.start().await;
@@ -344,7 +408,7 @@ impl World {
     async fn make_trouble(self: Arc<Self>) {
         loop {
             tokio::time::sleep(self.dice.millis(1_500)).await;
-            let which = usize::try_from(self.dice.below(PROCESSES as u64)).unwrap_or(0);
+            let which = self.any();
             match self.dice.below(4) {
                 0 => self.replace(which).await,
                 1 => self.fates.set_storm(self.dice.percent(60)),
@@ -356,7 +420,7 @@ impl World {
     /// By a moment, a day or years, ahead or back.
     fn jump(&self, which: usize) {
         let clock = &self.process(which).clock;
-        let now = crate::clock::Clock::now(clock.as_ref()).as_micros();
+        let now = clock.now().as_micros();
         let reach =
             [1_000_000, 60_000_000, DAY, 40 * DAY, 1_500 * DAY][usize::try_from(self.dice.below(5)).unwrap_or(0)];
         let by = i64::try_from(self.dice.below(2 * reach.cast_unsigned())).unwrap_or(0) - reach;

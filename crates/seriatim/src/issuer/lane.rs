@@ -272,7 +272,7 @@ impl Worker {
             let error = match outcome {
                 Ok(answers) => {
                     self.known.learn(&answers);
-                    measure::committed(&answers);
+                    measure::committed(&requests, &answers);
                     return flight.land(answers);
                 }
                 Err(error) => error,
@@ -394,7 +394,7 @@ impl Worker {
     ) -> Result<Vec<Result<Answer, Refusal>>, StoreError> {
         self.id.batch += 1;
         let footprint = self.known.footprint(requests, &*self.clock);
-        let decided = Arc::new(Mutex::new(Vec::new()));
+        let decided = Arc::new(Mutex::new(Decided::default()));
         let decide = decide_into(decided.clone(), requests.clone(), self.clock.clone());
         let started = Instant::now();
         let outcome = self.store.transact_within(self.id, footprint, decide, patience).await;
@@ -405,8 +405,9 @@ impl Worker {
             Err(error) => return Err(error),
         };
         if committed {
-            let mut decided = decided.lock().unwrap_or_else(PoisonError::into_inner);
-            return Ok(std::mem::take(&mut decided));
+            let decided = std::mem::take(&mut *decided.lock().unwrap_or_else(PoisonError::into_inner));
+            measure::gates_moved(&decided.gate_moves);
+            return Ok(decided.answers);
         }
         Err(StoreError::Unavailable("the commit did not happen".to_string()))
     }
@@ -493,15 +494,21 @@ impl Flight {
     }
 }
 
+/// What a decision leaves on this side of the store.
+#[derive(Default)]
+struct Decided {
+    answers: Vec<Result<Answer, Refusal>>,
+    gate_moves: Vec<measure::GateMoved>,
+}
+
 /// What the store calls under its locks: reads the clock there, decides, and keeps the answers on this side.
-fn decide_into(
-    decided: Arc<Mutex<Vec<Result<Answer, Refusal>>>>,
-    requests: Arc<Vec<Request>>,
-    clock: Arc<dyn Clock>,
-) -> Decide {
+fn decide_into(decided: Arc<Mutex<Decided>>, requests: Arc<Vec<Request>>, clock: Arc<dyn Clock>) -> Decide {
     Arc::new(move |held: Snapshot| {
         let mut batch = decide_all(held, requests.iter(), clock.now())?;
-        *decided.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut batch.answers);
+        *decided.lock().unwrap_or_else(PoisonError::into_inner) = Decided {
+            answers: std::mem::take(&mut batch.answers),
+            gate_moves: measure::gate_moves(&batch.changes),
+        };
         Ok(Batch {
             answers: Vec::new(),
             changes: batch.changes,

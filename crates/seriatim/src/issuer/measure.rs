@@ -1,9 +1,13 @@
 //! What is measured, once for every store and surface. Names are stable; labels never hold a tenant or a number.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_histogram, histogram};
-use seriatim_core::{Answer, ClaimOutcome, EntriesAnswer, GateState, Refusal};
+use seriatim_core::{
+    Answer, Chain, Change, Changes, ClaimOutcome, Effect, EntriesAnswer, EventKind, Gate, Refusal, Request,
+};
 use tracing::{error, warn};
 
 use crate::failure::Failure;
@@ -32,13 +36,17 @@ pub(super) fn describe() {
         "seriatim_unknown_commits_total",
         "Commits whose outcome had to be looked up"
     );
-    describe_counter!("seriatim_gate_claims_total", "Claims of gates, by outcome");
+    describe_counter!("seriatim_gate_claims_total", "Claims of gates, by effect and outcome");
     describe_counter!(
-        "seriatim_gate_takeovers_total",
-        "Claims won from a holder whose lease had run out"
+        "seriatim_gate_events_total",
+        "What happened to gates, by effect and event"
     );
-    describe_counter!("seriatim_gates_done_total", "Gates whose result was recorded");
-    describe_counter!("seriatim_gates_dead_total", "Gates that failed as often as they may");
+    describe_counter!(
+        "seriatim_conflicts_total",
+        "Commands that contradict what is stored; 0, or somebody must look"
+    );
+    // So that 0 can be seen.
+    counter!("seriatim_conflicts_total").increment(0);
     describe_histogram!("seriatim_command_duration_seconds", "From call to answer, by verb");
     describe_histogram!("seriatim_store_duration_seconds", "One store transaction, by operation");
     describe_histogram!("seriatim_batch_size", "Commands combined in one transaction");
@@ -54,42 +62,89 @@ pub(super) fn answered(verb: &'static str, answer: &Result<Answer, Failure>, too
         }
         Err(Failure::Unavailable { .. }) => "unavailable",
         Err(Failure::Unknown { .. }) => "unknown",
-        Err(Failure::Corrupt { .. }) => "corrupt",
+        Err(Failure::Corrupt { .. }) => {
+            counter!("seriatim_conflicts_total").increment(1);
+            "corrupt"
+        }
     };
     counter!("seriatim_commands_total", "verb" => verb, "outcome" => outcome).increment(1);
     histogram!("seriatim_command_duration_seconds", "verb" => verb).record(took.as_secs_f64());
 }
 
-/// What became of a gate.
-fn gate_moved(answer: &Answer) {
-    match answer {
-        Answer::Claim { gate, outcome } => {
-            counter!("seriatim_gate_claims_total", "outcome" => outcome.as_str()).increment(1);
-            let took_over = matches!(outcome, ClaimOutcome::Won { took_over: true, .. });
-            if took_over {
-                counter!("seriatim_gate_takeovers_total").increment(1);
-                warn!(gate = %gate.id, token = gate.token, "a lease ran out, and somebody else came");
+/// A gate as a batch leaves it, and one thing that happened to it in there.
+pub(super) type GateMoved = (Arc<Gate>, EventKind);
+
+/// What happens to gates if these changes become durable: what their events say, so that everybody's work is counted,
+/// and a rehearsal is not.
+pub(super) fn gate_moves(changes: &Changes) -> Vec<GateMoved> {
+    if changes.gates.is_empty() {
+        return Vec::new();
+    }
+    let moves = changes.list.iter().filter_map(|change| match change {
+        Change::Event(Chain::Gate(id), event) => Some((changes.gates.get(id)?.clone(), event.kind)),
+        _ => None,
+    });
+    moves.collect()
+}
+
+/// Those changes are durable.
+pub(super) fn gates_moved(moves: &[GateMoved]) {
+    for (gate, event) in moves {
+        counter!("seriatim_gate_events_total", "effect" => label(&gate.effect), "event" => event.as_str()).increment(1);
+        match event {
+            EventKind::Expired => {
+                warn!(gate = %gate.id, effect = %gate.effect, token = gate.token, "a lease ran out, and somebody else came");
             }
+            EventKind::Died => {
+                error!(gate = %gate.id, effect = %gate.effect, attempts = gate.attempts, "a gate is dead; see `seriatim gate retry`");
+            }
+            _ => {}
         }
-        Answer::Gate { gate, replayed: false } if gate.state == GateState::Done => {
-            counter!("seriatim_gates_done_total").increment(1);
-        }
-        Answer::Gate { gate, replayed: false } if gate.state == GateState::Dead => {
-            counter!("seriatim_gates_dead_total").increment(1);
-            error!(gate = %gate.id, effect = %gate.effect, attempts = gate.attempts, "a gate is dead; see `seriatim gate retry`");
-        }
-        _ => {}
     }
 }
 
-/// A batch is durable.
-pub(super) fn committed(answers: &[Result<Answer, Refusal>]) {
-    let (mut fresh, mut replayed, mut widened, mut near) = (0, 0, 0, 0);
-    for answer in answers {
-        if let Ok(answer) = answer {
-            gate_moved(answer);
+fn claimed(gate: &Gate, outcome: ClaimOutcome) {
+    let outcome = match outcome {
+        ClaimOutcome::Won { replayed: true, .. } => "replayed",
+        ClaimOutcome::Won { .. } | ClaimOutcome::Busy { .. } | ClaimOutcome::Done | ClaimOutcome::Dead => {
+            outcome.as_str()
         }
-        let Ok(Answer::Entries(EntriesAnswer { taken, warnings, .. })) = answer else {
+    };
+    counter!("seriatim_gate_claims_total", "effect" => label(&gate.effect), "outcome" => outcome).increment(1);
+}
+
+/// An effect as a label. Callers choose their names, and what is measured must not grow with what callers choose: the
+/// first few that a process sees have a label of their own.
+fn label(effect: &Effect) -> String {
+    static SEEN: Mutex<BTreeSet<Effect>> = Mutex::new(BTreeSet::new());
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    label_among(&mut seen, effect)
+}
+
+const EFFECTS_MAX: usize = 32;
+
+fn label_among(seen: &mut BTreeSet<Effect>, effect: &Effect) -> String {
+    if seen.len() < EFFECTS_MAX && !seen.contains(effect) {
+        seen.insert(effect.clone());
+    }
+    let label = if seen.contains(effect) {
+        effect.as_str()
+    } else {
+        "other"
+    };
+    label.to_string()
+}
+
+/// A batch is durable.
+pub(super) fn committed(requests: &[Request], answers: &[Result<Answer, Refusal>]) {
+    let (mut fresh, mut replayed, mut widened, mut near) = (0, 0, 0, 0);
+    // What was only rehearsed has not happened.
+    let real = requests.iter().zip(answers).filter(|(request, _)| !request.rehearsal);
+    for answer in real.filter_map(|(_, answer)| answer.as_ref().ok()) {
+        if let Answer::Claim { gate, outcome } = answer {
+            claimed(gate, *outcome);
+        }
+        let Answer::Entries(EntriesAnswer { taken, warnings, .. }) = answer else {
             continue;
         };
         let again = taken.iter().filter(|taken| taken.replayed).count() as u64;
@@ -124,4 +179,19 @@ pub(super) fn retried() {
 /// An answer was lost.
 pub(super) fn unknown() {
     counter!("seriatim_unknown_commits_total").increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_measured_does_not_grow_with_the_effects_of_callers() {
+        let mut seen = BTreeSet::new();
+        let effect = |i: usize| Effect::parse(&format!("effect-{i}")).expect("an effect");
+        let labels: Vec<String> = (0..1_000).map(|i| label_among(&mut seen, &effect(i))).collect();
+        assert_eq!((labels[0].as_str(), labels[31].as_str()), ("effect-0", "effect-31"));
+        assert!(labels[32..].iter().all(|label| label == "other"), "{labels:?}");
+        assert_eq!(label_among(&mut seen, &effect(0)), "effect-0");
+    }
 }

@@ -191,7 +191,9 @@ async fn a_gate_alone_is_something_new_and_is_missed_when_it_is_gone() {
     let backup = std::fs::read(&database).expect("a database");
     let (service, address) = start(&desk, &[], &file);
     let claim = r#"{"effect": "mail", "subject": "pay_1", "ttl": "30s", "holder": "here"}"#;
-    let claimed = call(&address, "POST", "/v1/gates/claim", claim).await.expect("an answer");
+    let claimed = call(&address, "POST", "/v1/gates/claim", claim)
+        .await
+        .expect("an answer");
     assert_eq!(claimed.field("outcome"), "won", "{claimed:?}");
     let started = Instant::now();
     while !std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&claimed.field("gate"))) {

@@ -1,10 +1,11 @@
 //! Stores with a bug, to see that the judge convicts each.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use seriatim_core::{Batch, Change, Changes, Footprint, Snapshot};
+use seriatim_core::{Batch, Change, Changes, Footprint, GateId, Snapshot};
 
 use super::Dice;
 use crate::conformance::layer::{Layer, Layered};
@@ -23,16 +24,25 @@ pub enum Bug {
     GuessesAnUnknownCommit,
     /// It looks for an unknown commit without making sure that it is not still under way.
     AsksWithoutFence,
+    /// It counts the tokens of gates in memory, so that a process that starts begins anew.
+    ForgetsTheToken,
+    /// It says the gate's own token for whoever completes or fails, whichever token he says.
+    IgnoresTheToken,
+    /// It writes the events of gates, and now and then not the gates.
+    LosesGates,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::AcknowledgesBeforeCommit,
         Self::DropsTheKey,
         Self::ReadsWithoutLock,
         Self::GuessesAnUnknownCommit,
         Self::AsksWithoutFence,
+        Self::ForgetsTheToken,
+        Self::IgnoresTheToken,
+        Self::LosesGates,
     ];
 
     /// Puts those bugs on a store that are below the network; the others are in how a process asks.
@@ -41,7 +51,9 @@ impl Bug {
             Self::AcknowledgesBeforeCommit => Arc::new(Layered::new(store, AcknowledgesBeforeCommit(dice))),
             Self::DropsTheKey => Arc::new(Layered::new(store, DropsTheKey)),
             Self::ReadsWithoutLock => Arc::new(Layered::new(store, ReadsWithoutLock(dice))),
-            Self::GuessesAnUnknownCommit | Self::AsksWithoutFence => store,
+            Self::ForgetsTheToken => Arc::new(Layered::new(store, ForgetsTheToken::default())),
+            Self::LosesGates => Arc::new(Layered::new(store, LosesGates(dice))),
+            Self::GuessesAnUnknownCommit | Self::AsksWithoutFence | Self::IgnoresTheToken => store,
         }
     }
 }
@@ -165,5 +177,57 @@ impl Layer for GuessesAnUnknownCommit {
             Err(StoreError::Unknown(message)) => Err(StoreError::Unavailable(message)),
             outcome => outcome,
         }
+    }
+}
+
+/// By process and gate.
+#[derive(Default)]
+struct ForgetsTheToken(Arc<Mutex<BTreeMap<(i64, GateId), u64>>>);
+
+#[async_trait]
+impl Layer for ForgetsTheToken {
+    async fn transact(
+        &self,
+        store: &Arc<dyn Store>,
+        batch: BatchId,
+        footprint: Footprint,
+        decide: Decide,
+    ) -> Result<(), StoreError> {
+        let in_memory = self.0.clone();
+        let forgetful: Decide = Arc::new(move |mut held| {
+            let mut tokens = in_memory.lock().unwrap_or_else(PoisonError::into_inner);
+            // What is over is not claimed again, so nobody would notice.
+            for gate in held.gates.values_mut().flatten().filter(|gate| !gate.is_over()) {
+                Arc::make_mut(gate).token = *tokens.entry((batch.node, gate.id)).or_default();
+            }
+            let decided = decide(held)?;
+            let written = decided.changes.gates.values();
+            tokens.extend(written.map(|gate| ((batch.node, gate.id), gate.token)));
+            Ok(decided)
+        });
+        store.transact(batch, footprint, forgetful).await
+    }
+}
+
+struct LosesGates(Dice);
+
+#[async_trait]
+impl Layer for LosesGates {
+    async fn transact(
+        &self,
+        store: &Arc<dyn Store>,
+        batch: BatchId,
+        footprint: Footprint,
+        decide: Decide,
+    ) -> Result<(), StoreError> {
+        let is_lost = self.0.percent(10);
+        let careless: Decide = Arc::new(move |held| {
+            let mut batch = decide(held)?;
+            if is_lost {
+                batch.changes.gates.clear();
+            }
+            Ok(batch)
+        });
+        store.transact(batch, footprint, careless).await
     }
 }

@@ -8,7 +8,7 @@ use seriatim_core::{
     Answer, Command, EntryId, Key, Reason, Reference, Request, SeriesName, State, Take, Tenant, Ttl, Void, VoidReason,
 };
 
-use super::{Dice, PROCESSES, Process, World};
+use super::{Dice, Process, World};
 use crate::conformance::history::{Given, Told, place};
 use crate::failure::Failure;
 
@@ -24,7 +24,7 @@ impl World {
     pub(super) async fn call_often(self: Arc<Self>, caller: u64) {
         for call in 0..CALLS {
             tokio::time::sleep(self.dice.millis(400)).await;
-            let which = usize::try_from(self.dice.below(PROCESSES as u64)).unwrap_or(0);
+            let which = self.any();
             let process = self.process(which);
             let wanted = draw(&self.dice, caller, call);
             let taken = self.call(&process, wanted).await;
@@ -65,7 +65,7 @@ impl World {
     }
 
     /// Nothing if the process crashed or the caller hung up: then nobody knows.
-    async fn ask(&self, process: &Process, command: Command) -> Option<Result<Answer, Failure>> {
+    pub(super) async fn ask(&self, process: &Process, command: Command) -> Option<Result<Answer, Failure>> {
         let request: Request = process.issuer.own(command);
         let deadline = if self.dice.percent(20) {
             self.dice.millis(300)
