@@ -110,11 +110,12 @@ pub async fn ask(client: &Client, order: &Order) -> Option<Outcome> {
             token,
             error,
             retry_in,
+            give_up,
         } => {
             let sql = "select replayed, id \
-                       from seriatim.gate_fail($1, $2, $3, make_interval(secs => $4::text::float8))";
+                       from seriatim.gate_fail($1, $2, $3, make_interval(secs => $4::text::float8), $5)";
             let retry_in = seconds_if_any(retry_in.as_ref())?;
-            move_gate(client, sql, gate, &[&signed(*token), error, &retry_in]).await?
+            move_gate(client, sql, gate, &[&signed(*token), error, &retry_in, give_up]).await?
         }
         Order::Retry { gate, reason } => {
             let sql = "select replayed, id from seriatim.gate_retry($1, $2)";
