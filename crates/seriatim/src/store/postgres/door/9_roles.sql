@@ -25,6 +25,8 @@ begin
     grant usage on schema seriatim to seriatim_reader, seriatim_issuer, seriatim_worker, seriatim_admin;
     grant select on seriatim.entries, seriatim.counters, seriatim.events to seriatim_reader, seriatim_admin;
     grant select on seriatim.gates to seriatim_reader, seriatim_worker, seriatim_admin;
+    -- A view reads tables with its owner's rights, but calls functions with those of whoever looks.
+    grant execute on function seriatim.instant, seriatim.entry_id to seriatim_reader, seriatim_worker, seriatim_admin;
     grant execute on function seriatim.preview, seriatim.id_of to seriatim_reader, seriatim_issuer, seriatim_admin;
     grant execute on function seriatim.next, seriatim.issue, seriatim.adopt, seriatim.reserve, seriatim.confirm,
         seriatim.release to seriatim_issuer, seriatim_admin;
