@@ -146,9 +146,15 @@ async fn a_bad_request_about_a_gate_is_refused_with_its_code() {
         ("'receipt', 'p', '60s', 'w', tenant => 'a b'", "invalid_tenant /tenant"),
         ("'receipt', 'p', '60s', 'w', key => ' '", "invalid_key /key"),
         ("'receipt', 'p', '60s', 'w', attempts => 0", "invalid_count /attempts"),
-        ("'receipt', 'p', '60s', 'w', attempts => 1001", "invalid_count /attempts"),
+        (
+            "'receipt', 'p', '60s', 'w', attempts => 1001",
+            "invalid_count /attempts",
+        ),
         ("'receipt', 'p', '60s', 'w', pause => '0s'", "invalid_ttl /pause"),
-        ("'receipt', 'p', '60s', 'w', pause_max => '1 year 1 day'", "invalid_ttl /pause_max"),
+        (
+            "'receipt', 'p', '60s', 'w', pause_max => '1 year 1 day'",
+            "invalid_ttl /pause_max",
+        ),
         (
             "'receipt', 'p', '60s', 'w', pause => '1h', pause_max => '1m'",
             "invalid_ttl /pause",
@@ -259,12 +265,21 @@ async fn a_role_may_do_what_it_was_granted_and_no_more() {
             ("set role till; delete from seriatim.event", "42501"),
             ("set role clerk; select seriatim.next('order')", "42501"),
             // As the scopes of an API key: who issues may not claim, who claims may not issue, nor open a dead gate.
-            ("set role till; select seriatim.gate_claim('receipt', 'p', '60s', 'w')", "42501"),
+            (
+                "set role till; select seriatim.gate_claim('receipt', 'p', '60s', 'w')",
+                "42501",
+            ),
             ("set role till; select * from seriatim.gates", "42501"),
-            ("set role clerk; select seriatim.gate_claim('receipt', 'p', '60s', 'w')", "42501"),
+            (
+                "set role clerk; select seriatim.gate_claim('receipt', 'p', '60s', 'w')",
+                "42501",
+            ),
             ("set role press; select seriatim.next('order')", "42501"),
             ("set role press; select * from seriatim.entries", "42501"),
-            ("set role press; select seriatim.gate_retry('gat_0000000000000000', 'x')", "42501"),
+            (
+                "set role press; select seriatim.gate_retry('gat_0000000000000000', 'x')",
+                "42501",
+            ),
             ("set role press; select seriatim.move_gate(null, null)", "42501"),
             ("set role press; update seriatim.gate set token = 0", "42501"),
             (
@@ -288,7 +303,9 @@ async fn a_role_may_do_what_it_was_granted_and_no_more() {
         ("clerk", "events"),
         ("owner_of_app", "events"),
     ] {
-        let rows = door.psql(&format!("set role {role}; select count(v::text) from seriatim.{view} v"));
+        let rows = door.psql(&format!(
+            "set role {role}; select count(v::text) from seriatim.{view} v"
+        ));
         assert_ne!(rows, "0", "{role}, {view}");
     }
     // Whoever may write to the table needs no right of ours; its owner needs seriatim_admin to install.

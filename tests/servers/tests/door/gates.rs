@@ -64,7 +64,9 @@ async fn at_once(clients: &[Arc<Client>], sql: &str) -> Vec<Result<String, Strin
 async fn one(client: &Client, sql: &str) -> Result<String, String> {
     match client.query_one(sql, &[]).await {
         Ok(row) => Ok(row.get(0)),
-        Err(error) => Err(error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string)),
+        Err(error) => Err(error
+            .as_db_error()
+            .map_or_else(|| error.to_string(), ToString::to_string)),
     }
 }
 
@@ -191,7 +193,10 @@ async fn who_waits_for_a_gate_too_long_is_told() {
         .await
         .expect("a claim");
     let busy = door.try_psql(&claim("pay_1")).unwrap_err();
-    assert!(busy.contains("counter_busy: another transaction holds gate gat_"), "{busy}");
+    assert!(
+        busy.contains("counter_busy: another transaction holds gate gat_"),
+        "{busy}"
+    );
     // Another gate goes on.
     assert_eq!(door.psql(&claim("pay_2")), "won");
     client.batch_execute("commit").await.expect("a commit");
@@ -204,7 +209,9 @@ async fn the_guide_does_what_it_says() {
     let door = Door::install();
     define(&door, "receipt", "R-{seq:4}").await;
     let guide = include_str!("../../../../docs/guides/in-your-transaction.md");
-    let section = guide.split("\n## ").find(|section| section.starts_with("An effect that happens once"));
+    let section = guide
+        .split("\n## ")
+        .find(|section| section.starts_with("An effect that happens once"));
     let blocks: Vec<&str> = section
         .expect("the section")
         .split("```sql\n")

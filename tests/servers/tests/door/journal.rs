@@ -11,8 +11,8 @@ use seriatim::store::postgres::{Postgres, PostgresOptions};
 use seriatim::store::{CounterFilter, EntryFilter};
 use seriatim::verify::verify;
 use seriatim::{
-    Access, Actor, BundledZones, Chain, Event, Failure, GateState, Issuer, Memory, Options, Reads as _, Request, SeriesName,
-    SeriesSpec, Timestamp,
+    Access, Actor, BundledZones, Chain, Event, Failure, GateState, Issuer, Memory, Options, Reads as _, Request,
+    SeriesName, SeriesSpec, Timestamp,
 };
 use tokio_postgres::Client;
 
@@ -182,7 +182,11 @@ impl Both {
         assert_eq!(store.gates_by_id(None, 10_000).await.expect("gates"), gates);
         let mut compared = 0;
         for gate in gates {
-            let events = self.memory.events(Chain::Gate(gate.id), 0, 100_000).await.expect("events");
+            let events = self
+                .memory
+                .events(Chain::Gate(gate.id), 0, 100_000)
+                .await
+                .expect("events");
             compared += events.len();
             let chain = "select -no from seriatim.gate where id = $1";
             self.compare_chain(chain, &gate.id.to_string(), &events).await;
@@ -583,7 +587,11 @@ async fn play_gates(door: &Door, seed: u64, commands: usize) {
         };
         let at_core = match &order {
             Order::Gate(gate) => {
-                let gate = both.memory.gate(gate.id().expect("good words")).await.expect("it reads");
+                let gate = both
+                    .memory
+                    .gate(gate.id().expect("good words"))
+                    .await
+                    .expect("it reads");
                 Outcome::Gate {
                     gate: gate.map(|gate| GateShown::of(&gate)),
                     replayed: false,

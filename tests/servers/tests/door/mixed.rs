@@ -240,7 +240,10 @@ impl Asked {
                 },
             };
             let heard = self.answer(&claim).await;
-            let Outcome::Claimed { outcome, gate: held, .. } = heard else {
+            let Outcome::Claimed {
+                outcome, gate: held, ..
+            } = heard
+            else {
                 panic!("{heard}");
             };
             if outcome != "won" {
@@ -295,7 +298,9 @@ async fn both_doors_at_once_let_one_through() {
     for i in 0..CALLERS {
         let client = door.server.connect(&door.database).await;
         workers.push(tokio::spawn(Asked::Sql(client).work(format!("sql-{i}"))));
-        workers.push(tokio::spawn(Asked::Service(issuer.clone()).work(format!("service-{i}"))));
+        workers.push(tokio::spawn(
+            Asked::Service(issuer.clone()).work(format!("service-{i}")),
+        ));
     }
     let (mut won, mut completed) = (Vec::new(), BTreeMap::new());
     for worker in workers {
@@ -312,7 +317,12 @@ async fn both_doors_at_once_let_one_through() {
     for gate in store.gates_by_id(None, 1_000).await.expect("gates") {
         let result = gate.result.as_ref().map(|result| result.as_str().to_string());
         let token = completed.get(gate.subject.as_str());
-        assert_eq!(result, token.map(|token| format!("{{\"token\": {token}}}")), "{}", gate.subject);
+        assert_eq!(
+            result,
+            token.map(|token| format!("{{\"token\": {token}}}")),
+            "{}",
+            gate.subject
+        );
     }
     assert!(completed.len() > 100, "{} of {SUBJECTS} completed", completed.len());
     let took_over = door.psql("select count(*) from seriatim.events where kind = 'expired'");
