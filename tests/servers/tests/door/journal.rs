@@ -278,13 +278,13 @@ impl Dice {
                     pause_max: self.maybe(5, "7s"),
                 },
             },
-            10 | 11 => Order::Renew { gate, token, ttl },
-            12 | 13 => Order::Complete {
+            10 => Order::Renew { gate, token, ttl },
+            11 => Order::Complete {
                 gate,
                 token,
                 result: self.of(&["{\"a\": 1}", "null", "{", " 7"]).to_string(),
             },
-            14..=17 => {
+            12..=15 => {
                 let error = self.of(&["no paper", "kein Papier — ü", " "]).to_string();
                 let retry_in = self.of(&["1s", "9s"]);
                 Order::Fail {
@@ -295,11 +295,12 @@ impl Dice {
                     give_up: self.0.random_range(0..10) == 0,
                 }
             }
-            18 => Order::Retry {
+            _ if self.0.random_range(0..8) == 0 => Order::Gate(gate),
+            // Most are not dead; the commands on those that are come in the middle of all others.
+            _ => Order::Retry {
                 gate,
                 reason: self.of(&["the printer is back", ""]).to_string(),
             },
-            _ => Order::Gate(gate),
         }
     }
 }

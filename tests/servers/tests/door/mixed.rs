@@ -207,7 +207,17 @@ enum Asked {
 }
 
 impl Asked {
+    /// Who waited too long for another is told that nothing happened, and asks again.
     async fn answer(&self, order: &Order) -> Outcome {
+        loop {
+            match self.answer_once(order).await {
+                Outcome::Refused { code, .. } | Outcome::Failed(code) if code == "counter_busy" => {}
+                heard => return heard,
+            }
+        }
+    }
+
+    async fn answer_once(&self, order: &Order) -> Outcome {
         match self {
             Self::Sql(client) => ask(client, order).await.expect("the door has words for it"),
             Self::Service(issuer) => match issuer.execute(request(order, None)).await {
@@ -217,13 +227,14 @@ impl Asked {
         }
     }
 
-    /// Works on whatever gate it wins: most it completes, some it gives back, and some it forgets about, or comes back
-    /// to when another has taken over. Which tokens it won, and which of them it completed with.
+    /// Works on whatever gate it wins until all are done: half it completes, some it gives back, and some it forgets
+    /// about, or comes back to when another has taken over. Which tokens it won, and with which of them it completed.
     async fn work(self, holder: String) -> (Vec<Worked>, Vec<Worked>) {
         let (mut won, mut completed) = (Vec::new(), Vec::new());
         let mut late: Option<Order> = None;
-        for _ in 0..ROUNDS {
-            let subject = format!("pay_{}", rand::rng().random_range(0..SUBJECTS));
+        let mut left: Vec<String> = (0..SUBJECTS).map(|i| format!("pay_{i}")).collect();
+        while !left.is_empty() {
+            let subject = left[rand::rng().random_range(0..left.len())].clone();
             let gate = GateWords {
                 effect: "receipt".to_string(),
                 subject: subject.clone(),
@@ -246,6 +257,10 @@ impl Asked {
             else {
                 panic!("{heard}");
             };
+            if outcome == "done" {
+                left.retain(|other| *other != subject);
+                continue;
+            }
             if outcome != "won" {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 continue;
@@ -287,8 +302,7 @@ impl Asked {
 
 /// A subject and a token.
 type Worked = (String, u64);
-const ROUNDS: usize = 250;
-const SUBJECTS: u32 = 150;
+const SUBJECTS: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_doors_at_once_let_one_through() {
@@ -324,8 +338,9 @@ async fn both_doors_at_once_let_one_through() {
             gate.subject
         );
     }
-    assert!(completed.len() > 100, "{} of {SUBJECTS} completed", completed.len());
+    assert_eq!(completed.len(), SUBJECTS);
     let took_over = door.psql("select count(*) from seriatim.events where kind = 'expired'");
+    // Of those who win nearly half neither complete nor say that they failed.
     assert!(took_over.parse::<u32>().expect("a count") > 10, "{took_over} takeovers");
     let both = "select count(*) from (select from seriatim.events where gate is not null group by gate \
                 having count(distinct actor) > 1) g";
