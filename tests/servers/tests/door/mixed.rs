@@ -227,7 +227,7 @@ impl Asked {
         }
     }
 
-    /// Works on whatever gate it wins until all are done: half it completes, some it gives back, and some it forgets
+    /// Works on whatever gate it wins until all are done: some it completes, some it gives back, and some it forgets
     /// about, or comes back to when another has taken over. Which tokens it won, and with which of them it completed.
     async fn work(self, holder: String) -> (Vec<Worked>, Vec<Worked>) {
         let (mut won, mut completed) = (Vec::new(), Vec::new());
@@ -280,7 +280,8 @@ impl Asked {
                     retry_in: Some("1s".to_string()),
                     give_up: false,
                 },
-                1..=3 => match late.replace(complete) {
+                1..=3 => continue,
+                4 => match late.replace(complete) {
                     Some(earlier) => earlier,
                     None => continue,
                 },
@@ -302,7 +303,7 @@ impl Asked {
 
 /// A subject and a token.
 type Worked = (String, u64);
-const SUBJECTS: usize = 100;
+const SUBJECTS: usize = 150;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_doors_at_once_let_one_through() {
@@ -340,7 +341,7 @@ async fn both_doors_at_once_let_one_through() {
     }
     assert_eq!(completed.len(), SUBJECTS);
     let took_over = door.psql("select count(*) from seriatim.events where kind = 'expired'");
-    // Of those who win nearly half neither complete nor say that they failed.
+    // Of those who win nearly half neither complete nor say that they failed, so most gates have several holders.
     assert!(took_over.parse::<u32>().expect("a count") > 10, "{took_over} takeovers");
     let both = "select count(*) from (select from seriatim.events where gate is not null group by gate \
                 having count(distinct actor) > 1) g";
