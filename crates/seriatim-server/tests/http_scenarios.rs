@@ -245,10 +245,12 @@ impl AtHttp {
                 token,
                 error,
                 retry_in,
+                give_up,
             } => {
                 let mut body =
                     Map::from_iter([("token".to_string(), json!(token)), ("error".to_string(), json!(error))]);
                 put_if(&mut body, "retry_in", retry_in.as_ref());
+                body.insert("give_up".into(), json!(give_up));
                 post(gate_path(gate, "fail"), Value::Object(body).to_string())
             }
             Order::Retry { gate, reason } => post(gate_path(gate, "retry"), json!({ "reason": reason }).to_string()),

@@ -102,7 +102,7 @@ impl Detach {
         door::detach(&url, &PostgresOptions::default()).await.map_err(failed)?;
         context
             .output
-            .note("schema numbers has the plain function numbers.next, and copies of all entries and events");
+            .note("schema numbers has the plain function numbers.next, and copies of all entries, gates and events");
         Ok(())
     }
 }

@@ -28,7 +28,7 @@
 //! | `close SERIES PERIOD reason=…` · `reopen SERIES PERIOD reason=…` · `wipe SERIES` | |
 //! | `key NAME scopes=… tenants=… series=… [test]` · `revoke NAME` | an API key, for `as` |
 //! | `open EFFECT SUBJECT [attempts=N] [pause=1s] [pause_max=5m]` · `claim EFFECT SUBJECT [ttl=1m] [holder=…] [key=…] …` | a gate |
-//! | `renew` · `complete` · `fail EFFECT SUBJECT token=N` with `ttl=…`, `result=…`, `error=… [retry_in=…]` · `retry EFFECT SUBJECT reason=…` | |
+//! | `renew` · `complete` · `fail EFFECT SUBJECT token=N` with `ttl=…`, `result=…`, `error=… [retry_in=…] [give_up]` · `retry EFFECT SUBJECT reason=…` | |
 //! | `gate EFFECT SUBJECT` | a look |
 //! | `counter SERIES [period=…] [tenant=…]` · `entry SERIES NUMBER [tenant=…]` · `gaps SERIES` · `verify` | looks |
 

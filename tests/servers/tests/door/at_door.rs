@@ -1,6 +1,8 @@
 //! Asks a scenario's line through the SQL functions.
 
-use seriatim::conformance::scenario::{NumberShown, Order, Outcome, TakeWords, Which};
+use seriatim::conformance::scenario::{
+    GateShown, GateWords, NumberShown, Order, Outcome, PolicyWords, TakeWords, Which,
+};
 use seriatim::{Code, Date, Kind, Timestamp, Ttl};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
@@ -18,8 +20,8 @@ pub async fn set_clock(client: &Client, now: Timestamp) {
 }
 
 /// What the door answers; nothing if it has no such verb, or none with these words: definitions, periods, API keys,
-/// `advance`, `redact`, `wipe` and looks are the service's, and so are runs and batches, and words that no function gets
-/// to see because their type keeps them out: a date that is none, a duration that is none, a NUL.
+/// `advance`, `redact`, `wipe`, `open` and looks are the service's, and so are runs and batches, and words that no function
+/// gets to see because their type keeps them out: a date that is none, a duration that is none, a NUL.
 pub async fn ask(client: &Client, order: &Order) -> Option<Outcome> {
     let shown = match order {
         Order::Issue { series, take } => {
@@ -30,8 +32,7 @@ pub async fn ask(client: &Client, order: &Order) -> Option<Outcome> {
         }
         Order::Reserve { series, take, ttl } => {
             check_words(take)?;
-            // An interval is not spelled as our durations are.
-            let ttl = Ttl::parse(ttl).ok()?.as_seconds().to_string();
+            let ttl = seconds(ttl)?;
             let sql = "select number, state, replayed, differs, warnings, test from seriatim.reserve($1, $2, \
                        make_interval(secs => $8::text::float8), coalesce($3, 'default'), $4::text::jsonb, \
                        $5::text::date, $6, $7)";
@@ -89,9 +90,141 @@ pub async fn ask(client: &Client, order: &Order) -> Option<Outcome> {
                 numbers(&row, voided)
             })
         }
+        Order::Claim {
+            gate,
+            ttl,
+            holder,
+            key,
+            policy,
+        } => claim(client, gate, ttl, holder, key.as_ref(), policy).await?,
+        Order::Renew { gate, token, ttl } => {
+            let sql = "select replayed, id from seriatim.gate_renew($1, $2, make_interval(secs => $3::text::float8))";
+            move_gate(client, sql, gate, &[&signed(*token), &seconds(ttl)?]).await?
+        }
+        Order::Complete { gate, token, result } => {
+            let sql = "select replayed, id from seriatim.gate_complete($1, $2, $3)";
+            move_gate(client, sql, gate, &[&signed(*token), result]).await?
+        }
+        Order::Fail {
+            gate,
+            token,
+            error,
+            retry_in,
+            give_up,
+        } => {
+            let sql = "select replayed, id \
+                       from seriatim.gate_fail($1, $2, $3, make_interval(secs => $4::text::float8), $5)";
+            let retry_in = seconds_if_any(retry_in.as_ref())?;
+            move_gate(client, sql, gate, &[&signed(*token), error, &retry_in, give_up]).await?
+        }
+        Order::Retry { gate, reason } => {
+            let sql = "select replayed, id from seriatim.gate_retry($1, $2)";
+            move_gate(client, sql, gate, &[reason]).await?
+        }
+        Order::Gate(gate) => {
+            let id = gate.id().ok()?.to_string();
+            let gate = look(client, &id).await;
+            Ok(Outcome::Gate { gate, replayed: false })
+        }
         _ => return None,
     };
     Some(shown.unwrap_or_else(|error| refused(&error)))
+}
+
+async fn claim(
+    client: &Client,
+    gate: &GateWords,
+    ttl: &str,
+    holder: &str,
+    key: Option<&String>,
+    policy: &PolicyWords,
+) -> Option<Result<Outcome, Error>> {
+    let sql = "select outcome, replayed, retry_after_ms, gate \
+               from seriatim.gate_claim($1, $2, make_interval(secs => $3::text::float8), $4, coalesce($5, 'default'), \
+               $6, $7, make_interval(secs => $8::text::float8), make_interval(secs => $9::text::float8))";
+    let attempts = policy.attempts.map(i32::try_from).transpose().ok()?;
+    let (pause, pause_max) = (
+        seconds_if_any(policy.pause.as_ref())?,
+        seconds_if_any(policy.pause_max.as_ref())?,
+    );
+    let words: [&(dyn ToSql + Sync); 9] = [
+        &gate.effect,
+        &gate.subject,
+        &seconds(ttl)?,
+        &holder,
+        &gate.tenant,
+        &key,
+        &attempts,
+        &pause,
+        &pause_max,
+    ];
+    let row = match client.query_one(sql, &words).await {
+        Ok(row) => row,
+        Err(error) => return Some(Err(error)),
+    };
+    let id: &str = row.get(3);
+    assert_eq!(id, gate.id().expect("good words").to_string());
+    Some(Ok(Outcome::Claimed {
+        outcome: row.get(0),
+        replayed: row.get(1),
+        retry_after: row.get::<_, Option<i64>>(2).map(|ms| (ms + 999) / 1000),
+        gate: look(client, id).await.expect("the gate is there"),
+    }))
+}
+
+/// A gate that is moved is looked at in the view afterwards.
+async fn move_gate(
+    client: &Client,
+    sql: &str,
+    gate: &GateWords,
+    more: &[&(dyn ToSql + Sync)],
+) -> Option<Result<Outcome, Error>> {
+    let id = gate.id().ok()?.to_string();
+    let mut words: Vec<&(dyn ToSql + Sync)> = vec![&id];
+    words.extend(more);
+    let row = match client.query_one(sql, &words).await {
+        Ok(row) => row,
+        Err(error) => return Some(Err(error)),
+    };
+    assert_eq!(row.get::<_, &str>(1), id);
+    let gate = look(client, &id).await;
+    let replayed = row.get(0);
+    Some(Ok(Outcome::Gate { gate, replayed }))
+}
+
+async fn look(client: &Client, id: &str) -> Option<GateShown> {
+    let sql = "select state, token, attempts, case state when 'claimed' then holder end, result, last_error \
+               from seriatim.gates where id = $1";
+    let row = client.query_opt(sql, &[&id]).await.expect("the view reads")?;
+    Some(GateShown {
+        state: row.get(0),
+        token: unsigned(row.get(1)),
+        attempts: u32::try_from(row.get::<_, i64>(2)).expect("small"),
+        holder: row.get(3),
+        result: row.get(4),
+        error: row.get(5),
+    })
+}
+
+fn signed(token: u64) -> i64 {
+    i64::try_from(token).expect("small")
+}
+
+fn unsigned(token: i64) -> u64 {
+    u64::try_from(token).expect("not negative")
+}
+
+/// An interval is not spelled as our durations are.
+fn seconds(ttl: &str) -> Option<String> {
+    Some(Ttl::parse(ttl).ok()?.as_seconds().to_string())
+}
+
+/// Nothing at all if it is no duration.
+fn seconds_if_any(ttl: Option<&String>) -> Option<Option<String>> {
+    match ttl {
+        Some(ttl) => seconds(ttl).map(Some),
+        None => Some(None),
+    }
 }
 
 /// Words that the preview of the door does not take, for they do not change the number.

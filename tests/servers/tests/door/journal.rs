@@ -6,11 +6,13 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use seriatim::conformance::SetClock;
-use seriatim::conformance::scenario::{Order, Outcome, TakeWords, Which};
+use seriatim::conformance::scenario::{GateShown, GateWords, Order, Outcome, PolicyWords, TakeWords, Which};
+use seriatim::store::postgres::{Postgres, PostgresOptions};
 use seriatim::store::{CounterFilter, EntryFilter};
+use seriatim::verify::verify;
 use seriatim::{
-    Access, Actor, BundledZones, Chain, Event, Failure, Issuer, Memory, Options, Reads as _, Request, SeriesName,
-    SeriesSpec, Timestamp,
+    Access, Actor, BundledZones, Chain, Event, Failure, GateState, Issuer, Memory, Options, Reads as _, Request,
+    SeriesName, SeriesSpec, Timestamp,
 };
 use tokio_postgres::Client;
 
@@ -118,28 +120,32 @@ impl Both {
         }
     }
 
-    /// Everything that is hashed, and the hash, as text; one line an event.
+    /// Everything that is hashed, and the hash, as text; one line an event. `chain` finds the chain of `id`.
+    async fn compare_chain(&self, chain: &str, id: &str, decided: &[Event]) {
+        let sql = format!(
+            "select e.position::text, e.kind, e.seq::text, e.seq_last::text, e.number, e.date::text, e.key, \
+             e.params, e.reference, e.expires_at::text, e.link, e.reason_code, e.reason, \
+             encode(e.document, 'hex'), e.actor, e.on_behalf_of, e.at::text, e.detail, encode(e.hash, 'hex') \
+             from seriatim.event e where e.chain = ({chain}) order by e.position"
+        );
+        let rows = self.client.query(&sql, &[&id]).await.expect("events");
+        let written: Vec<Vec<Option<String>>> = rows
+            .iter()
+            .map(|row| (0..19).map(|i| row.get::<_, Option<String>>(i)).collect())
+            .collect();
+        let decided: Vec<Vec<Option<String>>> = decided.iter().map(fields).collect();
+        assert_eq!(written, decided, "{id}");
+    }
+
     async fn compare_journals(&self) -> usize {
-        let sql = "select e.position::text, e.kind, e.seq::text, e.seq_last::text, e.number, e.date::text, e.key, \
-                   e.params, e.reference, e.expires_at::text, e.link, e.reason_code, e.reason, \
-                   encode(e.document, 'hex'), e.actor, e.on_behalf_of, e.at::text, e.detail, encode(e.hash, 'hex') \
-                   from seriatim.event e join seriatim.counter c on c.no = e.chain where c.id = $1 order by e.position";
         let mut compared = 0;
         let counters = self.memory.counters(&CounterFilter::default(), 10_000).await;
         for counter in counters.expect("counters").rows {
             let events = self.memory.events(Chain::Counter(counter.id), 0, 100_000).await;
-            let rows = self
-                .client
-                .query(sql, &[&counter.id.to_string()])
-                .await
-                .expect("events");
-            let written: Vec<Vec<Option<String>>> = rows
-                .iter()
-                .map(|row| (0..19).map(|i| row.get::<_, Option<String>>(i)).collect())
-                .collect();
-            let decided: Vec<Vec<Option<String>>> = events.expect("events").iter().map(fields).collect();
-            compared += decided.len();
-            assert_eq!(written, decided, "counter {}", counter.key);
+            let events = events.expect("events");
+            compared += events.len();
+            let chain = "select no from seriatim.counter where id = $1";
+            self.compare_chain(chain, &counter.id.to_string(), &events).await;
             let row = self
                 .client
                 .query_one(
@@ -166,6 +172,24 @@ impl Both {
                 counter.last_date.map(|date| date.to_string())
             );
             assert_eq!(row.get::<_, Vec<u8>>(8), counter.chain.head.as_bytes());
+        }
+        compared
+    }
+
+    /// The gates and their chains; the gates as the store reads them.
+    async fn compare_gates(&self, store: &Postgres) -> usize {
+        let gates = self.memory.gates_by_id(None, 10_000).await.expect("gates");
+        assert_eq!(store.gates_by_id(None, 10_000).await.expect("gates"), gates);
+        let mut compared = 0;
+        for gate in gates {
+            let events = self
+                .memory
+                .events(Chain::Gate(gate.id), 0, 100_000)
+                .await
+                .expect("events");
+            compared += events.len();
+            let chain = "select -no from seriatim.gate where id = $1";
+            self.compare_chain(chain, &gate.id.to_string(), &events).await;
         }
         compared
     }
@@ -221,6 +245,64 @@ fn spec(format: &str, settings: &[(&str, &str)]) -> SeriesSpec {
         }
     }
     spec
+}
+
+impl Dice {
+    fn gate(&mut self) -> GateWords {
+        GateWords {
+            effect: match self.0.random_range(0..40) {
+                0 => "Mail".to_string(),
+                _ => self.of(&["receipt", "mail"]).to_string(),
+            },
+            subject: match self.0.random_range(0..40) {
+                0 => self.of(&["", " a", "é"]).to_string(),
+                _ => self.of(&["pay_1", "pay:2 (a)", "~"]).to_string(),
+            },
+            tenant: self.maybe(3, "acme"),
+        }
+    }
+
+    /// What its holders, those who were replaced and those who never held it would ask for.
+    fn gate_order(&mut self, gate: GateWords, token: u64) -> Order {
+        let token = token.saturating_sub(u64::from(self.0.random_range(0..8) == 0));
+        let ttl = self.of(&["1s", "5s", "20s", "1h"]).to_string();
+        match self.0.random_range(0..20) {
+            0..=9 => Order::Claim {
+                gate,
+                ttl,
+                holder: self.of(&["ann", "bøb", "ann", "a\tb"]).to_string(),
+                key: self.maybe(6, "k-1"),
+                policy: PolicyWords {
+                    attempts: (self.0.random_range(0..2) == 0).then(|| self.0.random_range(0..6)),
+                    pause: self.maybe(5, "3s"),
+                    pause_max: self.maybe(5, "7s"),
+                },
+            },
+            10 => Order::Renew { gate, token, ttl },
+            11 => Order::Complete {
+                gate,
+                token,
+                result: self.of(&["{\"a\": 1}", "null", "{", " 7"]).to_string(),
+            },
+            12..=15 => {
+                let error = self.of(&["no paper", "kein Papier — ü", " "]).to_string();
+                let retry_in = self.of(&["1s", "9s"]);
+                Order::Fail {
+                    gate,
+                    token,
+                    error,
+                    retry_in: self.maybe(3, retry_in),
+                    give_up: self.0.random_range(0..10) == 0,
+                }
+            }
+            _ if self.0.random_range(0..8) == 0 => Order::Gate(gate),
+            // Most are not dead; the commands on those that are come in the middle of all others.
+            _ => Order::Retry {
+                gate,
+                reason: self.of(&["the printer is back", ""]).to_string(),
+            },
+        }
+    }
 }
 
 /// Name, format, settings.
@@ -460,13 +542,84 @@ async fn play(seed: u64, commands: usize) {
     );
 }
 
+fn seeds(by_default: u64) -> u64 {
+    let given = std::env::var("SERIATIM_SEEDS").ok();
+    given.and_then(|seeds| seeds.parse().ok()).unwrap_or(by_default)
+}
+
 #[tokio::test]
 async fn random_commands_are_answered_and_written_as_the_core_does() {
-    let seeds = std::env::var("SERIATIM_SEEDS")
-        .ok()
-        .and_then(|seeds| seeds.parse().ok())
-        .unwrap_or(3);
-    for seed in 1..=seeds {
+    for seed in 1..=seeds(3) {
         play(seed, 1_000).await;
+    }
+}
+
+async fn play_gates(door: &Door, seed: u64, commands: usize) {
+    let door = door.another();
+    let store = Postgres::open(&door.server.url_of(&door.database), PostgresOptions::default())
+        .await
+        .expect("a store");
+    let both = Both::open(&door).await;
+    let setting = both.client.batch_execute("set seriatim.actor = 'zoë'").await;
+    setting.expect("a setting");
+    let mut dice = Dice(StdRng::seed_from_u64(seed));
+    let mut now = FIRST;
+    let (mut done, mut refused) = (0, 0);
+    for i in 0..commands {
+        // Within a second, within a lease, and past all leases; now and then to the microsecond of its end.
+        now += [0, 1, 400_000, 1_000_000, 5_000_000, 30_000_000][dice.0.random_range(0..6)];
+        both.at(now).await;
+        let words = dice.gate();
+        let held = match words.id() {
+            Ok(id) => both.memory.gate(id).await.expect("it reads"),
+            Err(_) => None,
+        };
+        // A gate that is done is of no more use here.
+        let words = match &held {
+            Some(gate) if gate.state == GateState::Done && dice.0.random_range(0..4) > 0 => GateWords {
+                subject: format!("pay_{i}"),
+                ..words
+            },
+            _ => words,
+        };
+        let order = dice.gate_order(words, held.map_or(1, |gate| gate.token));
+        let Some(at_door) = ask(&both.client, &order).await else {
+            continue;
+        };
+        let at_core = match &order {
+            Order::Gate(gate) => {
+                let gate = both
+                    .memory
+                    .gate(gate.id().expect("good words"))
+                    .await
+                    .expect("it reads");
+                Outcome::Gate {
+                    gate: gate.map(|gate| GateShown::of(&gate)),
+                    replayed: false,
+                }
+            }
+            order => both.core(order).await,
+        };
+        assert_eq!(at_door, at_core, "seed {seed}, command {i}: {order:?}");
+        done += usize::from(at_core.is_done());
+        refused += usize::from(!at_core.is_done());
+    }
+    let compared = both.compare_gates(&store).await;
+    assert!(
+        done > commands / 4 && refused > commands / 10 && compared > commands / 4,
+        "{done} done, {refused} refused, {compared} events"
+    );
+    let kinds = door.psql("select string_agg(distinct kind, ' ' order by kind) from seriatim.events");
+    assert_eq!(kinds, "claimed completed died expired failed opened retried");
+    let report = verify(&store, &seriatim::verify::Options::default(), &|_| {}).await;
+    assert!(report.expect("it reads").findings.is_empty());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn random_commands_on_gates_are_answered_and_written_as_the_core_does() {
+    let door = Door::install();
+    for seed in 1..=seeds(4) {
+        play_gates(&door, seed, 1_000).await;
     }
 }

@@ -52,6 +52,13 @@ async fn numbers_are_dropped_only_by_name() {
         door.psql("select count(*) from pg_namespace where nspname = 'seriatim'"),
         "0"
     );
+    // A gate that is done is as good a reason: without it the receipt would be made once more.
+    assert!(install(&url, &options()).await.expect("it is installed"));
+    door.psql("select seriatim.gate_claim('receipt', 'pay_1', '60s', 'w')");
+    assert_eq!(code(uninstall(&url, None, &options()).await), "has_numbers");
+    uninstall(&url, Some(&door.database), &options())
+        .await
+        .expect("it goes");
     // Another program's schema of that name is left alone.
     door.psql("create schema seriatim create table seriatim.things (a int)");
     let foreign = install(&url, &options()).await;
@@ -84,6 +91,10 @@ async fn who_leaves_goes_on_with_the_present_values() {
     let next =
         "next('invoice', tenant => 'acme', params => '{\"branch\": 7}', date => date_trunc('year', now())::date)";
     let before = door.psql(&format!("select seriatim.{next}"));
+    door.psql(
+        "select seriatim.gate_claim('receipt', 'pay_' || i, '60s', 'w') from generate_series(1, 2) i;
+        select seriatim.gate_complete(id, 1, '{\"file\": 7}') from seriatim.gates where subject = 'pay_1'",
+    );
     detach(&url, &options()).await.expect("it leaves");
     assert_eq!(door.psql("select numbers.next('order')"), "O-003");
     assert_eq!(door.psql("select numbers.next('order', 'acme')"), "O-001");
@@ -97,5 +108,12 @@ async fn who_leaves_goes_on_with_the_present_values() {
         "O-001 O-002 O-004"
     );
     assert_eq!(door.psql("select count(*) from numbers.entry"), "3");
-    assert_eq!(door.psql("select count(*) from numbers.event"), "3");
+    let events = "select count(*), count(gate) from numbers.event";
+    assert_eq!(door.psql(events), "8|5");
+    assert_eq!(
+        door.psql("select subject, state, result from numbers.gate order by subject"),
+        "pay_1|done|{\"file\": 7}\npay_2|claimed|"
+    );
+    let again = "insert into numbers.gate (tenant, effect, subject) values ('default', 'receipt', 'pay_1')";
+    assert!(door.try_psql(again).unwrap_err().contains("duplicate key"));
 }

@@ -4,6 +4,7 @@
 
 mod at_door;
 mod bad_input;
+mod gates;
 mod journal;
 mod leaving;
 mod mixed;

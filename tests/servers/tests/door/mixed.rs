@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::RngExt as _;
-use seriatim::conformance::scenario::{NumberShown, Order, Outcome, TakeWords, Which};
+use seriatim::conformance::scenario::{GateWords, NumberShown, Order, Outcome, PolicyWords, TakeWords, Which};
 use seriatim::store::postgres::{Postgres, PostgresOptions};
 use seriatim::verify::verify;
 use seriatim::{
-    Access, Actor, BundledZones, Clock as _, Failure, Issuer, Options, Request, SeriesSpec, SystemClock, Timestamp,
+    Access, Actor, BundledZones, Clock as _, EntryId, Failure, Issuer, Options, Reads as _, Request, SeriesSpec,
+    SystemClock, Timestamp,
 };
 use tokio_postgres::Client;
 
@@ -100,6 +102,17 @@ async fn through_sql(client: Client) -> Heard {
     heard
 }
 
+fn request(order: &Order, entry: Option<EntryId>) -> Request {
+    let command = order.command(entry, Timestamp::from_micros(0), &BundledZones);
+    Request {
+        actor: Actor::parse("service").expect("an actor"),
+        on_behalf_of: None,
+        access: Access::full(),
+        rehearsal: false,
+        command: command.expect("good words").expect("a command"),
+    }
+}
+
 async fn through_the_service(issuer: Issuer, client: Client) -> Heard {
     let (mut heard, mut known) = (Heard::new(), Vec::new());
     for _ in 0..COMMANDS_EACH {
@@ -110,14 +123,7 @@ async fn through_the_service(issuer: Issuer, client: Client) -> Heard {
                 .map(|id| id.parse().expect("an id")),
             None => None,
         };
-        let command = order.command(entry, Timestamp::from_micros(0), &BundledZones);
-        let request = Request {
-            actor: Actor::parse("service").expect("an actor"),
-            on_behalf_of: None,
-            access: Access::full(),
-            rehearsal: false,
-            command: command.expect("good words").expect("a command"),
-        };
+        let request = request(&order, entry);
         for _ in 0..20 {
             match issuer.execute(request.clone()).await {
                 Ok(answer) => {
@@ -133,9 +139,7 @@ async fn through_the_service(issuer: Issuer, client: Client) -> Heard {
     heard
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_doors_at_once_number_once() {
-    let door = Door::install();
+async fn open(door: &Door) -> (Postgres, Issuer) {
     let store = Postgres::open(&door.server.url_of(&door.database), PostgresOptions::default())
         .await
         .expect("a store");
@@ -144,6 +148,13 @@ async fn both_doors_at_once_number_once() {
         ..Options::default()
     };
     let issuer = Issuer::with(Arc::new(store.clone()), options).await.expect("an issuer");
+    (store, issuer)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_doors_at_once_number_once() {
+    let door = Door::install();
+    let (store, issuer) = open(&door).await;
     let series = [
         ("order", "O-{date}-{seq:4}", Some("daily"), None),
         ("invoice", "{branch}/{year}-{seq:5}", Some("yearly"), Some("digits")),
@@ -186,5 +197,157 @@ async fn both_doors_at_once_number_once() {
         .psql("select string_agg(distinct actor, ' ' order by actor) from seriatim.events where counter is not null");
     assert_eq!(actors, "db:postgres service");
     assert!(report.progress.events > 300, "{} events", report.progress.events);
+    issuer.close().await;
+}
+
+/// One of the two doors to the same gates.
+enum Asked {
+    Sql(Client),
+    Service(Issuer),
+}
+
+impl Asked {
+    /// Who waited too long for another is told that nothing happened, and asks again.
+    async fn answer(&self, order: &Order) -> Outcome {
+        loop {
+            match self.answer_once(order).await {
+                Outcome::Refused { code, .. } | Outcome::Failed(code) if code == "counter_busy" => {}
+                heard => return heard,
+            }
+        }
+    }
+
+    async fn answer_once(&self, order: &Order) -> Outcome {
+        match self {
+            Self::Sql(client) => ask(client, order).await.expect("the door has words for it"),
+            Self::Service(issuer) => match issuer.execute(request(order, None)).await {
+                Ok(answer) => Outcome::of_answer(&answer),
+                Err(failure) => Outcome::of_failure(&failure),
+            },
+        }
+    }
+
+    /// Works on whatever gate it wins until all are done: some it completes, some it gives back, and some it forgets
+    /// about, or comes back to when another has taken over. Which tokens it won, and with which of them it completed.
+    async fn work(self, holder: String) -> (Vec<Worked>, Vec<Worked>) {
+        let (mut won, mut completed) = (Vec::new(), Vec::new());
+        let mut late: Option<Order> = None;
+        let mut left: Vec<String> = (0..SUBJECTS).map(|i| format!("pay_{i}")).collect();
+        while !left.is_empty() {
+            let subject = left[rand::rng().random_range(0..left.len())].clone();
+            let gate = GateWords {
+                effect: "receipt".to_string(),
+                subject: subject.clone(),
+                tenant: None,
+            };
+            let claim = Order::Claim {
+                gate: gate.clone(),
+                ttl: "1s".to_string(),
+                holder: holder.clone(),
+                key: None,
+                policy: PolicyWords {
+                    attempts: Some(1_000),
+                    ..PolicyWords::default()
+                },
+            };
+            let heard = self.answer(&claim).await;
+            let Outcome::Claimed {
+                outcome, gate: held, ..
+            } = heard
+            else {
+                panic!("{heard}");
+            };
+            if outcome == "done" {
+                left.retain(|other| *other != subject);
+                continue;
+            }
+            if outcome != "won" {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            }
+            let token = held.token;
+            won.push((subject.clone(), token));
+            let complete = Order::Complete {
+                gate: gate.clone(),
+                token,
+                result: format!("{{\"token\": {token}}}"),
+            };
+            let order = match rand::rng().random_range(0..8) {
+                0 => Order::Fail {
+                    gate,
+                    token,
+                    error: "no paper".to_string(),
+                    retry_in: Some("1s".to_string()),
+                    give_up: false,
+                },
+                1..=3 => continue,
+                4 => match late.replace(complete) {
+                    Some(earlier) => earlier,
+                    None => continue,
+                },
+                _ => complete,
+            };
+            let heard = self.answer(&order).await;
+            match (&order, &heard) {
+                (Order::Complete { gate, token, .. }, Outcome::Gate { replayed: false, .. }) => {
+                    completed.push((gate.subject.clone(), *token));
+                }
+                (Order::Fail { .. }, Outcome::Gate { .. }) => {}
+                (_, Outcome::Refused { code, .. }) if code == "stale_token" => {}
+                _ => panic!("{order:?}: {heard}"),
+            }
+        }
+        (won, completed)
+    }
+}
+
+/// A subject and a token.
+type Worked = (String, u64);
+const SUBJECTS: usize = 150;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_doors_at_once_let_one_through() {
+    let door = Door::install();
+    let (store, issuer) = open(&door).await;
+    let mut workers = Vec::new();
+    for i in 0..CALLERS {
+        let client = door.server.connect(&door.database).await;
+        workers.push(tokio::spawn(Asked::Sql(client).work(format!("sql-{i}"))));
+        workers.push(tokio::spawn(
+            Asked::Service(issuer.clone()).work(format!("service-{i}")),
+        ));
+    }
+    let (mut won, mut completed) = (Vec::new(), BTreeMap::new());
+    for worker in workers {
+        let (theirs, ended) = worker.await.expect("a worker ends");
+        won.extend(theirs);
+        for (subject, token) in ended {
+            let before = completed.insert(subject.clone(), token);
+            assert_eq!(before, None, "{subject} was completed twice");
+        }
+    }
+    let tokens: BTreeSet<&Worked> = won.iter().collect();
+    assert_eq!(tokens.len(), won.len(), "a token was given twice");
+    // What is stored is what the one heard who completed it.
+    for gate in store.gates_by_id(None, 1_000).await.expect("gates") {
+        let result = gate.result.as_ref().map(|result| result.as_str().to_string());
+        let token = completed.get(gate.subject.as_str());
+        assert_eq!(
+            result,
+            token.map(|token| format!("{{\"token\": {token}}}")),
+            "{}",
+            gate.subject
+        );
+    }
+    assert_eq!(completed.len(), SUBJECTS);
+    let took_over = door.psql("select count(*) from seriatim.events where kind = 'expired'");
+    // Of those who win nearly half neither complete nor say that they failed, so most gates have several holders.
+    assert!(took_over.parse::<u32>().expect("a count") > 10, "{took_over} takeovers");
+    let both = "select count(*) from (select from seriatim.events where gate is not null group by gate \
+                having count(distinct actor) > 1) g";
+    assert!(door.psql(both).parse::<u32>().expect("a count") > 10);
+    let report = verify(&store, &seriatim::verify::Options::default(), &|_| {}).await;
+    let report = report.expect("it reads");
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
     issuer.close().await;
 }

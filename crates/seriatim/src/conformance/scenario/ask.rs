@@ -210,6 +210,8 @@ pub enum Order {
         error: String,
         /// When it may be tried again.
         retry_in: Option<String>,
+        /// Whether nobody shall.
+        give_up: bool,
     },
     /// Open a dead gate again.
     Retry {
@@ -509,12 +511,13 @@ impl Order {
                 token,
                 error,
                 retry_in,
+                give_up,
             } => Command::Fail {
                 gate: gate.id()?,
                 token: *token,
                 error: Reason::parse(error).map_err(|refusal| refusal.at("/error"))?,
                 retry_in: retry_in.as_deref().map(Ttl::parse).transpose()?,
-                give_up: false,
+                give_up: *give_up,
             },
             Self::Retry { gate, reason } => Command::Retry {
                 gate: gate.id()?,

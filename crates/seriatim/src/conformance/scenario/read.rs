@@ -183,6 +183,7 @@ fn gate(verb: &str, words: &mut Words) -> Result<Order, String> {
             token: token(words)?,
             error: words.get("error").unwrap_or_else(|| "it failed".to_string()),
             retry_in: words.get("retry_in"),
+            give_up: words.flag("give_up"),
         },
         "retry" => Order::Retry {
             gate,

@@ -1,4 +1,4 @@
-//! The SQL door: the functions by which a user's own transaction takes numbers. What they do is in `door/*.sql`, the
+//! The SQL door: the functions by which a user's own transaction takes numbers and gates. What they do is in `door/*.sql`, the
 //! one place besides the core where rules stand; here they are only printed, put in place and taken away.
 
 use super::connection::{Command, Connection};
@@ -16,8 +16,9 @@ const DOOR: &str = concat!(
     include_str!("door/4_take.sql"),
     include_str!("door/5_change.sql"),
     include_str!("door/6_surface.sql"),
-    include_str!("door/7_number_column.sql"),
-    include_str!("door/8_roles.sql"),
+    include_str!("door/7_gates.sql"),
+    include_str!("door/8_number_column.sql"),
+    include_str!("door/9_roles.sql"),
 );
 const UNINSTALL: &str = include_str!("door/uninstall.sql");
 const DETACH: &str = include_str!("door/detach.sql");

@@ -1,4 +1,4 @@
--- The SQL door, 1 of 8: the words of a caller, and how he is refused.
+-- The SQL door, 1 of 9: the words of a caller, and how he is refused.
 --
 -- The door is the one place besides the core where the rules stand. Each function names its twin there; the
 -- scenarios run through both, and both write the same bytes into the journal.
@@ -66,7 +66,13 @@ begin
     if coalesce(series !~ '^[a-z][a-z0-9_-]*$' or length(series) > 63, true) then
         perform seriatim.refuse('400', 'invalid_series',
             'series: a series name is a lower-case letter, then up to 62 of a-z, 0-9, `_` and `-`', '/series');
-    elsif coalesce(tenant !~ '^[A-Za-z0-9][A-Za-z0-9._-]*$' or length(tenant) > 64, true) then
+    end if;
+    perform seriatim.check_tenant(tenant);
+end $$;
+
+create or replace function seriatim.check_tenant(tenant text) returns void language plpgsql as $$
+begin
+    if coalesce(tenant !~ '^[A-Za-z0-9][A-Za-z0-9._-]*$' or length(tenant) > 64, true) then
         perform seriatim.refuse('400', 'invalid_tenant',
             'tenant: a tenant is a letter or digit, then up to 63 of A-Z, a-z, 0-9, `.`, `_` and `-`', '/tenant');
     end if;
@@ -85,7 +91,7 @@ end $$;
 
 -- A JSON text of up to 64 KiB and 64 levels whose objects name no field twice (core: document.rs). It is kept as it
 -- came. The core also refuses a number that no float can hold (1e999); here it passes.
-create or replace function seriatim.check_document(document text) returns void language plpgsql
+create or replace function seriatim.check_json(field text, document text) returns void language plpgsql
     set standard_conforming_strings = on as $$
 declare
     brackets text;
@@ -93,8 +99,8 @@ declare
 begin
     if octet_length(document) > 65536 then
         perform seriatim.refuse('413', 'document_too_large', format(
-            'the document has %s bytes; at most 65536 are kept: store it elsewhere and keep a reference',
-            octet_length(document)), '/document');
+            'the %s has %s bytes; at most 65536 are kept: store it elsewhere and keep a reference', field,
+            octet_length(document)), '/' || field);
     end if;
     -- What is left without strings and values is the tree of brackets; each round takes its leaves.
     brackets := regexp_replace(regexp_replace(document, '"(?:[^"\\]|\\.)*"', '', 'g'), '[^][{}]', '', 'g');
@@ -104,7 +110,7 @@ begin
     end loop;
     if brackets <> '' then
         perform seriatim.refuse('400', 'invalid_document',
-            'the document nests deeper than 64 levels, or its brackets do not match', '/document');
+            format('the %s nests deeper than 64 levels, or its brackets do not match', field), '/' || field);
     end if;
     -- json, not jsonb, keeps the text; and a string may hold \u0000, which only unpacking it refuses.
     with recursive node (value) as (
@@ -123,13 +129,29 @@ begin
     ) doubled
     limit 1;
     if twice is not null then
-        perform seriatim.refuse('400', 'invalid_document', format('the document is not valid: duplicate field `%s`', twice), '/document');
+        perform seriatim.refuse('400', 'invalid_document', format('the %s is not valid: duplicate field `%s`', field, twice), '/' || field);
     end if;
     -- Half of a pair of surrogates is no character; escaped backslashes and whole pairs go first.
     if regexp_replace(replace(document, '\\', ''), '\\u[dD][89abAB]..\\u[dD][c-fC-F]', '', 'g') ~ '\\u[dD][89a-fA-F]' then
-        perform seriatim.refuse('400', 'invalid_document', 'the document is not valid: half a surrogate pair', '/document');
+        perform seriatim.refuse('400', 'invalid_document', format('the %s is not valid: half a surrogate pair', field), '/' || field);
     end if;
 exception
     when invalid_text_representation or untranslatable_character then
-        perform seriatim.refuse('400', 'invalid_document', format('the document is not valid: %s', sqlerrm), '/document');
+        perform seriatim.refuse('400', 'invalid_document', format('the %s is not valid: %s', field, sqlerrm), '/' || field);
+end $$;
+
+create or replace function seriatim.check_document(document text) returns void language plpgsql as $$
+begin
+    perform seriatim.check_json('document', document);
+end $$;
+
+-- How long something is held: whole seconds, from 1 second to 366 days (core: Ttl).
+create or replace function seriatim.seconds_of(field text, span interval) returns bigint language plpgsql as $$
+declare
+    seconds numeric := extract(epoch from span);
+begin
+    if seconds is null or seconds <> trunc(seconds) or seconds not between 1 and 366 * 86400 then
+        perform seriatim.refuse('400', 'invalid_ttl', field || ': give whole seconds, from 1 second to 366 days', '/' || field);
+    end if;
+    return seconds::bigint;
 end $$;

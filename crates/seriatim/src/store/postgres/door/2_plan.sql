@@ -1,4 +1,4 @@
--- The SQL door, 2 of 8: a definition, compiled once a version, so that a number costs no parsing.
+-- The SQL door, 2 of 9: a definition, compiled once a version, so that a number costs no parsing.
 
 create table if not exists seriatim.series_plan (
     name text not null primary key,

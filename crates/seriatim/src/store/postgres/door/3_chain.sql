@@ -1,4 +1,4 @@
--- The SQL door, 3 of 8: the bytes of the journal (docs/reference/journal.md; core: journal.rs, counter.rs).
+-- The SQL door, 3 of 9: the bytes of the journal (docs/reference/journal.md; core: journal.rs, counter.rs).
 
 -- `<byte length>:<UTF-8>`, null as `-`.
 create or replace function seriatim.field(words text) returns text language sql immutable

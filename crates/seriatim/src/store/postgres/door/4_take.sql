@@ -1,4 +1,4 @@
--- The SQL door, 4 of 8: taking the next number, and what a retry hears (core: decide/issue.rs).
+-- The SQL door, 4 of 9: taking the next number, and what a retry hears (core: decide/issue.rs).
 
 -- What must be so before anything is read: we would see another's commit, and may write.
 create or replace function seriatim.enter() returns void language plpgsql as $$
@@ -7,7 +7,7 @@ declare
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         perform seriatim.refuse('409', 'isolation_level',
-            'a number is taken in READ COMMITTED only: an older snapshot does not see a period that was closed since',
+            'numbers and gates are taken in READ COMMITTED only: an older snapshot does not see what was decided since',
             hint => 'begin isolation level read committed');
     end if;
     if current_setting('transaction_read_only') = 'on' then

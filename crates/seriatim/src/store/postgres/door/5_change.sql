@@ -1,4 +1,4 @@
--- The SQL door, 5 of 8: numbers from elsewhere, and what becomes of a number (core: decide/adopt.rs, decide/spend.rs).
+-- The SQL door, 5 of 9: numbers from elsewhere, and what becomes of a number (core: decide/adopt.rs, decide/spend.rs).
 
 -- Records a number that was issued elsewhere; what is passed over on the way becomes missing.
 create or replace function seriatim.take_from_elsewhere(

@@ -1,4 +1,4 @@
--- The SQL door, 6 of 8: what is stable: views for reading, and the verbs.
+-- The SQL door, 6 of 9: what is stable: views for reading, and the verbs.
 --
 -- The verbs run with the rights of the owner of the schema and do nothing but call the rooms behind them. A caller who
 -- waits longer than lock_timeout is told so; `alter function … set lock_timeout` changes that.
@@ -19,13 +19,13 @@ select c.id, c.series, c.tenant, c.partition, c.period, c.first_seq, c.last_seq,
     c.voided, c.missing, c.length, encode(c.head, 'hex') as head
 from seriatim.counter c;
 
--- `counter` is null on the chain of definitions.
+-- `counter` is null on the chains of definitions and of gates.
 create or replace view seriatim.events as
 select c.id as counter, c.series, c.tenant, e.position, e.kind, e.seq, e.seq_last, e.number, e.date, e.key, e.params,
     e.reference, seriatim.instant(e.expires_at) as expires_at, e.link, e.reason_code, e.reason,
     encode(e.document, 'hex') as document_sha256, e.actor, e.on_behalf_of, seriatim.instant(e.at) as at, e.detail,
-    encode(e.hash, 'hex') as hash
-from seriatim.event e left join seriatim.counter c on c.no = e.chain;
+    encode(e.hash, 'hex') as hash, g.id as gate
+from seriatim.event e left join seriatim.counter c on c.no = e.chain left join seriatim.gate g on g.no = -e.chain;
 
 create or replace function seriatim.warnings_of(plan seriatim.series_plan, seq bigint) returns text[] language sql immutable
 return case
@@ -74,13 +74,8 @@ create or replace function seriatim.reserve(
     params jsonb default '{}', date date default null, document text default null, reference text default null
 ) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
     set plan_cache_mode = force_generic_plan as $$
-declare
-    seconds numeric := extract(epoch from ttl);
 begin
-    if seconds is null or seconds <> trunc(seconds) or seconds not between 1 and 366 * 86400 then
-        perform seriatim.refuse('400', 'invalid_ttl', 'a reservation lasts whole seconds, from 1 second to 366 days', '/ttl');
-    end if;
-    return seriatim.answer_of(seriatim.take('reserve', $1, $2, $4, $5, $6, $7, $8, seconds::bigint));
+    return seriatim.answer_of(seriatim.take('reserve', $1, $2, $4, $5, $6, $7, $8, seriatim.seconds_of('ttl', $3)));
 end $$;
 
 create or replace function seriatim.adopt(

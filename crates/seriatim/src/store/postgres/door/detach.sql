@@ -1,7 +1,8 @@
 -- Leaving us: what stays is plain. Schema `numbers` has a table of counters with their present values, a function
--- `numbers.next` that takes the next one, and copies of all entries and events for your archive; everything else goes,
--- and with it the triggers that filled columns (their columns and unique constraints stay). No keys any more: a retry
--- takes another number. To fill a column again:
+-- `numbers.next` that takes the next one, and copies of all entries, gates and events for your archive; everything else
+-- goes, and with it the triggers that filled columns (their columns and unique constraints stay). No keys any more: a
+-- retry takes another number. No claims either, but numbers.gate takes each effect once for each subject, so that
+-- `insert … on conflict do nothing` goes on from it. To fill a column again:
 --   alter table orders alter order_number set default numbers.next('order');
 do $$ begin
     if to_regclass('seriatim.entry') is null then
@@ -9,9 +10,11 @@ do $$ begin
     end if;
 end $$;
 
-lock table seriatim.counter, seriatim.entry, seriatim.event in access exclusive mode;
+lock table seriatim.counter, seriatim.entry, seriatim.gate, seriatim.event in access exclusive mode;
 create schema numbers;
 create table numbers.entry as select * from seriatim.entries;
+create table numbers.gate as select * from seriatim.gates;
+alter table numbers.gate add primary key (tenant, effect, subject);
 create table numbers.event as select * from seriatim.events;
 create table numbers.counter as select series, tenant, partition, period, last_seq from seriatim.counter;
 alter table numbers.counter add primary key (series, tenant, period, partition);

@@ -1,4 +1,4 @@
--- The SQL door, 7 of 8: a column of the user's own table that fills itself.
+-- The SQL door, 8 of 9: a column of the user's own table that fills itself.
 --
 -- number_column runs with the rights of its caller, who must own the table; the triggers run with those of the owner of
 -- this schema, so a role that may insert needs no right here. The triggers' names begin with `~`, which sorts after the
