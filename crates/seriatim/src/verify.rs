@@ -98,7 +98,7 @@ pub enum Look {
     AtEvents,
 }
 
-/// What a store lacks of what a checkpoint knows, without walking the chains: a counter that is gone or lower, a chain
+/// What a store lacks of what a checkpoint knows, without walking the chains: a counter or gate that is gone or lower, a chain
 /// that ends earlier or had another event in that place. [`verify`] finds the rest.
 ///
 /// # Errors
@@ -128,6 +128,14 @@ pub async fn compare(reads: &dyn Reads, checkpoint: &Checkpoint, look: Look) -> 
             );
             findings.push(Finding::error("counter_behind", &pinned.label, message));
         }
+    }
+    let stored: BTreeMap<GateId, ChainHead> = heads.gates.iter().map(|gate| (gate.id, gate.chain)).collect();
+    for pinned in &checkpoint.gates {
+        let pin = Pin::new(&pinned.label, pinned.chain);
+        findings.extend(match stored.get(&pinned.id) {
+            Some(reached) => pin.look(reads, Chain::Gate(pinned.id), *reached, look).await?,
+            None => Some(pin.gate_is_gone()),
+        });
     }
     Ok(findings)
 }
@@ -485,8 +493,7 @@ impl Walk<'_> {
             }
         }
         for pin in pins.into_values() {
-            let message = format!("the checkpoint knows it up to event {}; now it is gone", pin.at.length);
-            self.found([Finding::error("gate_removed", &pin.label, message)]);
+            self.found([pin.gate_is_gone()]);
         }
         Ok(())
     }
@@ -571,15 +578,20 @@ impl Pin {
         reached: ChainHead,
         look: Look,
     ) -> Result<Option<Finding>, StoreError> {
+        if reached == self.at || (reached.length > self.at.length && look == Look::AtEnds) {
+            return Ok(None);
+        }
         if reached.length < self.at.length || self.at.length == 0 {
             return Ok(self.finish(reached));
-        }
-        if reached.length > self.at.length && look == Look::AtEnds {
-            return Ok(None);
         }
         let events = reads.events(chain, self.at.length - 1, 1).await?;
         let differs = events.first().and_then(|event| self.pass(event));
         Ok(differs.or_else(|| self.finish(reached)))
+    }
+
+    fn gate_is_gone(&self) -> Finding {
+        let message = format!("the checkpoint knows it up to event {}; now it is gone", self.at.length);
+        Finding::error("gate_removed", &self.label, message)
     }
 
     fn finish(self, reached: ChainHead) -> Option<Finding> {
