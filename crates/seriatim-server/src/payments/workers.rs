@@ -1,12 +1,13 @@
 //! Workers: they take gates that are due, whoever opened them and whoever died over them, without waiting for another
 //! webhook. Several nodes share the work; the gates keep them apart.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::{counter, histogram};
-use seriatim::{Answer, Claim, Code, Command, Document, Effect, Failure, Gate, Holder, Reason, Ttl};
-use tokio::sync::{Semaphore, watch};
+use seriatim::{Answer, Claim, Code, Command, Document, Effect, Failure, Gate, GateId, Holder, Reason, Ttl};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{EVENT, Payments, RECEIPT};
@@ -78,19 +79,17 @@ impl Workers {
 async fn run(payments: Arc<Payments>, mut stopped: watch::Receiver<bool>) {
     let room = Arc::new(Semaphore::new(payments.workers.max(1)));
     let mut under_way = JoinSet::new();
-    let holder = format!("{}:{}", std::process::id(), rand::random::<u32>());
+    let holder: Arc<str> = format!("{}:{}", std::process::id(), rand::random::<u32>()).into();
+    let tried = Tried::default();
     while !*stopped.borrow() {
         while under_way.try_join_next().is_some() {}
         let Ok(seat) = room.clone().acquire_owned().await else {
             return;
         };
-        match payments.win(&holder).await {
+        match payments.due(&tried).await {
+            // Claimed beside the others: the locks of a node that was paused hold up its own gates and no more.
             Ok(Some(gate)) => {
-                let payments = payments.clone();
-                under_way.spawn(async move {
-                    payments.bring_about(gate).await;
-                    drop(seat);
-                });
+                under_way.spawn(attempt(payments.clone(), gate, holder.clone(), tried.clone(), seat));
             }
             Ok(None) => {
                 tokio::select! {
@@ -108,9 +107,36 @@ async fn run(payments: Arc<Payments>, mut stopped: watch::Receiver<bool>) {
     while under_way.join_next().await.is_some() {}
 }
 
+/// The gates that this process tries to claim, or has just tried to.
+#[derive(Clone, Default)]
+struct Tried(Arc<Mutex<BTreeSet<GateId>>>);
+
+impl Tried {
+    fn gates(&self) -> MutexGuard<'_, BTreeSet<GateId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Claims a gate and, if it is won, does what it is for.
+async fn attempt(payments: Arc<Payments>, gate: Arc<Gate>, holder: Arc<str>, tried: Tried, seat: OwnedSemaphorePermit) {
+    let id = gate.id;
+    let won = payments.win(&gate, &holder).await;
+    if let Ok(Some(gate)) = won {
+        tried.gates().remove(&id);
+        return payments.bring_about(gate).await;
+    }
+    if let Err(failure) = won {
+        tracing::warn!(effect = %gate.effect, subject = %gate.subject, %failure, "cannot claim what is due");
+    }
+    drop(seat);
+    // Not again at once, whatever was in the way.
+    tokio::time::sleep(LOOK_EVERY).await;
+    tried.gates().remove(&id);
+}
+
 impl Payments {
-    /// A gate that is due and is ours now.
-    async fn win(&self, holder: &str) -> Result<Option<Arc<Gate>>, Failure> {
+    /// The gate that is due for the longest time, of those that are not tried already; it counts as tried then.
+    async fn due(&self, tried: &Tried) -> Result<Option<Arc<Gate>>, Failure> {
         let effects = [Effect::parse(EVENT)?, Effect::parse(RECEIPT)?];
         // Whoever makes no receipts leaves them to the nodes that do.
         let effects = if self.receipts.is_some() {
@@ -120,29 +146,32 @@ impl Payments {
         };
         let now = self.issuer.clock().now();
         let due = self.issuer.reads().due_gates(effects, now, PAGE).await?;
-        for gate in due {
-            let claim = Claim {
-                tenant: gate.tenant.clone(),
-                effect: gate.effect.clone(),
-                subject: gate.subject.clone(),
-                ttl: ttl(self.lease)?,
-                holder: Holder::parse(holder)?,
-                key: None,
-                policy: gate.policy,
-            };
-            let Answer::Claim { gate, outcome } = self.ask(Command::Claim(Box::new(claim))).await? else {
-                continue;
-            };
-            if outcome.is_won() {
-                tracing::info!(effect = %gate.effect, subject = %gate.subject, token = gate.token, "won");
-                counter!("seriatim_effects_total", "effect" => gate.effect.to_string(), "outcome" => "won")
-                    .increment(1);
-                return Ok(Some(gate));
-            }
-            counter!("seriatim_effects_total", "effect" => gate.effect.to_string(), "outcome" => "skipped")
-                .increment(1);
-        }
-        Ok(None)
+        let mut tried = tried.gates();
+        Ok(due.into_iter().find(|gate| tried.insert(gate.id)))
+    }
+
+    /// The gate, if it is ours now.
+    async fn win(&self, gate: &Gate, holder: &str) -> Result<Option<Arc<Gate>>, Failure> {
+        let claim = Claim {
+            tenant: gate.tenant.clone(),
+            effect: gate.effect.clone(),
+            subject: gate.subject.clone(),
+            ttl: ttl(self.lease)?,
+            holder: Holder::parse(holder)?,
+            key: None,
+            policy: gate.policy,
+        };
+        let Answer::Claim { gate, outcome } = self.ask(Command::Claim(Box::new(claim))).await? else {
+            return Ok(None);
+        };
+        let (word, is_won) = if outcome.is_won() {
+            tracing::info!(effect = %gate.effect, subject = %gate.subject, token = gate.token, "won");
+            ("won", true)
+        } else {
+            ("skipped", false)
+        };
+        self.count(&gate, word);
+        Ok(is_won.then_some(gate))
     }
 
     /// Does what a gate that is ours is for, and says how it ended. While it works the lease is renewed.
