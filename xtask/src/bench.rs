@@ -10,17 +10,18 @@ pub struct Bench {
     /// Also fill stores with ten million entries (some minutes and some gigabytes of disk)
     #[arg(long)]
     ten_million: bool,
-    /// Only these figures: issue, growth, http, memory, payments; receipts, postgres, which have benches of their own
+    /// Only these figures: issue, growth, http, memory, payments; once, receipts, postgres, which have benches of their own
     figures: Vec<String>,
 }
 
 impl Bench {
     pub fn run(&self) -> Result<()> {
-        let is_apart = |figure: &String| matches!(figure.as_str(), "postgres" | "receipts");
+        let is_apart = |figure: &String| matches!(figure.as_str(), "once" | "postgres" | "receipts");
         let (apart, mut arguments): (Vec<_>, Vec<_>) = self.figures.iter().cloned().partition(is_apart);
         for figure in &apart {
             match figure.as_str() {
-                "postgres" => postgres()?,
+                "postgres" => servers("postgres")?,
+                "once" => servers("once")?,
                 _ => receipts()?,
             }
         }
@@ -36,9 +37,10 @@ impl Bench {
     }
 }
 
-fn postgres() -> Result<()> {
+/// Those that start servers of their own, with the service as it is shipped.
+fn servers(bench: &str) -> Result<()> {
     step::cargo(&["build", "--release", "-p", "seriatim-server"]).run()?;
-    step::cargo(&["bench", "-p", "seriatim-servers-tests", "--bench", "postgres"])
+    step::cargo(&["bench", "-p", "seriatim-servers-tests", "--bench", bench])
         .env("SERIATIM_BIN", step::root().join("target/release/seriatim"))
         .run()
 }

@@ -19,6 +19,9 @@ pub struct Ci {
     /// How often one of three servers on one PostgreSQL database is killed
     #[arg(long, default_value_t = 20)]
     node_kills: u32,
+    /// How often the holder of a receipt's gate is killed, and paused, at each step of its work
+    #[arg(long, default_value_t = 20)]
+    gate_kills: u32,
     /// How many fault schedules the simulation runs
     #[arg(long, default_value_t = 20_000)]
     simulations: u32,
@@ -75,6 +78,7 @@ impl Ci {
             .env("SERIATIM_CUTS", self.cuts.to_string())
             .env("SERIATIM_FAILOVERS", self.failovers.to_string())
             .env("SERIATIM_NODE_KILLS", self.node_kills.to_string())
+            .env("SERIATIM_GATE_KILLS", self.gate_kills.to_string())
             .env("SERIATIM_SIMULATIONS", self.simulations.to_string())
             .run()
     }

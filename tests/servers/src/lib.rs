@@ -7,4 +7,4 @@ mod template;
 
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Postgres, Snapshot};
-pub use proxy::{Cut, Proxy};
+pub use proxy::{Cut, Held, Hold, Proxy, WrittenGate};

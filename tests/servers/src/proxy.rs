@@ -1,4 +1,6 @@
-//! Between a client and PostgreSQL: passes messages on whole, and cuts the connection where it is told to.
+//! Between a client and PostgreSQL: passes messages on whole, and cuts or holds the connection where it is told to.
+
+mod hold;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,6 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+use hold::{Gates, Order, Orders};
+pub use hold::{Held, Hold, WrittenGate};
 
 /// Where a connection is cut, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +59,7 @@ struct Plan {
 pub struct Proxy {
     port: u16,
     plan: Arc<Mutex<Plan>>,
+    orders: Orders,
 }
 
 impl Proxy {
@@ -65,13 +71,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let plan = Arc::new(Mutex::new(Plan::default()));
-        let shared = plan.clone();
+        let orders = Orders::default();
+        let (shared, held) = (plan.clone(), orders.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, to, shared.clone()));
+                tokio::spawn(carry(client, to, shared.clone(), held.clone()));
             }
         });
-        Self { port, plan }
+        Self { port, plan, orders }
     }
 
     /// The port it listens on.
@@ -97,6 +104,17 @@ impl Proxy {
         plan.armed = None;
         plan.made
     }
+
+    /// Holds the next transaction that brings a gate of this effect into this state.
+    #[must_use]
+    pub fn hold(&self, effect: &str, state: &str, at: Hold) -> Held {
+        self.orders.give(effect, state, at)
+    }
+
+    /// Holds nothing any more that does not stand yet.
+    pub fn hold_nothing(&self) {
+        self.orders.withdraw();
+    }
 }
 
 /// Takes the order to cut here, if there is one; only one connection gets it.
@@ -118,7 +136,10 @@ enum Answers {
     Cut,
 }
 
-async fn carry(client: TcpStream, to: u16, plan: Arc<Mutex<Plan>>) {
+/// The order that the next answer to COMMIT stands for.
+type Standing = Arc<Mutex<Option<Order>>>;
+
+async fn carry(client: TcpStream, to: u16, plan: Arc<Mutex<Plan>>, orders: Orders) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else {
         return;
     };
@@ -127,8 +148,10 @@ async fn carry(client: TcpStream, to: u16, plan: Arc<Mutex<Plan>>) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let (tell, told) = watch::channel(Answers::Pass);
-    let up = tokio::spawn(pass_up(from_client, to_server, plan.clone(), tell));
-    let down = tokio::spawn(pass_down(from_server, to_client, plan, told));
+    let standing = Standing::default();
+    let holding = (orders, standing.clone());
+    let up = tokio::spawn(pass_up(from_client, to_server, plan.clone(), tell, holding));
+    let down = tokio::spawn(pass_down(from_server, to_client, plan, told, standing));
     let (up, down) = (up.abort_handle(), down.abort_handle());
     // When one direction ends, both sockets are closed.
     while !up.is_finished() && !down.is_finished() {
@@ -158,11 +181,16 @@ async fn pass_up(
     mut to: OwnedWriteHalf,
     plan: Arc<Mutex<Plan>>,
     tell: watch::Sender<Answers>,
+    (orders, standing): (Orders, Standing),
 ) -> Option<()> {
     let mut is_first = true;
     let mut statements = None;
+    let mut gates = Gates::default();
     loop {
         let (kind, bytes) = message(&mut from, is_first).await?;
+        if !is_first {
+            gates.look(kind, &bytes[5..]);
+        }
         is_first = false;
         let text = String::from_utf8_lossy(&bytes[5.min(bytes.len())..]).to_lowercase();
         if kind == b'Q' && text.starts_with("begin isolation level read committed read write\0") {
@@ -170,6 +198,7 @@ async fn pass_up(
                 return None;
             }
             statements = Some(0);
+            gates.written.clear();
         }
         if let (b'B', Some(passed)) = (kind, &mut statements) {
             *passed += 1;
@@ -189,8 +218,22 @@ async fn pass_up(
                 Some(Cut::MidAnswer) => tell.send(Answers::Half).ok()?,
                 Some(Cut::BeforeBegin | Cut::AfterStatements(_) | Cut::MidRow) | None => {}
             }
+            match orders.take(&gates.written) {
+                Some(order) if order.at() == Hold::BeforeCommit => tokio::select! {
+                    () = order.stand() => {}
+                    () = hung_up(&mut from) => return None,
+                },
+                order => *standing.lock().unwrap_or_else(PoisonError::into_inner) = order,
+            }
         }
         to.write_all(&bytes).await.ok()?;
+    }
+}
+
+/// Returns when nothing more can come: a client that was killed while it stood here waits for nothing.
+async fn hung_up(from: &mut OwnedReadHalf) {
+    while from.peek(&mut [0]).await.is_ok_and(|count| count > 0) {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
 }
 
@@ -199,6 +242,7 @@ async fn pass_down(
     mut to: OwnedWriteHalf,
     plan: Arc<Mutex<Plan>>,
     told: watch::Receiver<Answers>,
+    standing: Standing,
 ) -> Option<()> {
     loop {
         let (kind, bytes) = message(&mut from, false).await?;
@@ -215,6 +259,12 @@ async fn pass_down(
                 return None;
             }
             Answers::Half | Answers::Pass => {}
+        }
+        if is_commit {
+            let order = standing.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(order) = order {
+                order.stand().await;
+            }
         }
         if kind == b'D' && take(&plan, |cut| cut == Cut::MidRow).is_some() {
             to.write_all(half).await.ok()?;

@@ -33,8 +33,14 @@ impl Connection {
     }
 
     pub async fn post(&mut self, path: &str, key: &str, body: &str) -> Result<Response> {
+        self.post_with(path, &format!("authorization: Bearer {key}\r\n"), body)
+            .await
+    }
+
+    /// With headers of its own, each a line with its end.
+    pub async fn post_with(&mut self, path: &str, headers: &str, body: &str) -> Result<Response> {
         let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nhost: bench\r\n{headers}content-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
             body.len()
         );

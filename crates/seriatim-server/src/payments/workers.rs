@@ -1,14 +1,14 @@
 //! Workers: they take gates that are due, whoever opened them and whoever died over them, without waiting for another
 //! webhook. Several nodes share the work; the gates keep them apart.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::histogram;
 use seriatim::store::StoreError;
-use seriatim::{Answer, Claim, Code, Command, Document, Failure, Gate, Holder, Reason, Refusal};
-use tokio::sync::{Semaphore, watch};
+use seriatim::{Answer, Claim, Code, Command, Document, Failure, Gate, GateId, Holder, Reason, Refusal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{EVENT, Payments};
@@ -96,19 +96,16 @@ async fn run(payments: Arc<Payments>, mut stopped: watch::Receiver<bool>) {
         Ok(holder) => holder,
         Err(refusal) => return tracing::error!(%refusal, "workers cannot be named; none work"),
     };
-    let mut due = VecDeque::new();
+    let (mut found, tried) = (VecDeque::new(), Tried::default());
     while !*stopped.borrow() {
         while under_way.try_join_next().is_some() {}
         let Ok(seat) = room.clone().acquire_owned().await else {
             return;
         };
-        match payments.win(&holder, &mut due).await {
+        match payments.due(&mut found, &tried).await {
+            // Claimed beside the others: the locks of a node that was paused hold up its own gates and no more.
             Ok(Some(gate)) => {
-                let payments = payments.clone();
-                under_way.spawn(async move {
-                    payments.bring_about(gate).await;
-                    drop(seat);
-                });
+                under_way.spawn(attempt(payments.clone(), gate, holder.clone(), tried.clone(), seat));
             }
             Ok(None) => {
                 tokio::select! {
@@ -126,35 +123,74 @@ async fn run(payments: Arc<Payments>, mut stopped: watch::Receiver<bool>) {
     while under_way.join_next().await.is_some() {}
 }
 
+/// The gates that this process tries to claim, or has just tried to.
+#[derive(Clone, Default)]
+struct Tried(Arc<Mutex<BTreeSet<GateId>>>);
+
+impl Tried {
+    fn gates(&self) -> MutexGuard<'_, BTreeSet<GateId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Claims a gate and, if it is won, does what it is for.
+async fn attempt(payments: Arc<Payments>, gate: Arc<Gate>, holder: Holder, tried: Tried, seat: OwnedSemaphorePermit) {
+    let id = gate.id;
+    let won = payments.win(&gate, holder).await;
+    if let Ok(Some(gate)) = won {
+        tried.gates().remove(&id);
+        return payments.bring_about(gate).await;
+    }
+    if let Err(failure) = won {
+        tracing::warn!(effect = %gate.effect, subject = %gate.subject, %failure, "cannot claim what is due");
+    }
+    drop(seat);
+    // Not again at once, whatever was in the way.
+    tokio::time::sleep(LOOK_EVERY).await;
+    tried.gates().remove(&id);
+}
+
 impl Payments {
-    /// A gate that is due and is ours now: one of those found due when it was last looked, else one found due now.
-    async fn win(&self, holder: &Holder, due: &mut VecDeque<Arc<Gate>>) -> Result<Option<Arc<Gate>>, Failure> {
-        if due.is_empty() {
+    /// A gate that is due and not tried already, and counts as tried then: one of those found when it was last looked,
+    /// else one found now.
+    async fn due(&self, found: &mut VecDeque<Arc<Gate>>, tried: &Tried) -> Result<Option<Arc<Gate>>, Failure> {
+        if found.is_empty() {
             // Whoever makes no receipts leaves them to the nodes that do.
             let effects = [self.effects.event.clone(), self.effects.receipt.clone()];
             let effects = &effects[..1 + usize::from(self.receipts.is_some())];
             let now = self.issuer.clock().now();
-            due.extend(self.issuer.reads().due_gates(effects, now, PAGE).await?);
+            // Those that are tried may be due still, and must not hide the others.
+            let most = PAGE + tried.gates().len();
+            found.extend(self.issuer.reads().due_gates(effects, now, most).await?);
         }
-        while let Some(gate) = due.pop_front() {
-            let claim = Claim {
-                tenant: gate.tenant.clone(),
-                effect: gate.effect.clone(),
-                subject: gate.subject.clone(),
-                ttl: self.pace.lease,
-                holder: holder.clone(),
-                key: None,
-                policy: gate.policy,
-            };
-            let Answer::Claim { gate, outcome } = self.ask(Command::Claim(Box::new(claim))).await? else {
-                continue;
-            };
-            if outcome.is_won() {
-                tracing::info!(effect = %gate.effect, subject = %gate.subject, token = gate.token, "won");
+        let mut tried = tried.gates();
+        while let Some(gate) = found.pop_front() {
+            if tried.insert(gate.id) {
                 return Ok(Some(gate));
             }
-            tracing::info!(effect = %gate.effect, subject = %gate.subject, outcome = outcome.as_str(), "skipped");
         }
+        Ok(None)
+    }
+
+    /// The gate, if it is ours now.
+    async fn win(&self, gate: &Gate, holder: Holder) -> Result<Option<Arc<Gate>>, Failure> {
+        let claim = Claim {
+            tenant: gate.tenant.clone(),
+            effect: gate.effect.clone(),
+            subject: gate.subject.clone(),
+            ttl: self.pace.lease,
+            holder,
+            key: None,
+            policy: gate.policy,
+        };
+        let Answer::Claim { gate, outcome } = self.ask(Command::Claim(Box::new(claim))).await? else {
+            return Ok(None);
+        };
+        if outcome.is_won() {
+            tracing::info!(effect = %gate.effect, subject = %gate.subject, token = gate.token, "won");
+            return Ok(Some(gate));
+        }
+        tracing::info!(effect = %gate.effect, subject = %gate.subject, outcome = outcome.as_str(), "skipped");
         Ok(None)
     }
 

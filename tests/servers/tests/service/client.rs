@@ -14,6 +14,8 @@ pub struct Reply {
     pub status: u16,
     pub replayed: bool,
     pub text: String,
+    /// The body as it came.
+    pub bytes: Vec<u8>,
 }
 
 impl Reply {
@@ -36,7 +38,7 @@ pub async fn call(address: &str, method: &str, path: &str, body: &str) -> std::i
         stream.write_all(request.as_bytes()).await?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).await?;
-        // A PDF is no text, and nobody looks into it here.
+        // A PDF is no text; who wants it takes the bytes.
         let text = String::from_utf8_lossy(&bytes);
         let lost = || std::io::Error::other("no whole answer");
         let (head, body) = text.split_once("\r\n\r\n").ok_or_else(lost)?;
@@ -47,6 +49,10 @@ pub async fn call(address: &str, method: &str, path: &str, body: &str) -> std::i
                 .ok_or_else(lost)?,
             replayed: head.to_ascii_lowercase().contains("idempotent-replayed: true"),
             text: body.to_string(),
+            bytes: bytes
+                .windows(4)
+                .position(|end| end == b"\r\n\r\n")
+                .map_or_else(Vec::new, |end| bytes[end + 4..].to_vec()),
         })
     };
     tokio::time::timeout(Duration::from_secs(20), exchange)

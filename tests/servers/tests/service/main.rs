@@ -6,4 +6,5 @@ mod nodes;
 mod payments;
 #[path = "../moving/seriatim.rs"]
 mod seriatim;
+mod steps;
 mod witness;

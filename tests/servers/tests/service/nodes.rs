@@ -20,7 +20,10 @@ const CLIENTS: u32 = 6;
 type Addresses = Arc<RwLock<Vec<String>>>;
 
 fn told(answer: &std::io::Result<Reply>) -> Told {
-    let Ok(Reply { status, replayed, text }) = answer else {
+    let Ok(Reply {
+        status, replayed, text, ..
+    }) = answer
+    else {
         return Told::Unknown;
     };
     // Half a body does not read as JSON.

@@ -34,7 +34,7 @@ fn start(desk: &Desk, url: &str) -> (Service, String) {
     (service, address)
 }
 
-async fn expect(address: &str, payment: &str) {
+pub(super) async fn expect(address: &str, payment: &str) {
     let body = r#"{"amount_minor": 100, "currency": "INR", "document": {"currency": "INR", "seller": {"name": "Shop"},
         "lines": [{"description": "Tea", "quantity": 1, "unit_price": 100, "amount": 100}],
         "totals": {"subtotal": 100, "total": 100}}}"#;
@@ -44,8 +44,9 @@ async fn expect(address: &str, payment: &str) {
     assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
-/// Fifty deliveries of the same event, shared among the nodes that answer.
-fn deliver(desk: &Desk, addresses: &[String], payment: &str) -> Vec<std::process::Child> {
+/// So many deliveries of the same event to each node.
+pub(super) fn deliver(desk: &Desk, addresses: &[String], payment: &str, repeat: u32) -> Vec<std::process::Child> {
+    let repeat = repeat.to_string();
     let to = |address: &String| {
         let url = format!("http://{address}/v1/webhooks/shop");
         desk.spawn(&[
@@ -64,7 +65,7 @@ fn deliver(desk: &Desk, addresses: &[String], payment: &str) -> Vec<std::process
             "--to",
             &url,
             "--repeat",
-            "17",
+            &repeat,
             "--parallel",
         ])
     };
@@ -79,7 +80,7 @@ async fn receipt(address: &str, payment: &str) -> Option<String> {
     Some(body["receipt"]["href"].as_str()?.to_string())
 }
 
-fn signal(service: &Service, name: &str) {
+pub(super) fn signal(service: &Service, name: &str) {
     let sent = Command::new("kill")
         .arg(format!("-{name}"))
         .arg(service.process().to_string())
@@ -107,7 +108,7 @@ async fn three_servers_make_each_receipt_once_though_they_are_killed_and_paused(
         let payment = format!("pay_{i}");
         expect(&nodes[0].1, &payment).await;
         let addresses: Vec<String> = nodes.iter().map(|(_, address)| address.clone()).collect();
-        let senders = deliver(&desk, &addresses, &payment);
+        let senders = deliver(&desk, &addresses, &payment, 17);
         tokio::time::sleep(Duration::from_millis(rand::rng().random_range(0..400))).await;
         let victim = rand::rng().random_range(0..NODES);
         if i % 2 == 0 {
@@ -124,7 +125,7 @@ async fn three_servers_make_each_receipt_once_though_they_are_killed_and_paused(
             let _ = sender.wait();
         }
         let addresses: Vec<String> = nodes.iter().map(|(_, address)| address.clone()).collect();
-        for mut sender in deliver(&desk, &addresses, &payment) {
+        for mut sender in deliver(&desk, &addresses, &payment, 17) {
             assert!(sender.wait().expect("it ends").success());
         }
     }
