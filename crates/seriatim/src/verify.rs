@@ -590,7 +590,10 @@ impl Pin {
     }
 
     fn gate_is_gone(&self) -> Finding {
-        let message = format!("the checkpoint knows it up to event {}; now it is gone", self.at.length);
+        let message = format!(
+            "the checkpoint knows the gate up to event {}; now it is gone",
+            self.at.length
+        );
         Finding::error("gate_removed", &self.label, message)
     }
 

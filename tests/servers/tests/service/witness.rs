@@ -203,5 +203,11 @@ async fn a_gate_alone_is_something_new_and_is_missed_when_it_is_gone() {
     service.stop();
     std::fs::write(&database, backup).expect("it is put back");
     let refused = try_start(&desk, &[], &file).err().expect("it is behind");
-    assert!(refused.code == 3 && refused.stderr.contains("gate"), "{refused:?}");
+    assert!(
+        refused.code == 3
+            && refused
+                .stderr
+                .contains("mail default pay_1: the checkpoint knows the gate"),
+        "{refused:?}"
+    );
 }

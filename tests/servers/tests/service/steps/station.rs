@@ -62,20 +62,24 @@ impl Node {
         }
     }
 
-    /// How often a worker of this process was told that its token is old.
+    /// How often somebody was told here that his token is old.
     async fn stale(&self) -> u64 {
         let page = call(&self.address, "GET", "/metrics", "")
             .await
             .expect("an answer")
             .text;
-        let is_meant = |line: &&str| {
-            let name = line.starts_with("seriatim_effects_total{");
-            name && line.contains("effect=\"receipt\"") && line.contains("outcome=\"stale\"")
-        };
-        let line = page.lines().find(is_meant);
-        line.map_or(0, |line| {
-            line.rsplit(' ').next().expect("a value").parse().expect("a count")
-        })
+        let is_meant =
+            |line: &&str| line.starts_with("seriatim_refusals_total{") && line.contains("code=\"stale_token\"");
+        page.lines()
+            .filter(is_meant)
+            .map(|line| {
+                line.rsplit(' ')
+                    .next()
+                    .expect("a value")
+                    .parse::<u64>()
+                    .expect("a count")
+            })
+            .sum()
     }
 }
 
