@@ -1,13 +1,13 @@
 //! One payment: fifty callers at once, and who asks for its receipt's gate meanwhile.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use seriatim::Timestamp;
+use seriatim::{Clock as _, SystemClock, Timestamp};
 use sha2::Sha256;
 use tokio::sync::Barrier;
 
@@ -55,14 +55,11 @@ impl Told {
 
 /// Seconds, as providers write them.
 pub fn at() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_secs())
+    micros().unsigned_abs() / 1_000_000
 }
 
 fn micros() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+    SystemClock.now().as_micros()
 }
 
 /// When it was answered, and how long that took.
