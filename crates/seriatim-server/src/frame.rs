@@ -118,6 +118,6 @@ mod tests {
             body.contains("\"code\":\"internal\"") && body.contains("\"outcome\":\"unknown\""),
             "{body}"
         );
-        assert!(!body.contains("42") && !body.contains("panick"), "{body}");
+        assert!(!body.contains("secret") && !body.contains("panick"), "{body}");
     }
 }

@@ -1,9 +1,9 @@
 //! The service over HTTP, in a process of its own, beside a service that only checks the key and echoes.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,9 +20,9 @@ use seriatim::Hash;
 use seriatim_server::auth::Token;
 
 use crate::machine::{peak_memory_mb, verdict};
+use crate::process::{KEY, Process, free_address};
 use crate::wire::Connection;
 
-const KEY: &str = "srt_bench_0123456789abcdefghijklmnopqrstuvwxyzABCD";
 const ECHO_ADDRESS: &str = "SERIATIM_BENCH_ECHO";
 
 /// The yardstick: reads the body, checks the key as we do, and gives the body back.
@@ -53,64 +53,19 @@ async fn echo(headers: HeaderMap, body: Bytes) -> Response {
     }
 }
 
-/// A process that ends with its owner.
-struct Service {
-    child: Child,
-    address: String,
+async fn echo_process() -> Result<Process> {
+    let address = free_address()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("--echo-server").env(ECHO_ADDRESS, &address);
+    Process::start(command, address).await
 }
 
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Service {
-    async fn echo() -> Result<Self> {
-        let address = free_address()?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--echo-server").env(ECHO_ADDRESS, &address);
-        Self::start(command, address).await
-    }
-
-    async fn seriatim(folder: &Path) -> Result<Self> {
-        let address = free_address()?;
-        std::fs::write(folder.join("admin.key"), KEY)?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_seriatim"));
-        command
-            .args(["serve", "--http-addr", &address, "--data-dir"])
-            .arg(folder.join("data"));
-        command.env("SERIATIM_ADMIN_KEY_FILE", folder.join("admin.key"));
-        Self::start(command, address).await
-    }
-
-    async fn start(mut command: Command, address: String) -> Result<Self> {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let service = Self { child, address };
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(10) {
-            if let Ok(mut connection) = Connection::open(&service.address).await
-                && connection
-                    .get("/readyz", KEY)
-                    .await
-                    .is_ok_and(|answer| answer.status == 200)
-            {
-                return Ok(service);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        anyhow::bail!("the service at {} did not become ready", service.address)
-    }
-}
-
-fn free_address() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+async fn service(folder: &Path) -> Result<Process> {
+    Process::serve(env!("CARGO_BIN_EXE_seriatim"), folder, &["--data-dir", "data"]).await
 }
 
 /// Posts over so many connections for a while; answers a second.
-async fn rate(service: &Service, path: &'static str, connections: u64, run: u64) -> Result<f64> {
+async fn rate(service: &Process, path: &'static str, connections: u64, run: u64) -> Result<f64> {
     let until = Instant::now() + Duration::from_secs(5);
     let callers: Vec<_> = (0..connections)
         .map(|caller| {
@@ -141,8 +96,8 @@ pub async fn ratio() -> Result<()> {
     const CONNECTIONS: u64 = 64;
     println!("\nissue over HTTP with key and auth, {CONNECTIONS} connections");
     let folder = tempfile::tempdir()?;
-    let echo = Service::echo().await?;
-    let service = Service::seriatim(folder.path()).await?;
+    let echo = echo_process().await?;
+    let service = service(folder.path()).await?;
     define(&service, r#"{"format": "INV-{seq:5}"}"#).await?;
     let (mut echoes, mut issues) = (Vec::new(), Vec::new());
     // By turns, so that a noisy moment touches both.
@@ -165,7 +120,7 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-async fn define(service: &Service, body: &str) -> Result<()> {
+async fn define(service: &Process, body: &str) -> Result<()> {
     let mut connection = Connection::open(&service.address).await?;
     let answer = connection.put("/v1/series/invoice", KEY, body).await?;
     ensure!(answer.status == 201, "{}", answer.body);
@@ -177,7 +132,7 @@ pub async fn payments() -> Result<()> {
     const PAYMENTS: u64 = 1_000;
     println!("\n{PAYMENTS} concurrent payments, connections open, each sent three times");
     let folder = tempfile::tempdir()?;
-    let service = Service::seriatim(folder.path()).await?;
+    let service = service(folder.path()).await?;
     let body = r#"{"format": "INV-{fy}{admin}{channel}{seq:5}", "reset": "fiscal-year:04-01", "time_zone": "Asia/Kolkata",
         "params": {"admin": {"digits": 3}, "channel": {"digits": 3}}}"#;
     define(&service, body).await?;
@@ -221,7 +176,7 @@ pub async fn payments() -> Result<()> {
     memory(&service).await
 }
 
-async fn memory(service: &Service) -> Result<()> {
+async fn memory(service: &Process) -> Result<()> {
     let until = Instant::now() + Duration::from_secs(5);
     let callers: Vec<_> = (0..1_000u64)
         .map(|caller| {
@@ -282,7 +237,7 @@ async fn pay(
 }
 
 /// How far the counter's last seq is from the count of its numbers.
-async fn gaps(service: &Service) -> Result<u64> {
+async fn gaps(service: &Process) -> Result<u64> {
     let mut connection = Connection::open(&service.address).await?;
     let answer = connection.get("/v1/series/invoice/counters", KEY).await?;
     let page: serde_json::Value = serde_json::from_str(&answer.body)?;

@@ -7,6 +7,7 @@
 mod http;
 mod in_process;
 mod machine;
+mod process;
 mod wire;
 
 use anyhow::Result;

@@ -7,6 +7,9 @@
 #[allow(dead_code, reason = "shared with the other figures")]
 mod machine;
 mod payment;
+#[path = "../../../../crates/seriatim-server/benches/figures/process.rs"]
+#[allow(dead_code, reason = "shared with the other figures")]
+mod process;
 mod provider;
 mod service;
 #[path = "../../../../crates/seriatim-server/benches/figures/wire.rs"]
@@ -21,7 +24,7 @@ use seriatim_servers_tests::Postgres;
 
 use machine::{describe, verdict};
 use payment::Told;
-use service::{KEY, Service};
+use process::{KEY, Process};
 use wire::Connection;
 
 const PAYMENTS: usize = 200;
@@ -35,7 +38,7 @@ async fn main() -> Result<()> {
     println!("{PAYMENTS} payments one after the other, each with 25 webhooks and 25 verifications at once");
     let status = provider::start().await?;
     let folder = tempfile::tempdir()?;
-    let one = Service::start(&binary, folder.path(), status, &["--data-dir", "data"]).await?;
+    let one = service::start(&binary, folder.path(), status, &["--data-dir", "data"]).await?;
     measure("one node on SQLite", &[one], &folder.path().join("data/receipts")).await?;
 
     let server = Postgres::start();
@@ -44,12 +47,12 @@ async fn main() -> Result<()> {
     let flags = ["--store", &url, "--receipts-dir", "receipts"];
     let mut nodes = Vec::new();
     for _ in 0..3 {
-        nodes.push(Service::start(&binary, folder.path(), status, &flags).await?);
+        nodes.push(service::start(&binary, folder.path(), status, &flags).await?);
     }
     measure("three nodes on PostgreSQL", &nodes, &folder.path().join("receipts")).await
 }
 
-async fn measure(what: &str, nodes: &[Service], receipts: &std::path::Path) -> Result<()> {
+async fn measure(what: &str, nodes: &[Process], receipts: &std::path::Path) -> Result<()> {
     service::define(&nodes[0]).await?;
     let mut all = Told::default();
     for i in 0..WARM_UP + PAYMENTS {
@@ -93,7 +96,7 @@ fn say(what: &str, took: &Histogram<u64>) {
     );
 }
 
-async fn count(node: &Service, path: &str) -> Result<usize> {
+async fn count(node: &Process, path: &str) -> Result<usize> {
     let answer = Connection::open(&node.address).await?.get(path, KEY).await?;
     let page: serde_json::Value = serde_json::from_str(&answer.body)?;
     Ok(page["data"].as_array().context("no list")?.len())

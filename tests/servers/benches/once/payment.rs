@@ -11,7 +11,8 @@ use seriatim::{Clock as _, SystemClock, Timestamp};
 use sha2::Sha256;
 use tokio::sync::Barrier;
 
-use crate::service::{KEY, SECRET, Service};
+use crate::process::{KEY, Process};
+use crate::service::SECRET;
 use crate::wire::{Connection, Response};
 
 pub const AMOUNT: i64 = 49_900;
@@ -70,7 +71,7 @@ struct Answered {
 }
 
 /// Everybody at once; then what came of it.
-pub async fn run(nodes: &[Service], payment: &str) -> Result<Told> {
+pub async fn run(nodes: &[Process], payment: &str) -> Result<Told> {
     expect(&nodes[0], payment).await?;
     let start = Arc::new(Barrier::new(CALLERS));
     let mut callers = Vec::new();
@@ -106,7 +107,7 @@ pub async fn run(nodes: &[Service], payment: &str) -> Result<Told> {
     Ok(told)
 }
 
-async fn expect(node: &Service, payment: &str) -> Result<()> {
+async fn expect(node: &Process, payment: &str) -> Result<()> {
     let body = json!({"amount_minor": AMOUNT, "currency": "INR", "document": {
         "currency": "INR", "locale": "en-IN", "seller": {"name": "Shop"},
         "lines": [{"description": "Tea", "quantity": 1, "unit_price": AMOUNT, "amount": AMOUNT}],
@@ -153,7 +154,7 @@ async fn call(mut connection: Connection, payment: String, is_webhook: bool, sta
 }
 
 /// As soon as somebody makes the receipt, claims its gate again and again, and hears `busy`, until it is done; the gate.
-async fn claim_meanwhile(node: &Service, payment: &str, told: &mut Told) -> Result<Value> {
+async fn claim_meanwhile(node: &Process, payment: &str, told: &mut Told) -> Result<Value> {
     let mut connection = Connection::open(&node.address).await?;
     let ask = json!({"effect": "receipt", "subject": payment, "ttl": "30s", "holder": "too late"}).to_string();
     let started = Instant::now();

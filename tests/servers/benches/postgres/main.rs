@@ -9,6 +9,9 @@ mod figure;
 #[allow(dead_code, reason = "shared with the figures of SQLite")]
 mod machine;
 mod pgbench;
+#[path = "../../../../crates/seriatim-server/benches/figures/process.rs"]
+#[allow(dead_code, reason = "shared with the figures of SQLite")]
+mod process;
 mod service;
 #[path = "../../../../crates/seriatim-server/benches/figures/wire.rs"]
 #[allow(dead_code, reason = "shared with the figures of SQLite")]

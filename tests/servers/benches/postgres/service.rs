@@ -1,20 +1,18 @@
 //! The issuer in this process, and the service over HTTP, on the same server.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use seriatim::store::postgres::{Postgres as Stored, PostgresOptions};
 use seriatim::{Issuer, SeriesSpec};
 use tempfile::TempDir;
 
 use crate::figure::Measured;
+use crate::process::{KEY, Process};
 use crate::wire::Connection;
-
-const KEY: &str = "srt_bench_0123456789abcdefghijklmnopqrstuvwxyzABCD";
 
 /// Keys that are never the same and fall anywhere in an index.
 #[derive(Clone, Default)]
@@ -79,51 +77,17 @@ async fn sum(calls: Vec<tokio::task::JoinHandle<Result<Histogram<u64>>>>, starte
 
 /// The service in a process of its own.
 pub struct Service {
-    child: Child,
-    address: String,
+    process: Process,
     _folder: TempDir,
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Service {
     pub async fn start(binary: &str, url: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let key = folder.path().join("admin.key");
-        std::fs::write(&key, KEY)?;
-        let child = Command::new(binary)
-            .args(["serve", "--http-addr", &address, "--store", url])
-            .current_dir(folder.path())
-            .env("SERIATIM_ADMIN_KEY_FILE", &key)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {binary}"))?;
-        let service = Self {
-            child,
-            address,
+        Ok(Self {
+            process: Process::serve(binary, folder.path(), &["--store", url]).await?,
             _folder: folder,
-        };
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(20) {
-            if let Ok(mut connection) = Connection::open(&service.address).await
-                && connection
-                    .get("/readyz", KEY)
-                    .await
-                    .is_ok_and(|answer| answer.status == 200)
-            {
-                return Ok(service);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        bail!("the service at {} did not become ready", service.address)
+        })
     }
 
     /// Issues over so many connections for a while, with a key each.
@@ -131,7 +95,7 @@ impl Service {
         let started = Instant::now();
         let calls: Vec<_> = (0..connections)
             .map(|_| {
-                let (address, keys) = (self.address.clone(), keys.clone());
+                let (address, keys) = (self.process.address.clone(), keys.clone());
                 tokio::spawn(async move {
                     let mut connection = Connection::open(&address).await?;
                     let mut took = Histogram::<u64>::new(3)?;
