@@ -2,6 +2,7 @@
 
 mod pgbouncer;
 mod postgres;
+pub mod provider;
 mod proxy;
 mod template;
 

@@ -10,7 +10,6 @@ mod payment;
 #[path = "../../../../crates/seriatim-server/benches/figures/process.rs"]
 #[allow(dead_code, reason = "shared with the other figures")]
 mod process;
-mod provider;
 mod service;
 #[path = "../../../../crates/seriatim-server/benches/figures/wire.rs"]
 #[allow(dead_code, reason = "shared with the other figures")]
@@ -20,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
-use seriatim_servers_tests::Postgres;
+use seriatim_servers_tests::{Postgres, provider};
 
 use machine::{describe, verdict};
 use payment::Told;
@@ -36,7 +35,7 @@ async fn main() -> Result<()> {
     let binary = std::env::var("SERIATIM_BIN").context("say `cargo xtask bench once`, which builds the service")?;
     println!("{}", describe());
     println!("{PAYMENTS} payments one after the other, each with 25 webhooks and 25 verifications at once");
-    let status = provider::start().await?;
+    let status = provider::start(payment::AMOUNT, payment::at()).await?;
     let folder = tempfile::tempdir()?;
     let one = service::start(&binary, folder.path(), status, &["--data-dir", "data"]).await?;
     measure("one node on SQLite", &[one], &folder.path().join("data/receipts")).await?;
