@@ -87,16 +87,6 @@ impl Ci {
 /// All other tests run on Debian's PostgreSQL 15, the oldest that is served; these run on the newest as well.
 fn newest_postgresql() -> Result<()> {
     let programs = postgresql::install()?;
-    let binaries = [
-        "--test",
-        "conformance",
-        "--test",
-        "door",
-        "--test",
-        "fence",
-        "--test",
-        "pooler",
-    ];
     let names = [
         "the_postgresql_store_keeps_every_rule",
         "the_postgresql_store_answers_as_the_scenarios_say",
@@ -105,9 +95,8 @@ fn newest_postgresql() -> Result<()> {
         "numbers_are_taken_and_replayed_through_a_pooler",
     ];
     let words = [
-        &["test", "-p", "seriatim-servers-tests"],
-        &binaries[..],
-        &["--"],
+        // All of the workspace, so that the tests after this need not be built again.
+        &["test", "--workspace", "--tests", "--"],
         &names[..],
     ]
     .concat();
