@@ -15,6 +15,11 @@ use crate::store::{
 /// What a layer does to writes.
 #[async_trait]
 pub trait Layer: Send + Sync + 'static {
+    /// Instead of the caller's own decision.
+    fn decide(&self, _: BatchId, decide: Decide) -> Decide {
+        decide
+    }
+
     /// Instead of the store's own `transact`.
     async fn transact(
         &self,
@@ -22,7 +27,9 @@ pub trait Layer: Send + Sync + 'static {
         batch: BatchId,
         footprint: Footprint,
         decide: Decide,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        store.transact(batch, footprint, self.decide(batch, decide)).await
+    }
 
     /// Instead of the store's own `committed`.
     async fn committed(&self, store: &Arc<dyn Store>, batch: BatchId) -> Result<bool, StoreError> {

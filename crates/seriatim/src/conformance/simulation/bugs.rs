@@ -141,24 +141,16 @@ async fn write(store: &Arc<dyn Store>, batch: BatchId, changes: Changes) {
 
 struct DropsTheKey;
 
-#[async_trait]
 impl Layer for DropsTheKey {
-    async fn transact(
-        &self,
-        store: &Arc<dyn Store>,
-        batch: BatchId,
-        footprint: Footprint,
-        decide: Decide,
-    ) -> Result<(), StoreError> {
-        let forgetful: Decide = Arc::new(move |held| {
+    fn decide(&self, _: BatchId, decide: Decide) -> Decide {
+        Arc::new(move |held| {
             let mut batch = decide(held)?;
             batch
                 .changes
                 .list
                 .retain(|change| !matches!(change, Change::NewKey(..) | Change::MovedKey(..)));
             Ok(batch)
-        });
-        store.transact(batch, footprint, forgetful).await
+        })
     }
 }
 
@@ -184,17 +176,10 @@ impl Layer for GuessesAnUnknownCommit {
 #[derive(Default)]
 struct ForgetsTheToken(Arc<Mutex<BTreeMap<(i64, GateId), u64>>>);
 
-#[async_trait]
 impl Layer for ForgetsTheToken {
-    async fn transact(
-        &self,
-        store: &Arc<dyn Store>,
-        batch: BatchId,
-        footprint: Footprint,
-        decide: Decide,
-    ) -> Result<(), StoreError> {
+    fn decide(&self, batch: BatchId, decide: Decide) -> Decide {
         let in_memory = self.0.clone();
-        let forgetful: Decide = Arc::new(move |mut held| {
+        Arc::new(move |mut held| {
             let mut tokens = in_memory.lock().unwrap_or_else(PoisonError::into_inner);
             // What is over is not claimed again, so nobody would notice.
             for gate in held.gates.values_mut().flatten().filter(|gate| !gate.is_over()) {
@@ -204,30 +189,21 @@ impl Layer for ForgetsTheToken {
             let written = decided.changes.gates.values();
             tokens.extend(written.map(|gate| ((batch.node, gate.id), gate.token)));
             Ok(decided)
-        });
-        store.transact(batch, footprint, forgetful).await
+        })
     }
 }
 
 struct LosesGates(Dice);
 
-#[async_trait]
 impl Layer for LosesGates {
-    async fn transact(
-        &self,
-        store: &Arc<dyn Store>,
-        batch: BatchId,
-        footprint: Footprint,
-        decide: Decide,
-    ) -> Result<(), StoreError> {
+    fn decide(&self, _: BatchId, decide: Decide) -> Decide {
         let is_lost = self.0.percent(10);
-        let careless: Decide = Arc::new(move |held| {
+        Arc::new(move |held| {
             let mut batch = decide(held)?;
             if is_lost {
                 batch.changes.gates.clear();
             }
             Ok(batch)
-        });
-        store.transact(batch, footprint, careless).await
+        })
     }
 }
