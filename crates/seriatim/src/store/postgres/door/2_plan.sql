@@ -5,6 +5,8 @@ create table if not exists seriatim.series_plan (
     version bigint not null,
     zone text not null,
     reset text not null,
+    -- What to_char makes of the date; null for fiscal years.
+    period text,
     -- First day of a fiscal year as month * 100 + day.
     fiscal_from int not null,
     start bigint not null,
@@ -31,7 +33,12 @@ create table if not exists seriatim.series_plan (
     -- Reads a printed number back: a pattern, and what its groups are.
     pattern text not null,
     groups text[] not null,
-    years int4range not null
+    years int4range not null,
+    -- The dates whose own and whose fiscal year are among those.
+    first_date date not null,
+    last_date date not null,
+    -- The last period that is closed for some tenant: what comes after it is open.
+    closed_to text collate "C"
 );
 
 create or replace function seriatim.setting(definition text, name text) returns text language sql immutable
@@ -76,6 +83,9 @@ begin
     plan.version := version;
     plan.zone := seriatim.setting(definition, 'time_zone');
     plan.reset := split_part(seriatim.setting(definition, 'reset'), ':', 1);
+    plan.period := case plan.reset when 'never' then '"all"' when 'yearly' then 'YYYY' when 'monthly' then 'YYYY-MM'
+        when 'daily' then 'YYYY-MM-DD' end;
+    plan.closed_to := (select max(c.period) from seriatim.closure c where c.series = plan.name and c.closed);
     plan.fiscal_from := coalesce(replace(nullif(split_part(seriatim.setting(definition, 'reset'), ':', 2), ''), '-', ''), '0');
     plan.start := seriatim.setting(definition, 'start');
     plan.max_length := seriatim.setting(definition, 'max_length');
@@ -152,6 +162,8 @@ begin
     end loop;
     plan.pattern := plan.pattern || '$';
     plan.years := case when short_years then int4range(2000, 2100) else int4range(1000, 9999) end;
+    plan.first_date := make_date(lower(plan.years), greatest(plan.fiscal_from / 100, 1), greatest(plan.fiscal_from % 100, 1));
+    plan.last_date := make_date(upper(plan.years) - 1, 12, 31);
     plan.width_max := case when plan.width > 0 then (10::numeric ^ plan.width - 1)::bigint end;
     plan.seq_max := least(
         seriatim.setting(definition, 'limit')::bigint,
@@ -173,6 +185,18 @@ end $$;
 create or replace trigger keep_plan after insert or update or delete on seriatim.series
     for each row execute function seriatim.keep_plan();
 
+create or replace function seriatim.keep_closed() returns trigger language plpgsql security definer
+    set search_path = pg_catalog, pg_temp as $$
+begin
+    update seriatim.series_plan p
+        set closed_to = (select max(c.period) from seriatim.closure c where c.series = p.name and c.closed)
+        where p.name = old.series or p.name = new.series;
+    return null;
+end $$;
+
+create or replace trigger keep_closed after insert or update or delete on seriatim.closure
+    for each row execute function seriatim.keep_closed();
+
 delete from seriatim.series_plan;
 insert into seriatim.series_plan select p.* from seriatim.series s, seriatim.plan_of(s.name, s.version, s.definition) p;
 
@@ -181,15 +205,15 @@ create or replace function seriatim.fiscal_year(fiscal_from int, date date) retu
 return extract(year from date)::int
     - (extract(month from date)::int * 100 + extract(day from date)::int < fiscal_from)::int;
 
-create or replace function seriatim.period_of(reset text, fiscal_from int, date date) returns text language sql stable
-return case reset
-    when 'never' then 'all'
-    when 'yearly' then to_char(date::timestamp, 'YYYY')
-    when 'monthly' then to_char(date::timestamp, 'YYYY-MM')
-    when 'daily' then to_char(date::timestamp, 'YYYY-MM-DD')
-    else seriatim.fiscal_year(fiscal_from, date)::text
-        || '-' || lpad(((seriatim.fiscal_year(fiscal_from, date) + 1) % 100)::text, 2, '0')
-end;
+create or replace function seriatim.fiscal_period(fiscal_from int, date date) returns text language plpgsql stable as $$
+declare
+    fy int := seriatim.fiscal_year(fiscal_from, date);
+begin
+    return fy || '-' || lpad(((fy + 1) % 100)::text, 2, '0');
+end $$;
+
+create or replace function seriatim.period_of(shape text, fiscal_from int, date date) returns text language sql stable
+return case when shape is null then seriatim.fiscal_period(fiscal_from, date) else to_char(date::timestamp, shape) end;
 
 create or replace function seriatim.render_params(shape text, digits text, fy int, tenant text, vals text[])
     returns text language plpgsql stable as $$
@@ -284,5 +308,5 @@ begin
         seq := null;
         return;
     end if;
-    period := seriatim.period_of(plan.reset, plan.fiscal_from, make_date(year, month, day));
+    period := seriatim.period_of(plan.period, plan.fiscal_from, make_date(year, month, day));
 end $$;

@@ -35,6 +35,22 @@ return seriatim.event_hash(previous, (event).kind, (event).seq, (event).seq_last
     (event).key, (event).params, (event).reference, (event).expires_at, (event).link, (event).reason_code,
     (event).reason, (event).document, (event).actor, (event).on_behalf_of, (event).at, (event).detail);
 
+-- The same for a number that is taken, which costs less the fewer fields are asked whether they are null: `given` is
+-- what seriatim.given_fields makes, or '-------' if nothing but a key was given.
+create or replace function seriatim.taken_hash(
+    previous bytea, kind text, seq bigint, number text, date date, key text, given text, actor text, on_behalf_of text,
+    at bigint
+) returns bytea language sql stable
+return sha256(previous || convert_to(concat('1:1', octet_length(kind), ':', kind, length(seq::text), ':', seq, '-',
+    octet_length(number), ':', number, '10:', to_char(date::timestamp, 'YYYY-MM-DD'), seriatim.field(key), given,
+    octet_length(actor), ':', actor, seriatim.field(on_behalf_of), length(at::text), ':', at, '-'), 'UTF8'));
+
+create or replace function seriatim.given_fields(
+    params text, reference text, expires_at bigint, link text, document bytea
+) returns text language sql immutable
+return seriatim.field(params) || seriatim.field(reference) || seriatim.field(expires_at::text) || seriatim.field(link)
+    || '--' || seriatim.field(encode(document, 'hex'));
+
 -- What the first event of a counter stands on.
 create or replace function seriatim.counter_genesis(series text, tenant text, partition text, period text)
     returns bytea language sql immutable
@@ -86,11 +102,15 @@ begin
     insert into seriatim.event select event.*;
 end $$;
 
-create or replace function seriatim.write_counter(counter seriatim.counter) returns void language sql
-begin atomic
+-- Not one that does not account for each of its seqs (promise P2).
+create or replace function seriatim.write_counter(counter seriatim.counter) returns void language plpgsql as $$
+begin
     update seriatim.counter c set
         last_seq = counter.last_seq, last_date = counter.last_date, issued = counter.issued,
         reserved = counter.reserved, voided = counter.voided, missing = counter.missing, length = counter.length,
         head = counter.head
-    where c.no = counter.no;
-end;
+    where c.no = counter.no
+        and counter.issued + counter.reserved + counter.voided + counter.missing
+            = counter.last_seq - counter.first_seq + 1;
+    perform seriatim.require_rows(found::int, 1, 'counters');
+end $$;

@@ -17,6 +17,9 @@ begin
     if fenced is not null then
         perform seriatim.refuse('503', 'fenced', fenced);
     end if;
+    perform seriatim.check_actors('db:' || session_user, null);
+    -- A session stays on its cluster and keeps its user, and it is dear to look at either for each number.
+    perform set_config('seriatim.entered', f.system_id || ' ' || session_user, false) from seriatim.fence f;
 end $$;
 
 -- How long a caller waits for another's transaction before he is told: alter function … set lock_timeout to change it.
@@ -66,11 +69,28 @@ exception
             'another transaction holds the counter %s of series %s; try again', of_period, of_series));
 end $$;
 
-create or replace function seriatim.closed_because(of_series text, of_tenant text, of_period text) returns text language sql
-begin atomic
-    select c.reason from seriatim.closure c
-    where c.series = of_series and c.tenant = of_tenant and c.period = of_period and c.closed;
-end;
+-- Whether nobody had bound the key; waits, but not for ever, for one who binds it on another counter.
+create or replace function seriatim.bind_key(line bigint, key text, counter bigint, seq bigint) returns boolean
+    language plpgsql set lock_timeout = '3s' as $$
+begin
+    insert into seriatim.key (line, key, counter, seq, count) values ($1, $2, $3, $4, 1) on conflict do nothing;
+    return found;
+end $$;
+
+create or replace function seriatim.check_open(
+    of_series text, of_tenant text, of_period text, field text default '/date',
+    hint text default 'reopen it or give a date in an open period'
+) returns void language plpgsql as $$
+declare
+    why text;
+begin
+    select c.reason into why from seriatim.closure c
+        where c.series = of_series and c.tenant = of_tenant and c.period = of_period and c.closed;
+    if found then
+        perform seriatim.refuse('409', 'period_closed', format('period %s of series %s is closed (%s)', of_period,
+            of_series, why), field, hint);
+    end if;
+end $$;
 
 create or replace function seriatim.plan(of_series text) returns seriatim.series_plan language sql stable
 begin atomic
@@ -216,8 +236,7 @@ end $$;
 
 create or replace function seriatim.check_date(plan seriatim.series_plan, date date) returns void language plpgsql as $$
 begin
-    if not isfinite(date) or not (extract(year from date)::int <@ plan.years
-            and seriatim.fiscal_year(plan.fiscal_from, date) <@ plan.years) then
+    if date not between plan.first_date and plan.last_date then
         perform seriatim.refuse('422', 'date_out_of_range', format('series %s takes dates in the years %s to %s; %s is not one',
             plan.name, lower(plan.years), upper(plan.years) - 1, date), '/date');
     end if;
@@ -231,23 +250,28 @@ create or replace function seriatim.take(
 ) returns seriatim.taken language plpgsql as $$
 <<mine>>
 declare
-    plan record;
-    held record;
+    -- Of the plan: single values, for a record of all of them costs as much as to read it.
+    zone text; days_back int; days_ahead int; shape text; fiscal_from int; first_date date; last_date date;
+    closed_to text; dates_in_order boolean; start bigint; seq_max bigint; template text; width int; max_length int;
+    replaced_by text; has_params boolean; has_olds boolean; is_inside boolean;
+    -- Of the counter.
+    counter bigint; line bigint; last_seq bigint; last_dated date; height bigint; head bytea;
     before seriatim.taken;
-    bound boolean;
+    bound boolean := false;
     vals text[] := '{}';
-    params text := '';
+    params text;
     partition text := '';
     period text;
-    closed text;
     document bytea;
     now timestamptz;
     today date;
     chosen date;
     seq bigint;
     number text;
+    given text := '-------';
     hash bytea;
     at bigint;
+    expires_at bigint;
     issues int := (of_origin = 'issue')::int;
     kind text := case of_origin when 'issue' then 'issued' else 'reserved' end;
     actor text := 'db:' || session_user;
@@ -260,24 +284,31 @@ begin
         perform seriatim.enter();
         perform seriatim.wait_for_series(of_series);
     end if;
-    select p.*, l.no as line, k.counter is not null as is_bound, rehearsal or (
-            select f.open and f.system_id = s.system_identifier::text
-                and f.timeline = substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
-            from seriatim.fence f, pg_control_system() s) as is_inside
-        into plan
+    select p.zone, p.days_back, p.days_ahead, p.period, p.fiscal_from, p.first_date, p.last_date, p.closed_to,
+            p.dates_in_order, p.start, p.seq_max, p.template, p.width, p.max_length, p.replaced_by, p.params <> '{}',
+            p.olds <> '{}', (
+                select f.open and f.system_id || ' ' || session_user = current_setting('seriatim.entered', true)
+                    and f.timeline = substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
+                from seriatim.fence f where not rehearsal)
+        into zone, days_back, days_ahead, shape, fiscal_from, first_date, last_date, closed_to, dates_in_order, start,
+            seq_max, template, width, max_length, replaced_by, has_params, has_olds, is_inside
         from seriatim.series_plan p
-        left join seriatim.line l on l.series = p.name and l.tenant = of_tenant
-        left join seriatim.key k on k.line = l.no and k.key = of_key
         where p.name = of_series;
-    if plan.is_inside is not true then
+    if not rehearsal and is_inside is not true then
         perform seriatim.enter();
     end if;
-    bound := plan.is_bound;
-    if plan.line is null then
+    if zone is null or of_tenant is distinct from 'default' then
         perform seriatim.check_names(of_series, of_tenant);
     end if;
-    if not (coalesce(bound, false) or of_key is null or seriatim.is_key(of_key)) then
-        perform seriatim.check_key(of_key);
+    if of_key is not null then
+        perform from seriatim.key k
+            where k.line = (select l.no from seriatim.line l where l.series = of_series and l.tenant = of_tenant)
+                and k.key = of_key;
+        bound := found;
+        if not (bound or seriatim.is_key(of_key)) then
+            perform seriatim.check_key(of_key);
+        end if;
+        bound := bound or has_olds;
     end if;
     if with_document is not null then
         perform seriatim.check_document(with_document);
@@ -286,122 +317,114 @@ begin
     if with_reference is not null then
         perform seriatim.check_text('reference', with_reference, 255);
     end if;
-    if plan.name is null then
+    if zone is null then
         perform seriatim.refuse('404', 'unknown_series', format('there is no series %s', of_series), '/series',
             format('define it first: seriatim series create %s …', of_series));
     end if;
-    if plan.params <> '{}' or given_params <> '{}' then
+    if has_params or given_params <> '{}' then
         vals := seriatim.canonical_params(seriatim.plan(of_series), given_params);
-        params := seriatim.params_text(seriatim.plan(of_series), vals, true);
+        params := nullif(seriatim.params_text(seriatim.plan(of_series), vals, true), '');
         partition := seriatim.params_text(seriatim.plan(of_series), vals, false);
     end if;
     loop
-        if replaced is null and (bound or of_key is not null and plan.olds <> '{}') then
-            before := seriatim.replay(seriatim.plan(of_series), of_tenant, of_key, of_origin, params, given_date, document);
+        if bound and replaced is null then
+            before := seriatim.replay(seriatim.plan(of_series), of_tenant, of_key, of_origin, coalesce(params, ''),
+                given_date, document);
             if before.counter is not null then
                 return before;
             end if;
         end if;
-        if plan.replaced_by is not null then
+        if replaced_by is not null then
             perform seriatim.refuse('409', 'series_replaced',
-                format('series %s was replaced by %s; use that one', plan.name, plan.replaced_by), '/series');
+                format('series %s was replaced by %s; use that one', of_series, replaced_by), '/series');
         end if;
         now := seriatim.clock();
         at := seriatim.micros(now);
-        today := (now at time zone plan.zone)::date;
-        if given_date not between today - plan.days_back and today + plan.days_ahead then
-            perform seriatim.refuse('422', 'date_outside_window', format(
-                '%s is outside %s to %s, the dates that series %s accepts on %s', given_date, today - plan.days_back,
-                today + plan.days_ahead, plan.name, today), '/date', 'correct the date or change date_window');
-        end if;
+        today := (now at time zone zone)::date;
         chosen := coalesce(given_date, today);
-        if not isfinite(chosen) or not (extract(year from chosen)::int <@ plan.years
-                and seriatim.fiscal_year(plan.fiscal_from, chosen) <@ plan.years) then
+        if chosen <> today and chosen not between today - days_back and today + days_ahead then
+            perform seriatim.refuse('422', 'date_outside_window', format(
+                '%s is outside %s to %s, the dates that series %s accepts on %s', chosen, today - days_back,
+                today + days_ahead, of_series, today), '/date', 'correct the date or change date_window');
+        end if;
+        if chosen not between first_date and last_date then
             perform seriatim.check_date(seriatim.plan(of_series), chosen);
         end if;
-        period := seriatim.period_of(plan.reset, plan.fiscal_from, chosen);
+        period := seriatim.period_of(shape, fiscal_from, chosen);
+        -- Nobody closes or reopens while we share the series.
+        if period collate "C" <= closed_to then
+            perform seriatim.check_open(of_series, of_tenant, period);
+        end if;
         if rehearsal then
-            select c.*, x.reason as closed into held
-                from (select 1) one
-                left join seriatim.counter c on c.series = of_series and c.tenant = of_tenant
-                    and c.period = mine.period and c.partition = mine.partition
-                left join seriatim.closure x on x.series = of_series and x.tenant = of_tenant
-                    and x.period = mine.period and x.closed;
-            closed := held.closed;
+            select c.no, c.last_seq, c.last_date into counter, last_seq, last_dated from seriatim.counter c
+                where c.series = of_series and c.tenant = of_tenant and c.period = mine.period
+                    and c.partition = mine.partition;
         else
             -- Free, as nearly always: locked without waiting.
-            select c.no, c.line, c.last_seq, c.last_date, c.length, c.head, (select x.reason from seriatim.closure x where x.series = c.series and x.tenant = c.tenant
-                        and x.period = c.period and x.closed) as closed into held
+            select c.no, c.line, c.last_seq, c.last_date, c.length, c.head
+                into counter, line, last_seq, last_dated, height, head
                 from seriatim.counter c
                 where c.series = of_series and c.tenant = of_tenant and c.period = mine.period
                     and c.partition = mine.partition
                 for update skip locked;
             if not found then
-                closed := seriatim.closed_because(of_series, of_tenant, period);
-                if closed is null then
-                    perform seriatim.wait_for_counter(of_series, of_tenant, partition, period, plan.start);
-                    -- It is ours now; but we waited, perhaps past midnight, perhaps for a twin with our key.
-                    bound := of_key is not null;
-                    continue;
-                end if;
-            else
-                closed := held.closed;
+                perform seriatim.wait_for_counter(of_series, of_tenant, partition, period, start);
+                -- It is ours now; but we waited, perhaps past midnight, perhaps for a twin with our key.
+                bound := of_key is not null;
+                continue;
             end if;
         end if;
-        if closed is not null then
-            perform seriatim.refuse('409', 'period_closed', format('period %s of series %s is closed (%s)', period,
-                plan.name, closed), '/date', 'reopen it or give a date in an open period');
-        end if;
         -- A date that nobody gave does not run backwards either.
-        if plan.dates_in_order and held.last_date > chosen then
+        if dates_in_order and last_dated > chosen then
             if given_date is not null then
                 perform seriatim.refuse('422', 'date_order', format(
                     '%s is before %s, the date of the number before it; series %s keeps dates in order', given_date,
-                    held.last_date, plan.name), '/date');
+                    last_dated, of_series), '/date');
             end if;
-            chosen := held.last_date;
+            chosen := last_dated;
         end if;
-        if coalesce(held.last_seq >= plan.seq_max, false) then
+        if last_seq >= seq_max then
             perform seriatim.refuse('422', 'counter_exhausted', format(
-                'the counter %s of series %s has taken its last seq, %s', period, plan.name, held.last_seq),
+                'the counter %s of series %s has taken its last seq, %s', period, of_series, last_seq),
                 hint => 'raise the limit, set overflow = "widen" or define a series that replaces it');
         end if;
-        seq := coalesce(held.last_seq + 1, plan.start);
-        number := seriatim.render(plan.template, plan.width, plan.fiscal_from, of_tenant, vals, chosen, seq);
-        if length(number) > plan.max_length or plan.olds <> '{}' then
+        seq := coalesce(last_seq + 1, start);
+        number := seriatim.render(template, width, fiscal_from, of_tenant, vals, chosen, seq);
+        if length(number) > max_length or has_olds then
             perform seriatim.check_number(seriatim.plan(of_series), of_tenant, number);
         end if;
         if rehearsal then
-            return (held.no, seq, number, false, '{}')::seriatim.taken;
+            return (counter, seq, number, false, '{}')::seriatim.taken;
         end if;
         if of_key is not null and replaced is null then
-            insert into seriatim.key (line, key, counter, seq, count) values (held.line, of_key, held.no, seq, 1)
-                on conflict do nothing;
             -- A twin bound it on another counter in the meantime.
-            bound := not found;
+            bound := not seriatim.bind_key(line, of_key, counter, seq);
             continue when bound;
         end if;
         exit;
     end loop;
 
-    if on_behalf_of is not null or not seriatim.is_printable(actor) then
+    if on_behalf_of is not null then
         perform seriatim.check_actors(actor, on_behalf_of);
     end if;
-    hash := seriatim.event_hash(held.head, kind, seq, null, number, chosen, of_key, nullif(params, ''), with_reference,
-        at + ttl_seconds * 1000000, replaced, null, null, document, actor, on_behalf_of, at, null);
+    if params is not null or with_reference is not null or ttl_seconds is not null or replaced is not null
+        or document is not null then
+        expires_at := at + ttl_seconds * 1000000;
+        given := seriatim.given_fields(params, with_reference, expires_at, replaced, document);
+    end if;
+    hash := seriatim.taken_hash(head, kind, seq, number, chosen, of_key, given, actor, on_behalf_of, at);
     update seriatim.counter c set
         last_seq = mine.seq, last_date = greatest(c.last_date, chosen), issued = c.issued + issues,
-        reserved = c.reserved + 1 - issues, length = held.length + 1, head = mine.hash
-        where c.no = held.no;
+        reserved = c.reserved + 1 - issues, length = height + 1, head = hash
+        where c.no = mine.counter;
     insert into seriatim.entry (counter, seq, line, number, state, origin, date, key, params, reference, document,
         document_sha256, taken_at, issued_at, expires_at, replaces, position, hash)
-    values (held.no, mine.seq, held.line, mine.number, mine.kind, of_origin, chosen, of_key, nullif(mine.params, ''),
-        with_reference, with_document, mine.document, mine.at, case issues when 1 then mine.at end,
-        mine.at + ttl_seconds * 1000000, replaced, held.length + 1, mine.hash);
+    values (mine.counter, mine.seq, mine.line, mine.number, kind, of_origin, chosen, of_key, mine.params,
+        with_reference, with_document, mine.document, at, case issues when 1 then at end, mine.expires_at, replaced,
+        height + 1, mine.hash);
     insert into seriatim.event (chain, position, kind, seq, number, date, key, params, reference, expires_at, link,
         document, actor, on_behalf_of, at, hash)
-    values (held.no, held.length + 1, mine.kind, mine.seq, mine.number, chosen, of_key, nullif(mine.params, ''),
-        with_reference, mine.at + ttl_seconds * 1000000, replaced, mine.document, mine.actor, mine.on_behalf_of,
-        mine.at, mine.hash);
-    return (held.no, seq, number, false, '{}')::seriatim.taken;
+    values (mine.counter, height + 1, mine.kind, mine.seq, mine.number, chosen, of_key, mine.params, with_reference,
+        mine.expires_at, replaced, mine.document, mine.actor, mine.on_behalf_of, mine.at, mine.hash);
+    return (counter, seq, number, false, '{}')::seriatim.taken;
 end $$;

@@ -16,7 +16,6 @@ declare
     params text;
     partition text;
     period text;
-    closed text;
     document bytea := sha256(convert_to(with_document, 'UTF8'));
     now timestamptz;
     printed text;
@@ -58,7 +57,7 @@ begin
     end if;
     params := seriatim.params_text(plan, read.vals, true);
     partition := seriatim.params_text(plan, read.vals, false);
-    period := seriatim.period_of(plan.reset, plan.fiscal_from, date);
+    period := seriatim.period_of(plan.period, plan.fiscal_from, date);
 
     for round in 1..2 loop
         if of_key is not null then
@@ -72,19 +71,13 @@ begin
         end if;
         -- The second time a twin had bound the key while we waited.
         exit when round = 2;
-        closed := seriatim.closed_because(of_series, of_tenant, period);
-        if closed is not null then
-            perform seriatim.refuse('409', 'period_closed', format('period %s of series %s is closed (%s)', period,
-                plan.name, closed), '/date', 'reopen it or give a date in an open period');
-        end if;
+        perform seriatim.check_open(of_series, of_tenant, period);
         perform seriatim.wait_for_counter(of_series, of_tenant, partition, period, plan.start);
         select * into counter from seriatim.counter c
             where c.series = of_series and c.tenant = of_tenant and c.period = mine.period
                 and c.partition = mine.partition;
         if of_key is not null then
-            insert into seriatim.key (line, key, counter, seq, count) values (counter.line, of_key, counter.no, read.seq, 1)
-                on conflict do nothing;
-            continue when not found;
+            continue when not seriatim.bind_key(counter.line, of_key, counter.no, read.seq);
         end if;
         exit;
     end loop;
@@ -287,7 +280,7 @@ begin
                 join seriatim.series_plan p on p.name = old.series
                 join seriatim.counter other on other.series = old.series and other.tenant = old.tenant
                     and other.partition = old.partition and other.period = seriatim.period_of(
-                        p.reset, p.fiscal_from, (seriatim.clock() at time zone p.zone)::date)
+                        p.period, p.fiscal_from, (seriatim.clock() at time zone p.zone)::date)
             where old.id = split_part(wait_for_reissue.id, '_', 2))
         order by c.id for update;
 exception
@@ -301,7 +294,6 @@ declare
     counter seriatim.counter;
     next seriatim.taken;
     replacement text;
-    closed text;
     given jsonb;
 begin
     if coalesce(code not in ('spoiled', 'duplicate', 'rejected', 'cancelled', 'other'), true) then
@@ -319,11 +311,7 @@ begin
     if entry.state = 'voided' then
         perform seriatim.refuse('409', 'already_voided', format('%s is void already (%s)', entry.number, entry.reason));
     end if;
-    closed := seriatim.closed_because(counter.series, counter.tenant, counter.period);
-    if closed is not null then
-        perform seriatim.refuse('409', 'period_closed', format('period %s of series %s is closed (%s)', counter.period,
-            counter.series, closed), '/id', 'reopen it first');
-    end if;
+    perform seriatim.check_open(counter.series, counter.tenant, counter.period, '/id', 'reopen it first');
     if reissue then
         if (select k.count from seriatim.key k where k.line = entry.line and k.key = entry.key) > 1 then
             perform seriatim.refuse('409', 'key_shared', format(

@@ -1,7 +1,6 @@
 -- The SQL door, 6 of 9: what is stable: views for reading, and the verbs.
 --
--- The verbs run with the rights of the owner of the schema and do nothing but call the rooms behind them. A caller who
--- waits longer than lock_timeout is told so; `alter function … set lock_timeout` changes that.
+-- The verbs run with the rights of the owner of the schema and do nothing but call the rooms behind them.
 
 create or replace view seriatim.entries as
 select seriatim.entry_id(c.id, e.seq) as id, c.series, c.tenant, e.number, e.seq, c.period, e.date, e.state, e.key,
@@ -54,7 +53,7 @@ end;
 create or replace function seriatim.next(
     series text, key text default null, tenant text default 'default', params jsonb default '{}', date date default null,
     document text default null, reference text default null
-) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan as $$
 begin
     return (seriatim.take('issue', $1, $2, $3, $4, $5, $6, $7)).number;
@@ -63,7 +62,7 @@ end $$;
 create or replace function seriatim.issue(
     series text, key text default null, tenant text default 'default', params jsonb default '{}', date date default null,
     document text default null, reference text default null
-) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan as $$
 begin
     return seriatim.answer_of(seriatim.take('issue', $1, $2, $3, $4, $5, $6, $7));
@@ -72,7 +71,7 @@ end $$;
 create or replace function seriatim.reserve(
     series text, key text default null, ttl interval default '1 hour', tenant text default 'default',
     params jsonb default '{}', date date default null, document text default null, reference text default null
-) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan as $$
 begin
     return seriatim.answer_of(seriatim.take('reserve', $1, $2, $4, $5, $6, $7, $8, seriatim.seconds_of('ttl', $3)));
@@ -81,21 +80,21 @@ end $$;
 create or replace function seriatim.adopt(
     series text, number text, date date, key text default null, tenant text default 'default',
     document text default null, reference text default null
-) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan as $$
 begin
     return seriatim.answer_of(seriatim.take_from_elsewhere($1, $2, $3, $4, $5, $6, $7), false);
 end $$;
 
 create or replace function seriatim.confirm(id text, document text default null)
-returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan as $$
 begin
     return seriatim.answer_of(seriatim.do_confirm($1, $2), false);
 end $$;
 
 create or replace function seriatim.release(id text, reason text)
-returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan as $$
 begin
     return seriatim.answer_of(seriatim.do_release($1, $2), false);
@@ -104,7 +103,7 @@ end $$;
 -- The voided entry; with `reissue` its replacement, which names it in `replaces`.
 create or replace function seriatim.void(
     id text, reason text, reason_code text default 'other', reissue boolean default false
-) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan as $$
 begin
     return seriatim.answer_of(seriatim.do_void($1, $2, $3, $4), $4);

@@ -19,7 +19,7 @@ create table numbers.event as select * from seriatim.events;
 create table numbers.counter as select series, tenant, partition, period, last_seq from seriatim.counter;
 alter table numbers.counter add primary key (series, tenant, period, partition);
 create table numbers.series as
-    select name, zone, reset, fiscal_from, start, seq_max, width, template, params, kinds, splits from seriatim.series_plan
+    select name, zone, period, fiscal_from, start, seq_max, width, template, params, kinds, splits from seriatim.series_plan
     where replaced_by is null;
 alter table numbers.series add primary key (name);
 alter table numbers.entry add unique (series, tenant, number);
@@ -39,12 +39,7 @@ begin
     chosen := coalesce($4, (clock_timestamp() at time zone s.zone)::date);
     fy := extract(year from chosen)::int
         - (extract(month from chosen)::int * 100 + extract(day from chosen)::int < s.fiscal_from)::int;
-    period := case s.reset
-        when 'never' then 'all'
-        when 'yearly' then to_char(chosen::timestamp, 'YYYY')
-        when 'monthly' then to_char(chosen::timestamp, 'YYYY-MM')
-        when 'daily' then to_char(chosen::timestamp, 'YYYY-MM-DD')
-        else fy || '-' || lpad(((fy + 1) % 100)::text, 2, '0') end;
+    period := coalesce(to_char(chosen::timestamp, s.period), fy || '-' || lpad(((fy + 1) % 100)::text, 2, '0'));
     -- Digits are padded to their width; nothing else is checked.
     select array_agg(v order by i), coalesce(string_agg(p || '=' || v, ',' order by i) filter (where split), '')
         into vals, partition

@@ -16,7 +16,8 @@ create table seriatim.line (
     unique (series, tenant)
 );
 
--- One row is locked and changed by every number, so its page keeps room for the next version of it.
+-- One row is locked and changed by every number, so its page keeps room for the next version of it. Whoever changes it
+-- sees to it that it stays accounted: a constraint would be read and planned anew for each number.
 create table seriatim.counter (
     no bigint generated always as identity primary key,
     id text collate "C" not null unique,
@@ -34,8 +35,7 @@ create table seriatim.counter (
     missing bigint not null,
     length bigint not null,
     head bytea not null,
-    unique (series, tenant, period, partition),
-    constraint counter_is_accounted check (issued + reserved + voided + missing = last_seq - first_seq + 1)
+    unique (series, tenant, period, partition)
 ) with (fillfactor = 50);
 
 -- `no` is the order of arrival. No foreign key: whoever writes holds the lock of the counter.
@@ -69,7 +69,8 @@ create table seriatim.entry (
     constraint entry_by_number unique (number, line)
 );
 
-create index entry_reserved on seriatim.entry (expires_at) where state = 'reserved';
+-- For what is reserved and overdue. Not a partial index: its condition would be planned anew for each number.
+create index entry_by_state on seriatim.entry (state, expires_at);
 
 -- What a key stands for: a run of one counter.
 create table seriatim.key (
@@ -108,7 +109,7 @@ create table seriatim.event (
     primary key (chain, position)
 );
 
-create index event_of_entry on seriatim.event (chain, seq) where number is not null;
+create index event_of_entry on seriatim.event (chain, seq);
 
 create table seriatim.missing (
     counter bigint not null,

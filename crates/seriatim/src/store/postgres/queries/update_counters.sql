@@ -1,4 +1,5 @@
--- What a counter is called never changes; where it stands does, with every batch, from where it was seen to stand.
+-- What a counter is called never changes; where it stands does, with every batch, from where it was seen to stand. One
+-- that does not account for each of its seqs is not written (promise P2).
 with changed as (
     update seriatim.counter c
     set first_seq = i.first_seq, last_seq = i.last_seq, last_date = i.last_date, issued = i.issued,
@@ -7,6 +8,7 @@ with changed as (
                 $8::bigint[], $9::bigint[], $10::bytea[], $11::bigint[])
          i (no, first_seq, last_seq, last_date, issued, reserved, voided, missing, length, head, length_before)
     where c.no = i.no and c.length = i.length_before
+      and i.issued + i.reserved + i.voided + i.missing = i.last_seq - i.first_seq + 1
     returning 1
 )
 select seriatim.require_rows((select count(*) from changed), cardinality($1::bigint[]), 'counters')::text
