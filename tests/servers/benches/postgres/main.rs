@@ -34,6 +34,10 @@ const SECONDS: u32 = 4;
 const WITHIN: Duration = Duration::from_secs(SECONDS as u64);
 const CLIENTS: [u32; 3] = [1, 16, 100];
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let binary = std::env::var("SERIATIM_BIN").context("say `cargo xtask bench postgres`, which builds the service")?;
