@@ -41,32 +41,66 @@ begin
     end if;
 end $$;
 
--- The counter, locked; born if there is none. Waits for another's transaction, but not for ever.
+-- Waits for a lock of its own class until the transaction ends, or tells the caller that it took too long.
+create or replace function seriatim.queue_up(class int, name text, busy text) returns void language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(class, hashtext(name));
+exception
+    when lock_not_available or deadlock_detected then
+        perform seriatim.refuse('503', 'counter_busy', busy);
+end $$;
+
+-- Waits until nobody holds the counter, and lets go of it again; false if there is none. The caller locks it himself: what
+-- a subtransaction locks and its transaction changes carries both their ids, and PostgreSQL forgets such versions of a
+-- row late.
+create or replace function seriatim.wait_for_holder(counter text, busy text) returns boolean language plpgsql as $$
+declare
+    is_there boolean;
+begin
+    perform from seriatim.counter c where c.id = counter for update;
+    is_there := found;
+    raise exception using errcode = 'SR000', message = 'the counter is free';
+exception
+    when sqlstate 'SR000' then
+        return is_there;
+    when lock_not_available or deadlock_detected then
+        perform seriatim.refuse('503', 'counter_busy', busy);
+end $$;
+
+-- The counter, locked; born if there is none. Waits for another's transaction, but not for ever: in a queue of those who
+-- wait, whose first waits for the holder.
 create or replace function seriatim.wait_for_counter(
     of_series text, of_tenant text, of_partition text, of_period text, start bigint
 ) returns void language plpgsql set lock_timeout = '3s' as $$
 declare
     genesis bytea := seriatim.counter_genesis(of_series, of_tenant, of_partition, of_period);
+    of_id text := seriatim.counter_id(genesis);
+    busy text := format('another transaction holds the counter %s of series %s; try again', of_period, of_series);
+    until timestamptz := clock_timestamp() + nullif(current_setting('lock_timeout'), '0')::interval;
+    has_queued boolean := false;
+    may_bear boolean := false;
 begin
-    for looked in 1..2 loop
-        perform from seriatim.counter c
-            where c.series = of_series and c.tenant = of_tenant and c.period = of_period and c.partition = of_partition
-            for update;
+    loop
+        perform from seriatim.counter c where c.id = of_id for update skip locked;
         if found then
             return;
+        elsif clock_timestamp() > until then
+            perform seriatim.refuse('503', 'counter_busy', busy);
+        elsif not has_queued then
+            perform seriatim.queue_up(1397053783, of_id, busy);
+            has_queued := true;
+        elsif not seriatim.wait_for_holder(of_id, busy) then
+            exit when may_bear;
+            perform seriatim.queue_up(1397053781, of_id, busy);
+            may_bear := true;
         end if;
-        perform pg_advisory_xact_lock(1397053781, hashtext(seriatim.counter_id(genesis)));
     end loop;
     insert into seriatim.line (series, tenant) values (of_series, of_tenant) on conflict do nothing;
     insert into seriatim.counter (id, series, tenant, partition, period, line, first_seq, last_seq, issued, reserved,
             voided, missing, length, head)
-        select seriatim.counter_id(genesis), of_series, of_tenant, of_partition, of_period, l.no, start, start - 1,
+        select of_id, of_series, of_tenant, of_partition, of_period, l.no, start, start - 1,
             0, 0, 0, 0, 0, genesis
         from seriatim.line l where l.series = of_series and l.tenant = of_tenant;
-exception
-    when lock_not_available or deadlock_detected then
-        perform seriatim.refuse('503', 'counter_busy', format(
-            'another transaction holds the counter %s of series %s; try again', of_period, of_series));
 end $$;
 
 -- Whether nobody had bound the key; waits, but not for ever, for one who binds it on another counter.
