@@ -16,6 +16,7 @@ use tokio_postgres::Client;
 
 use super::Door;
 use super::at_door::ask;
+use super::number_column::define;
 
 const CALLERS: usize = 6;
 const COMMANDS_EACH: usize = 100;
@@ -350,4 +351,32 @@ async fn both_doors_at_once_let_one_through() {
     let report = report.expect("it reads");
     assert!(report.findings.is_empty(), "{:?}", report.findings);
     issuer.close().await;
+}
+
+/// A version of a row with two lockers, a subtransaction and its transaction, is forgotten late and never marked dead in
+/// an index; after a crowd each call would look at hundreds of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_at_one_counter_is_numbered_once_each_and_leaves_no_version_with_two_lockers() {
+    const CROWD: u64 = 16;
+    const NUMBERS_EACH: u64 = 40;
+    let door = Door::install();
+    define(&door, "order", &[("format", "O-{seq}")]);
+    let multixacts = || door.psql("checkpoint; select next_multixact_id from pg_control_checkpoint()");
+    let before = multixacts();
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..CROWD {
+        let client = door.server.connect(&door.database).await;
+        crowd.spawn(async move {
+            let mut numbers = BTreeSet::new();
+            for _ in 0..NUMBERS_EACH {
+                let row = client.query_one("select seriatim.next('order')", &[]).await;
+                numbers.insert(row.expect("a number").get::<_, String>(0));
+            }
+            numbers
+        });
+    }
+    let numbers: BTreeSet<String> = crowd.join_all().await.into_iter().flatten().collect();
+    let expected: BTreeSet<String> = (1..=CROWD * NUMBERS_EACH).map(|seq| format!("O-{seq}")).collect();
+    assert_eq!(numbers, expected);
+    assert_eq!(multixacts(), before);
 }
