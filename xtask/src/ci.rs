@@ -30,6 +30,8 @@ pub struct Ci {
 impl Ci {
     pub fn run(&self) -> Result<()> {
         step::cargo(&["fmt", "--all", "--check"]).run()?;
+        // It builds the allocator.
+        step::ensure("make", "make")?;
         step::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()?;
         // The library must build without a database driver, for those who bring their own store.
         step::cargo(&[

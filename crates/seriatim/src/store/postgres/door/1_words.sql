@@ -70,9 +70,12 @@ begin
     perform seriatim.check_tenant(tenant);
 end $$;
 
+create or replace function seriatim.is_tenant(tenant text) returns boolean language sql immutable
+return tenant = 'default' or tenant ~ '^[A-Za-z0-9][A-Za-z0-9._-]*$' and length(tenant) <= 64;
+
 create or replace function seriatim.check_tenant(tenant text) returns void language plpgsql as $$
 begin
-    if coalesce(tenant !~ '^[A-Za-z0-9][A-Za-z0-9._-]*$' or length(tenant) > 64, true) then
+    if seriatim.is_tenant(tenant) is not true then
         perform seriatim.refuse('400', 'invalid_tenant',
             'tenant: a tenant is a letter or digit, then up to 63 of A-Z, a-z, 0-9, `.`, `_` and `-`', '/tenant');
     end if;

@@ -331,7 +331,7 @@ begin
     if not rehearsal and is_inside is not true then
         perform seriatim.enter();
     end if;
-    if zone is null or of_tenant is distinct from 'default' then
+    if zone is null or seriatim.is_tenant(of_tenant) is not true then
         perform seriatim.check_names(of_series, of_tenant);
     end if;
     if of_key is not null then
