@@ -10,7 +10,7 @@ use seriatim::store::postgres::{Postgres as Stored, PostgresOptions};
 use seriatim::verify::{Options, verify};
 use seriatim::{Issuer, SeriesSpec, Store};
 use seriatim_servers_tests::{PgBouncer, Postgres};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 async fn open(url: &str) -> Issuer {
     let store = Stored::open(url, PostgresOptions::default()).await.expect("a store");
@@ -163,6 +163,7 @@ async fn the_sql_door_works_through_a_pooler() {
                     let undone =
                         format!("begin; insert into orders (payment_reference) values ('no-{caller}-{i}'); rollback");
                     client.batch_execute(&undone).await.expect("taken back");
+                    send_once(&client, &format!("mail-{i}"), caller).await;
                 }
             })
         })
@@ -170,12 +171,30 @@ async fn the_sql_door_works_through_a_pooler() {
     for task in tasks {
         task.await.expect("no panic");
     }
+    let gates = "select count(*), count(*) filter (where state = 'done' and attempts = 1) from seriatim.gates";
+    assert_eq!(server.psql(&database, gates), "10|10");
     let rows = server.psql(&database, "select count(*), count(distinct order_number) from orders");
     assert_eq!(rows, "200|200");
     // What one transaction set for itself did not stay on a connection that others use.
     let behalf = "select on_behalf_of, count(*) from seriatim.events where kind = 'issued' group by 1 order by 1";
     assert_eq!(server.psql(&database, behalf), "ann|200\n|200");
     must_verify(&issuer, 400).await;
+}
+
+/// Of all callers one claims the gate of a subject, and completes it in another transaction.
+async fn send_once(client: &Client, subject: &str, caller: u32) {
+    let claim = format!(
+        "select c.outcome, c.gate, c.token from seriatim.gate_claim('mail', '{subject}', '1h', 'caller {caller}') c"
+    );
+    let heard = client.simple_query(&claim).await.expect("an outcome");
+    let won = heard.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) if row.get(0) == Some("won") => row.get(1).zip(row.get(2)),
+        _ => None,
+    });
+    if let Some((gate, token)) = won {
+        let complete = format!("select seriatim.gate_complete('{gate}', {token}, '{{}}')");
+        client.simple_query(&complete).await.expect("a result");
+    }
 }
 
 /// Not a promise but a figure, for those who choose: printed, never judged.
