@@ -94,6 +94,8 @@ fn newest_postgresql() -> Result<()> {
         "the_postgresql_store_answers_as_the_scenarios_say",
         "the_door_answers_as_the_scenarios_say",
         "a_server_set_back_on_its_own_timeline_is_noticed_by_a_node_that_lived",
+        "a_synchronous_standby_takes_over_without_an_operator_and_loses_nothing",
+        "a_standby_that_lost_the_tail_issues_nothing_before_an_operator_decides",
         "numbers_are_taken_and_replayed_through_a_pooler",
     ];
     let words = [

@@ -72,23 +72,27 @@ impl Postgres {
     pub fn standby(&self, name: &str) -> Self {
         let settings: Vec<(&str, &str)> = self.settings.iter().map(|(name, value)| (&**name, &**value)).collect();
         let mut standby = Self::prepare(&settings);
-        let from = format!(
-            "host={} port={} user=postgres application_name={name}",
-            self.folder.path().display(),
-            self.port
+        let (socket, port) = (self.folder.path().display(), self.port);
+        let (from, to) = (self.data(), standby.data());
+        let (from, to) = (from.display(), to.display());
+        // By hand, for the newest server comes without pg_basebackup. One session begins and ends it; files may go while
+        // they are copied.
+        let backup = format!(
+            "select pg_backup_start('{name}', true) \\g /dev/null\n\
+             \\! cp -a {from} {to} 2> /dev/null\n\
+             \\! rm -rf {to}/postmaster.pid {to}/pg_wal/* && touch {to}/standby.signal\n\
+             \\! echo \"primary_conninfo = 'host={socket} port={port} user=postgres application_name={name}'\" \
+             >> {to}/postgresql.auto.conf\n\
+             select labelfile from pg_backup_stop() \\g {to}/backup_label\n"
         );
-        run(
-            "pg_basebackup",
-            &[
-                &"--dbname",
-                &from,
-                &"--pgdata",
-                &standby.data(),
-                &"--checkpoint=fast",
-                &"--wal-method=stream",
-                &"--write-recovery-conf",
-                &"--no-sync",
-            ],
+        let script = standby.folder.path().join("backup.sql");
+        std::fs::write(&script, backup).expect("a script");
+        let mut psql = self.psql_at("postgres");
+        let output = psql.arg("--file").arg(&script).output().expect("psql can be started");
+        assert!(
+            output.status.success(),
+            "no backup: {}",
+            String::from_utf8_lossy(&output.stderr)
         );
         standby.start_again();
         standby
@@ -151,23 +155,26 @@ impl Postgres {
     /// # Errors
     /// What psql complains of.
     pub fn try_psql(&self, database: &str, sql: &str) -> Result<String, String> {
-        let output = program("psql")
-            .args([
-                "--no-psqlrc",
-                "--quiet",
-                "--tuples-only",
-                "--no-align",
-                "--set=ON_ERROR_STOP=1",
-            ])
-            .arg(format!("--dbname={}", self.url_of(database)))
-            .args(["--command", sql])
-            .output()
-            .expect("psql can be started");
+        let mut psql = self.psql_at(database);
+        let output = psql.args(["--command", sql]).output().expect("psql can be started");
         let printed = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_string();
         if output.status.success() {
             return Ok(printed(output.stdout));
         }
         Err(printed(output.stderr))
+    }
+
+    fn psql_at(&self, database: &str) -> Command {
+        let mut psql = program("psql");
+        psql.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--set=ON_ERROR_STOP=1",
+        ])
+        .arg(format!("--dbname={}", self.url_of(database)));
+        psql
     }
 
     /// Another program of PostgreSQL, with its connection set: `pgbench`, `pg_dump`, …
