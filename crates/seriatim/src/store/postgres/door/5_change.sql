@@ -270,9 +270,12 @@ begin
 end $$;
 
 -- Locks the counter of an entry and the one where its replacement will stand, in the order of their ids, as all do.
-create or replace function seriatim.wait_for_reissue(id text) returns void language plpgsql set lock_timeout = '3s' as $$
+create or replace function seriatim.wait_for_reissue(id text) returns void language plpgsql as $$
+declare
+    held seriatim.counter;
 begin
-    perform from seriatim.counter c
+    for held in
+        select c.* from seriatim.counter c
         where c.no in (
             select old.no from seriatim.counter old where old.id = split_part(wait_for_reissue.id, '_', 2)
             union all
@@ -282,10 +285,10 @@ begin
                     and other.partition = old.partition and other.period = seriatim.period_of(
                         p.period, p.fiscal_from, (seriatim.clock() at time zone p.zone)::date)
             where old.id = split_part(wait_for_reissue.id, '_', 2))
-        order by c.id for update;
-exception
-    when lock_not_available or deadlock_detected then
-        perform seriatim.refuse('503', 'counter_busy', 'another transaction holds the counter; try again');
+        order by c.id
+    loop
+        perform seriatim.wait_for_counter(held.series, held.tenant, held.partition, held.period, held.first_seq);
+    end loop;
 end $$;
 
 create or replace function seriatim.do_void(id text, why text, code text, reissue boolean) returns seriatim.taken language plpgsql as $$

@@ -17,7 +17,7 @@ end $$;
 
 -- Takes the number of a row that has none. Arguments: column, series, key, tenant and date column, params, as JSON.
 create or replace function seriatim.fill_number() returns trigger language plpgsql security definer
-    set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+    set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan as $$
 declare
     given jsonb := tg_argv[0];
@@ -35,7 +35,7 @@ end $$;
 
 -- A number that somebody else wrote: refused, or adopted; and one that stands is never changed.
 create or replace function seriatim.guard_number() returns trigger language plpgsql security definer
-    set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+    set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan as $$
 declare
     given jsonb := tg_argv[0];
@@ -66,7 +66,7 @@ end $$;
 
 -- A row goes: its number is spent, or the row stays.
 create or replace function seriatim.keep_number() returns trigger language plpgsql security definer
-    set search_path = pg_catalog, pg_temp set lock_timeout = '3s'
+    set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan as $$
 declare
     given jsonb := tg_argv[0];
