@@ -37,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub struct Options {
     /// Within this a caller gets an answer, a refusal or an error: all attempts together.
     pub deadline: Duration,
-    /// How many commands may wait in a lane before more are turned away.
+    /// How many commands may wait in a queue before more are turned away.
     pub queue_max: usize,
     /// How many commands one commit may hold.
     pub batch_max: usize,
@@ -100,9 +100,12 @@ impl Issuer {
         measure::describe();
         let known = lane::Known::of(store.series().await?);
         let node = (options.draw)().cast_signed();
-        let lanes = (0..store.lanes())
-            .map(|lane| Lane::start(node, lane, store.clone(), known.clone(), &options))
-            .collect();
+        let start = |lanes| Lane::start(node, lanes, &store, &known, &options);
+        let lanes = if store.lanes_are_alike() {
+            vec![start(0..store.lanes())]
+        } else {
+            (0..store.lanes()).map(|lane| start(lane..lane + 1)).collect()
+        };
         let library = || Actor::parse("library").map_err(|refusal| StoreError::Unavailable(refusal.message));
         let actor = options.actor.clone().map_or_else(library, Ok)?;
         let shared = Shared {
@@ -166,9 +169,6 @@ impl Issuer {
         let lanes = &self.shared.lanes;
         if lanes.len() == 1 {
             return &lanes[0];
-        }
-        if self.shared.store.lanes_are_alike() {
-            return lanes.iter().min_by_key(|lane| lane.aboard()).unwrap_or(&lanes[0]);
         }
         let mut hasher = DefaultHasher::new();
         match &request.command {

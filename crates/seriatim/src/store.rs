@@ -112,6 +112,9 @@ pub trait Store: Reads {
     fn lanes_are_alike(&self) -> bool {
         false
     }
+
+    /// Returns when the store would begin a batch at once: what comes meanwhile can still be combined with it.
+    async fn turn(&self) {}
 }
 
 /// One page of a list and where the next begins.

@@ -7,19 +7,22 @@
 
 mod disk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use disk::Disk;
 use seriatim::store::sqlite::{OpenError, Sqlite, SqliteOptions};
 use seriatim::store::{BatchId, CounterFilter, Decide, EntryFilter, Page, Reads, Store, StoreError};
 use seriatim::{
-    Access, Actor, Adopt, Answer, ApiKey, ApiScope, BundledZones, Chain, Command, CounterId, Date, Document, EntryId,
-    Footprint, Hash, Key, KeyRef, Memory, Period, Reason, Reference, Refusal, Request, Series, SeriesName, SeriesSpec,
-    State, Take, Tenant, Timestamp, Ttl, Void, VoidReason, decide_all,
+    Access, Actor, Adopt, Answer, ApiKey, ApiScope, Batch, BundledZones, Chain, Clock, Command, CounterId, Date,
+    Document, EntryId, Footprint, Hash, Issuer, Key, KeyRef, Memory, Period, Reason, Reference, Refusal, Request,
+    Series, SeriesName, SeriesSpec, State, Take, Tenant, Timestamp, Ttl, Void, VoidReason, decide_all,
 };
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 type Answers = Vec<Result<Answer, Refusal>>;
 
@@ -494,6 +497,62 @@ async fn a_panic_in_a_decision_writes_nothing_and_stops_nothing() {
     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
     act_all(&store, 2, vec![issue(None)]).await.unwrap();
     assert_eq!(numbers(&store).await, ["INV-00001"]);
+}
+
+/// Later with each look.
+#[derive(Debug, Default)]
+struct Ticking(AtomicI64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(1_770_000_000_000_000 + self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn what_comes_while_the_writer_is_busy_is_one_batch() {
+    let place = Place::new();
+    let store = place.open().await;
+    let options = seriatim::Options {
+        clock: Arc::new(Ticking::default()),
+        ..seriatim::Options::default()
+    };
+    let issuer = Issuer::with(Arc::new(store.clone()), options).await.unwrap();
+    issuer.execute(request(define_plain())).await.unwrap();
+
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let decide: Decide = Arc::new(move |_| {
+        held.lock().unwrap().recv().unwrap();
+        Ok(Batch::default())
+    });
+    let (begun, writer) = (store.clone(), store.clone());
+    let busy = tokio::spawn(async move { writer.transact(at(1), Footprint::default(), decide).await });
+    while timeout(Duration::from_millis(1), begun.turn()).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let callers: Vec<_> = (0..30)
+        .map(|_| {
+            let issuer = issuer.clone();
+            tokio::spawn(async move { issuer.execute(request(issue(None))).await })
+        })
+        .collect();
+    // All of them have their turn on this one thread.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    release.send(()).unwrap();
+    busy.await.unwrap().unwrap();
+    // A batch looks at the clock once under its locks.
+    let mut looks = BTreeSet::new();
+    for caller in callers {
+        let Answer::Entries(answer) = caller.await.unwrap().unwrap() else {
+            panic!("numbers were asked for")
+        };
+        looks.insert(answer.taken[0].entry.taken_at);
+    }
+    assert_eq!(looks.len(), 1);
+    issuer.close().await;
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! A lane: one writer at a time. Whatever has queued while the last batch committed is the next batch.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -141,31 +142,39 @@ enum Message {
     Close(oneshot::Sender<()>),
 }
 
-/// The way into a lane.
+/// The way into a lane, or into several that are alike.
 pub(super) struct Lane {
     queue: mpsc::Sender<Message>,
-    /// How many commands are under way, those that wait not counted.
-    flying: Arc<AtomicUsize>,
 }
 
 impl Lane {
-    pub(super) fn start(node: i64, lane: u32, store: Arc<dyn Store>, known: Known, options: &Options) -> Self {
+    pub(super) fn start(
+        node: i64,
+        lanes: Range<u32>,
+        store: &Arc<dyn Store>,
+        known: &Known,
+        options: &Options,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(options.queue_max.max(1));
-        let worker = Worker {
-            aside: Arc::new(Aside::new(node, store.lanes(), lane)),
-            // So that a caller hears it before his own deadline.
-            busy_max: options.deadline * 2 / 3,
-            id: BatchId { node, lane, batch: 0 },
-            store,
-            known,
-            clock: options.clock.clone(),
-            backoff: options.backoff.clone(),
-            draw: options.draw.clone(),
-            flying: Arc::default(),
-        };
-        let flying = worker.flying.clone();
-        tokio::spawn(worker.run(waiting, options.batch_max.max(1)));
-        Self { queue, flying }
+        let queued = Arc::new(tokio::sync::Mutex::new(Queued {
+            waiting,
+            closing: Vec::new(),
+        }));
+        for lane in lanes {
+            let worker = Worker {
+                aside: Arc::new(Aside::new(node, store.lanes(), lane)),
+                // So that a caller hears it before his own deadline.
+                busy_max: options.deadline * 2 / 3,
+                id: BatchId { node, lane, batch: 0 },
+                store: store.clone(),
+                known: known.clone(),
+                clock: options.clock.clone(),
+                backoff: options.backoff.clone(),
+                draw: options.draw.clone(),
+            };
+            tokio::spawn(worker.run(queued.clone(), options.batch_max.max(1)));
+        }
+        Self { queue }
     }
 
     pub(super) fn send(&self, job: Job) -> Result<(), Failure> {
@@ -196,11 +205,6 @@ impl Lane {
     pub(super) fn queued(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
     }
-
-    /// How many commands wait or are under way.
-    pub(super) fn aboard(&self) -> usize {
-        self.queued() + self.flying.load(Ordering::Relaxed)
-    }
 }
 
 /// A random number.
@@ -221,7 +225,38 @@ struct Worker {
     clock: Arc<dyn Clock>,
     backoff: Vec<Duration>,
     draw: Arc<dyn Fn() -> u64 + Send + Sync>,
-    flying: Arc<AtomicUsize>,
+}
+
+/// What the lanes of one queue take their batches from.
+struct Queued {
+    waiting: mpsc::Receiver<Message>,
+    /// Hear that all is over when the last lane lets go of this.
+    closing: Vec<oneshot::Sender<()>>,
+}
+
+impl Queued {
+    /// All that waits, when there is something and the store would begin it at once. Empty when the queue is closed.
+    async fn next(&mut self, store: &dyn Store, batch_max: usize) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        while jobs.is_empty() {
+            let mut next = self.waiting.recv().await;
+            if next.is_none() {
+                break;
+            }
+            store.turn().await;
+            while let Some(message) = next {
+                match message {
+                    Message::Job(job) => jobs.push(job),
+                    Message::Close(done) => {
+                        self.waiting.close();
+                        self.closing.push(done);
+                    }
+                }
+                next = (jobs.len() < batch_max).then(|| self.waiting.try_recv().ok()).flatten();
+            }
+        }
+        jobs
+    }
 }
 
 /// Commands under way, with those who wait for them.
@@ -231,34 +266,19 @@ struct Flight {
 }
 
 impl Worker {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Message>, batch_max: usize) {
-        let mut messages = Vec::new();
-        let mut closing = Vec::new();
-        while waiting.recv_many(&mut messages, batch_max).await > 0 {
-            let mut jobs = Vec::with_capacity(messages.len());
-            for message in messages.drain(..) {
-                match message {
-                    Message::Job(job) => jobs.push(job),
-                    Message::Close(done) => {
-                        waiting.close();
-                        closing.push(done);
-                    }
-                }
+    async fn run(mut self, queued: Arc<tokio::sync::Mutex<Queued>>, batch_max: usize) {
+        loop {
+            let jobs = queued.lock().await.next(&*self.store, batch_max).await;
+            if jobs.is_empty() {
+                break;
             }
             let jobs = self
                 .aside
                 .join(jobs, &|request| self.known.counters(request, &*self.clock));
-            let flight = Flight::of(jobs);
-            self.flying.store(flight.requests.len(), Ordering::Relaxed);
-            self.fly(flight, Duration::ZERO, None).await;
-            self.flying.store(0, Ordering::Relaxed);
+            self.fly(Flight::of(jobs), Duration::ZERO, None).await;
         }
         while !self.aside.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        for done in closing {
-            // Whoever asked may be gone.
-            let _ = done.send(());
         }
     }
 

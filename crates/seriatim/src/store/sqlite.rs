@@ -29,7 +29,7 @@ use seriatim_core::{
     ApiKey, Chain, Closure, Counter, CounterId, Date, Effect, Entry, EntryId, Event, Footprint, Gate, GateId, KeyRef,
     Missing, Series, Timestamp,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -70,6 +70,8 @@ struct Inner {
     readers: Arc<Readers>,
     durable: Arc<Durable>,
     tail: Arc<Tail>,
+    /// One permit: of the batch that the writer has.
+    turn: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Sqlite {
@@ -113,6 +115,7 @@ impl Sqlite {
             readers,
             durable,
             tail,
+            turn: Arc::new(Semaphore::new(1)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -170,10 +173,13 @@ impl Sqlite {
 #[async_trait]
 impl Store for Sqlite {
     async fn transact(&self, batch: BatchId, footprint: Footprint, decide: Decide) -> Result<(), StoreError> {
+        // It is never closed.
+        let turn = self.inner.turn.clone().acquire_owned().await.ok();
         self.ask(|answer| Job::Transact {
             batch,
             footprint,
             decide,
+            turn,
             answer,
         })
         .await
@@ -190,6 +196,11 @@ impl Store for Sqlite {
 
     fn lanes_are_alike(&self) -> bool {
         true
+    }
+
+    async fn turn(&self) {
+        // It is never closed.
+        let _ = self.inner.turn.acquire().await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use seriatim_core::{Batch, Footprint};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::{error, warn};
 
 use super::fault::{Fault, what_and_way_out};
@@ -33,6 +33,7 @@ pub(super) enum Job {
         batch: BatchId,
         footprint: Footprint,
         decide: Decide,
+        turn: Option<OwnedSemaphorePermit>,
         answer: oneshot::Sender<Result<(), StoreError>>,
     },
     Committed {
@@ -108,11 +109,12 @@ impl Writer {
                     batch,
                     footprint,
                     decide,
+                    turn,
                     answer,
                 } => {
                     // Whoever asked may be gone; the batch is committed or not all the same.
                     let tell: Tell = Box::new(|outcome| drop(answer.send(outcome)));
-                    match self.transact(batch, footprint, &decide) {
+                    match self.transact(batch, footprint, &decide, turn) {
                         // Freed only now that the answer is on its way.
                         Ok(decided) => drop((self.tell_when_durable(tell), decided)),
                         Err(error) => tell(Err(error)),
@@ -136,10 +138,16 @@ impl Writer {
         self.retire();
     }
 
-    fn transact(&mut self, batch: BatchId, footprint: Footprint, decide: &Decide) -> Result<Batch, StoreError> {
+    fn transact(
+        &mut self,
+        batch: BatchId,
+        footprint: Footprint,
+        decide: &Decide,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> Result<Batch, StoreError> {
         let tail = self.tail.clone();
         let session = self.session()?;
-        match write(session, &tail, batch, footprint, decide) {
+        match write(session, &tail, batch, footprint, decide, turn) {
             Ok(decided) => {
                 if !decided.changes.is_empty() {
                     self.durable.count_commit();
@@ -264,6 +272,7 @@ fn write(
     batch: BatchId,
     footprint: Footprint,
     decide: &Decide,
+    turn: Option<OwnedSemaphorePermit>,
 ) -> Result<Batch, Failed> {
     session.run("begin immediate", [])?;
     tail.refresh(session)?;
@@ -273,6 +282,8 @@ fn write(
         return Ok(decided);
     }
     let pending = persist(session, tail, batch, &decided.changes, nos)?;
+    // The next batch is put together while this one is written.
+    drop(turn);
     // A full or broken disk shows here, where nothing has happened yet, rather than in the commit.
     session.conn.cache_flush()?;
     session.conn.execute_batch("commit").map_err(Failed::Commit)?;
