@@ -273,7 +273,7 @@ pub trait Reads: Send + Sync + 'static {
     /// The entries that a key stands for; empty if none.
     async fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, StoreError>;
 
-    /// The same for several keys, in their order, for a store where each question is a round trip.
+    /// The same for several keys, in their order, for a store where each question costs a round trip or a hand-over.
     async fn entries_of_keys(&self, keys: &[KeyRef]) -> Result<Vec<Vec<Arc<Entry>>>, StoreError> {
         let mut entries = Vec::with_capacity(keys.len());
         for key in keys {

@@ -242,10 +242,22 @@ impl Reads for Sqlite {
     }
 
     async fn entries_of_key(&self, key: &KeyRef) -> Result<Vec<Arc<Entry>>, StoreError> {
-        let key = key.clone();
-        let hash = keys::hash(&key);
-        let waiting = self.inner.tail.get(hash).map(|held| (hash, held)).into_iter().collect();
-        self.read(move |session| session.entries_of_key(&key, waiting)).await
+        let entries = self.entries_of_keys(std::slice::from_ref(key)).await?;
+        Ok(entries.into_iter().next().unwrap_or_default())
+    }
+
+    async fn entries_of_keys(&self, keys: &[KeyRef]) -> Result<Vec<Vec<Arc<Entry>>>, StoreError> {
+        let with_waiting = |key: &KeyRef| {
+            let hash = keys::hash(key);
+            let waiting = self.inner.tail.get(hash).map(|held| (hash, held)).into_iter().collect();
+            (key.clone(), waiting)
+        };
+        let keys: Vec<(KeyRef, _)> = keys.iter().map(with_waiting).collect();
+        self.read(move |session| {
+            let entries = keys.into_iter().map(|(key, waiting)| session.entries_of_key(&key, waiting));
+            entries.collect()
+        })
+        .await
     }
 
     async fn entries_by_seq(

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::fault::{Fault, in_words, what_and_way_out};
@@ -276,6 +277,9 @@ fn connect(place: &Place, mode: OpenFlags) -> Result<Connection, Fault> {
     // A file from elsewhere could bring triggers and views that call functions.
     conn.pragma_update(None, "trusted_schema", false)?;
     conn.pragma_update(None, "cell_size_check", true)?;
+    // Else a statement is compiled anew whenever a bound limit might have led to another plan, which costs verify half
+    // its time.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // A failed read of a mapped page is a signal that kills the process.
     conn.pragma_update(None, "mmap_size", 0)?;
     Ok(conn)
