@@ -254,7 +254,9 @@ impl Reads for Sqlite {
         };
         let keys: Vec<(KeyRef, _)> = keys.iter().map(with_waiting).collect();
         self.read(move |session| {
-            let entries = keys.into_iter().map(|(key, waiting)| session.entries_of_key(&key, waiting));
+            let entries = keys
+                .into_iter()
+                .map(|(key, waiting)| session.entries_of_key(&key, waiting));
             entries.collect()
         })
         .await
