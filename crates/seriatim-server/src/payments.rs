@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use crate::webhooks::status::{StatusApi, StatusError};
 use crate::webhooks::{PaymentReference, Received, Source};
 pub use receipts::{NoReceipt, RENDER_COMMAND, Receipts};
-use record::{EventRecord, EventTask};
+use record::{EventRecord, EventResult, EventTask};
 pub use record::{Expected, PaymentResult, ReceiptResult};
 pub use workers::Workers;
 
@@ -192,6 +192,30 @@ impl Payments {
     /// The store cannot be read.
     pub async fn wait(&self, id: GateId, within: Duration) -> Result<Option<Arc<Gate>>, Failure> {
         Ok(self.issuer.gate_over(id, within).await?)
+    }
+
+    /// After an event that gave a payment its number: waits until the payment says so too. The worker of another event
+    /// may be the one who writes that, and not have written it yet.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn settled(
+        &self,
+        tenant: &Tenant,
+        reference: &PaymentReference,
+        event: &Gate,
+        within: Duration,
+    ) -> Result<(), Failure> {
+        let result = event
+            .result
+            .as_ref()
+            .and_then(|result| EventResult::from_json(result.as_str()));
+        if result.is_some_and(|result| result.number.is_some()) {
+            let subject = Subject::parse(reference.as_str())?;
+            self.wait(GateId::of(tenant, &self.effects.payment, &subject), within)
+                .await?;
+        }
+        Ok(())
     }
 
     async fn gate(&self, tenant: &Tenant, effect: &Effect, subject: &Subject) -> Result<Option<Arc<Gate>>, Failure> {

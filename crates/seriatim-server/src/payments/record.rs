@@ -31,13 +31,13 @@ pub struct EventRecord {
 }
 
 /// What became of an event.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EventResult {
     /// `issued`, `already`, or why nothing follows.
     pub outcome: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<String>,
 }
 
@@ -105,7 +105,14 @@ macro_rules! json {
     )* };
 }
 
-json!(EventTask, Expected, PaymentResult, ReceiptTask, ReceiptResult);
+json!(
+    EventTask,
+    EventResult,
+    Expected,
+    PaymentResult,
+    ReceiptTask,
+    ReceiptResult
+);
 
 impl EventRecord {
     pub fn of(event: &PaymentEvent) -> Self {
@@ -152,12 +159,6 @@ impl EventRecord {
 }
 
 impl EventResult {
-    /// As its gate holds it.
-    pub fn to_json(&self) -> String {
-        // Texts only: this cannot fail.
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
     /// Nothing follows from it.
     pub fn nothing(outcome: &str) -> Self {
         Self {
