@@ -453,19 +453,54 @@ fn provider(answer: &Arc<Mutex<String>>) -> u16 {
     port
 }
 
+/// A server that may ask the provider, who says that 100 were paid.
+fn start_with_status(folder: &Path) -> Server {
+    let answer = json!({"entity": "payment", "id": "ID", "status": "captured", "amount": 100, "currency": "INR",
+        "created_at": jiff::Timestamp::now().as_second(), "order_id": null});
+    let port = provider(&Arc::new(Mutex::new(answer.to_string())));
+    let status = format!(
+        "status = \"razorpay\"\nstatus_url = \"http://127.0.0.1:{port}\"\nstatus_id = \"me\"\nstatus_secret = \"mine\"\n"
+    );
+    std::fs::write(folder.join("seriatim.toml"), format!("{CONFIG}{status}")).unwrap();
+    let server = Server::start(folder);
+    assert_eq!(put(&server.address, "/v1/series/receipt", SERIES).unwrap().status, 201);
+    server
+}
+
+#[test]
+fn a_verification_waits_for_the_payment_that_another_events_worker_is_about_to_close() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start_with_status(folder.path());
+    expect(&server, "pay_1", 100);
+    let claim = r#"{"effect": "payment", "subject": "pay_1", "ttl": "60s", "holder": "another"}"#;
+    let claimed = post(&server.address, "/v1/gates/claim", claim).unwrap();
+    assert_eq!(claimed.status, 200, "{}", claimed.body);
+    let address = server.address.clone();
+    let verification = std::thread::spawn(move || post(&address, "/v1/payments/pay_1/verify", "").unwrap());
+    let started = Instant::now();
+    while entries(&server).is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(3), "no number");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!verification.is_finished(), "answered before the payment was closed");
+
+    let entry = &entries(&server)[0];
+    let gate = claimed.json();
+    let result = json!({"entry": entry["id"], "number": entry["number"], "event": "another"});
+    let complete = json!({"token": gate["token"], "result": result}).to_string();
+    let path = format!("/v1/gates/{}/complete", gate["gate"]["id"].as_str().unwrap());
+    let completed = post(&server.address, &path, &complete).unwrap();
+    assert_eq!(completed.status, 200, "{}", completed.body);
+    let answer = verification.join().unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.json()["number"], "RCP-0001", "{}", answer.body);
+}
+
 #[test]
 fn webhooks_and_verifications_at_once_are_one_number_and_every_caller_is_answered() {
     let folder = tempfile::tempdir().unwrap();
-    let answer = json!({"entity": "payment", "id": "ID", "status": "captured", "amount": 100, "currency": "INR",
-        "created_at": jiff::Timestamp::now().as_second(), "order_id": null});
-    let answer = Arc::new(Mutex::new(answer.to_string()));
-    let status = format!(
-        "status = \"razorpay\"\nstatus_url = \"http://127.0.0.1:{}\"\nstatus_id = \"me\"\nstatus_secret = \"mine\"\n",
-        provider(&answer)
-    );
-    std::fs::write(folder.path().join("seriatim.toml"), format!("{CONFIG}{status}")).unwrap();
-    let server = Server::start(folder.path());
-    assert_eq!(put(&server.address, "/v1/series/receipt", SERIES).unwrap().status, 201);
+    let server = start_with_status(folder.path());
     expect(&server, "pay_1", 100);
     let verifications: Vec<_> = (0..25)
         .map(|_| {
