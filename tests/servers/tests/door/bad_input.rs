@@ -236,6 +236,43 @@ async fn a_transaction_that_cannot_number_is_told_why() {
 }
 
 #[tokio::test]
+async fn a_fence_that_is_closed_is_heard_at_once_even_by_who_has_entered_and_of_a_series_defined_meanwhile() {
+    const CLOSE: &str = "update seriatim.fence set open = false, reason = 'a failover'";
+    const OPEN: &str = "update seriatim.fence set open = true, reason = null";
+    const DEFINE: &str = "update seriatim.series set version = version + 1 where name = 'order'";
+    let door = door();
+    let (till, other) = (
+        door.server.connect(&door.database).await,
+        door.server.connect(&door.database).await,
+    );
+    let take = async || match till.query_one("select seriatim.next('order')", &[]).await {
+        Ok(row) => row.get(0),
+        Err(error) => refused(&error).to_string(),
+    };
+    assert_eq!(take().await, "O-1");
+    door.psql(CLOSE);
+    assert!(take().await.contains("fenced"));
+    door.psql(OPEN);
+    assert_eq!(take().await, "O-2");
+
+    // Neither of the two that change what a number asks may miss the other: the second one waits.
+    let at_most = |sql: &str| format!("set lock_timeout = '200ms'; {sql}");
+    for (first, second) in [(DEFINE, CLOSE), (CLOSE, DEFINE)] {
+        other
+            .batch_execute(&format!("begin; {first}"))
+            .await
+            .expect("the first");
+        let waits = door.server.try_psql(&door.database, &at_most(second)).unwrap_err();
+        assert!(waits.contains("lock timeout"), "{waits}");
+        other.batch_execute("commit").await.expect("a commit");
+        door.psql(second);
+        assert!(take().await.contains("fenced"), "{first}, then {second}");
+        door.psql(OPEN);
+    }
+    assert_eq!(take().await, "O-3");
+}
+
+#[tokio::test]
 async fn a_role_may_do_what_it_was_granted_and_no_more() {
     let door = door();
     door.psql(

@@ -40,6 +40,8 @@ create table if not exists seriatim.series_plan (
     -- The last period that is closed for some tenant: what comes after it is open.
     closed_to text collate "C"
 );
+-- What the fence is open on: a session that entered there takes numbers. Null while it is closed.
+alter table seriatim.series_plan add column if not exists fence text;
 
 create or replace function seriatim.setting(definition text, name text) returns text language sql immutable
 return nullif(substring(E'\n' || definition from E'\n' || replace(name, '.', '\.') || E'=([^\n]*)'), '');
@@ -172,12 +174,21 @@ begin
     return plan;
 end $$;
 
+-- The timeline and the cluster that numbers may be taken on; null while they may not.
+create or replace function seriatim.open_on(fence seriatim.fence) returns text language sql immutable
+return case when (fence).open then (fence).timeline || ' ' || (fence).system_id end;
+
 create or replace function seriatim.keep_plan() returns trigger language plpgsql security definer
     set search_path = pg_catalog, pg_temp as $$
+declare
+    shared seriatim.fence;
 begin
+    -- Shared until we are done: who closes the fence meanwhile waits, and then finds this row.
+    select * into shared from seriatim.fence for share;
     delete from seriatim.series_plan p where p.name = old.name or p.name = new.name;
     if tg_op <> 'DELETE' then
         insert into seriatim.series_plan select (seriatim.plan_of(new.name, new.version, new.definition)).*;
+        update seriatim.series_plan p set fence = seriatim.open_on(shared) where p.name = new.name;
     end if;
     return null;
 end $$;
@@ -197,8 +208,18 @@ end $$;
 create or replace trigger keep_closed after insert or update or delete on seriatim.closure
     for each row execute function seriatim.keep_closed();
 
-delete from seriatim.series_plan;
-insert into seriatim.series_plan select p.* from seriatim.series s, seriatim.plan_of(s.name, s.version, s.definition) p;
+create or replace function seriatim.keep_fence() returns trigger language plpgsql security definer
+    set search_path = pg_catalog, pg_temp as $$
+begin
+    update seriatim.series_plan p set fence = seriatim.open_on(new);
+    return null;
+end $$;
+
+create or replace trigger keep_fence after insert or update or delete on seriatim.fence
+    for each row execute function seriatim.keep_fence();
+
+-- All of them anew, as this version compiles them.
+update seriatim.series s set version = s.version;
 
 -- The calendar year in which the fiscal year of a date began; without a fiscal reset that of the date (core: period.rs).
 create or replace function seriatim.fiscal_year(fiscal_from int, date date) returns int language sql immutable
@@ -225,14 +246,18 @@ begin
         fy::text, (fy + 1)::text] || vals);
 end $$;
 
+-- Prints a number that has neither params nor a fiscal year: what is unfolded where it is called stays small.
+create or replace function seriatim.render_plain(template text, width int, tenant text, date date, digits text)
+    returns text language sql stable
+return format(to_char(date::timestamp, template), repeat('0', width - length(digits)) || digits, tenant);
+
 -- Prints a number (core: Format::render).
 create or replace function seriatim.render(
-    template text, width int, fiscal_from int, tenant text, vals text[], date date, seq bigint
+    template text, width int, fiscal_from int, tenant text, vals text[], date date, digits text
 ) returns text language sql stable
 return case
-    when fiscal_from = 0 and vals = '{}' then
-        format(to_char(date::timestamp, template), repeat('0', width - length(seq::text)) || seq::text, tenant)
-    else seriatim.render_params(to_char(date::timestamp, template), repeat('0', width - length(seq::text)) || seq::text,
+    when fiscal_from = 0 and vals = '{}' then seriatim.render_plain(template, width, tenant, date, digits)
+    else seriatim.render_params(to_char(date::timestamp, template), repeat('0', width - length(digits)) || digits,
         seriatim.fiscal_year(fiscal_from, date), tenant, vals)
 end;
 

@@ -35,21 +35,20 @@ return seriatim.event_hash(previous, (event).kind, (event).seq, (event).seq_last
     (event).key, (event).params, (event).reference, (event).expires_at, (event).link, (event).reason_code,
     (event).reason, (event).document, (event).actor, (event).on_behalf_of, (event).at, (event).detail);
 
--- The same for a number that is taken, which costs less the fewer fields are asked whether they are null: `given` is
--- what seriatim.given_fields makes, or '-------' if nothing but a key was given.
+-- The same for a number that is taken, which costs less if nothing is asked whether it is null: `given` is what
+-- seriatim.given_fields makes, or '--------' if nothing was given, and `behalf` is a field already.
 create or replace function seriatim.taken_hash(
-    previous bytea, kind text, seq bigint, number text, date date, key text, given text, actor text, on_behalf_of text,
-    at bigint
+    previous bytea, kind text, digits text, number text, date date, given text, actor text, behalf text, at bigint
 ) returns bytea language sql stable
-return sha256(previous || convert_to(concat('1:1', octet_length(kind), ':', kind, length(seq::text), ':', seq, '-',
-    octet_length(number), ':', number, '10:', to_char(date::timestamp, 'YYYY-MM-DD'), seriatim.field(key), given,
-    octet_length(actor), ':', actor, seriatim.field(on_behalf_of), length(at::text), ':', at, '-'), 'UTF8'));
+return sha256(previous || convert_to(format('1:1%s:%s%s:%s-%s:%s10:%s%s%s:%s%s%s:%s-', octet_length(kind), kind,
+    length(digits), digits, octet_length(number), number, to_char(date::timestamp, 'YYYY-MM-DD'), given,
+    octet_length(actor), actor, behalf, length(at::text), at), 'UTF8'));
 
 create or replace function seriatim.given_fields(
-    params text, reference text, expires_at bigint, link text, document bytea
+    key text, params text, reference text, expires_at bigint, link text, document bytea
 ) returns text language sql immutable
-return seriatim.field(params) || seriatim.field(reference) || seriatim.field(expires_at::text) || seriatim.field(link)
-    || '--' || seriatim.field(encode(document, 'hex'));
+return seriatim.field(key) || seriatim.field(params) || seriatim.field(reference) || seriatim.field(expires_at::text)
+    || seriatim.field(link) || '--' || seriatim.field(encode(document, 'hex'));
 
 -- What the first event of a counter stands on.
 create or replace function seriatim.counter_genesis(series text, tenant text, partition text, period text)

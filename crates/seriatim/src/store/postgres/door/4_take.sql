@@ -18,8 +18,8 @@ begin
         perform seriatim.refuse('503', 'fenced', fenced);
     end if;
     perform seriatim.check_actors('db:' || session_user, null);
-    -- A session stays on its cluster and keeps its user, and it is dear to look at either for each number.
-    perform set_config('seriatim.entered', f.system_id || ' ' || session_user, false) from seriatim.fence f;
+    -- A session stays on its cluster and its timeline and keeps its user, and it is dear to look at them for each number.
+    perform set_config('seriatim.entered', seriatim.open_on(f) || ' ' || session_user, false) from seriatim.fence f;
 end $$;
 
 -- How long a caller waits for another's transaction before he is told: alter function … set lock_timeout to change it.
@@ -101,14 +101,6 @@ begin
         select of_id, of_series, of_tenant, of_partition, of_period, l.no, start, start - 1,
             0, 0, 0, 0, 0, genesis
         from seriatim.line l where l.series = of_series and l.tenant = of_tenant;
-end $$;
-
--- Whether nobody had bound the key; waits, but not for ever, for one who binds it on another counter.
-create or replace function seriatim.bind_key(line bigint, key text, counter bigint, seq bigint) returns boolean
-    language plpgsql set lock_timeout = '3s' as $$
-begin
-    insert into seriatim.key (line, key, counter, seq, count) values ($1, $2, $3, $4, 1) on conflict do nothing;
-    return found;
 end $$;
 
 create or replace function seriatim.check_open(
@@ -291,8 +283,8 @@ declare
     -- Of the counter.
     counter bigint; line bigint; last_seq bigint; last_dated date; height bigint; head bytea;
     before seriatim.taken;
-    bound boolean := false;
-    vals text[] := '{}';
+    bound boolean;
+    vals text[];
     params text;
     partition text := '';
     period text;
@@ -302,7 +294,9 @@ declare
     chosen date;
     seq bigint;
     number text;
-    given text := '-------';
+    digits text;
+    has_more boolean;
+    given text;
     hash bytea;
     at bigint;
     expires_at bigint;
@@ -310,6 +304,7 @@ declare
     kind text := case of_origin when 'issue' then 'issued' else 'reserved' end;
     actor text := 'db:' || session_user;
     on_behalf_of text := nullif(current_setting('seriatim.actor', true), '');
+    behalf text;
 begin
     -- What is nearly always so is asked in few expressions; the rooms behind them say what is the matter.
     if not rehearsal and (current_setting('transaction_isolation') <> 'read committed'
@@ -320,19 +315,19 @@ begin
     end if;
     select p.zone, p.days_back, p.days_ahead, p.period, p.fiscal_from, p.first_date, p.last_date, p.closed_to,
             p.dates_in_order, p.start, p.seq_max, p.template, p.width, p.max_length, p.replaced_by, p.params <> '{}',
-            p.olds <> '{}', (
-                select f.open and f.system_id || ' ' || session_user = current_setting('seriatim.entered', true)
-                    and f.timeline = substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
-                from seriatim.fence f where not rehearsal)
+            p.olds <> '{}', p.fence || ' ' || session_user = current_setting('seriatim.entered', true)
         into zone, days_back, days_ahead, shape, fiscal_from, first_date, last_date, closed_to, dates_in_order, start,
             seq_max, template, width, max_length, replaced_by, has_params, has_olds, is_inside
         from seriatim.series_plan p
         where p.name = of_series;
-    if not rehearsal and is_inside is not true then
-        perform seriatim.enter();
-    end if;
-    if zone is null or seriatim.is_tenant(of_tenant) is not true then
-        perform seriatim.check_names(of_series, of_tenant);
+    -- Neither is there a series if this is null.
+    if (is_inside and (of_tenant = 'default' or seriatim.is_tenant(of_tenant))) is not true then
+        if not rehearsal and is_inside is not true then
+            perform seriatim.enter();
+        end if;
+        if zone is null or seriatim.is_tenant(of_tenant) is not true then
+            perform seriatim.check_names(of_series, of_tenant);
+        end if;
     end if;
     if of_key is not null then
         perform from seriatim.key k
@@ -344,45 +339,54 @@ begin
         end if;
         bound := bound or has_olds;
     end if;
-    if with_document is not null then
-        perform seriatim.check_document(with_document);
-        document := sha256(convert_to(with_document, 'UTF8'));
-    end if;
-    if with_reference is not null then
-        perform seriatim.check_text('reference', with_reference, 255);
-    end if;
-    if zone is null then
-        perform seriatim.refuse('404', 'unknown_series', format('there is no series %s', of_series), '/series',
-            format('define it first: seriatim series create %s …', of_series));
-    end if;
-    if has_params or given_params <> '{}' then
-        vals := seriatim.canonical_params(seriatim.plan(of_series), given_params);
-        params := nullif(seriatim.params_text(seriatim.plan(of_series), vals, true), '');
-        partition := seriatim.params_text(seriatim.plan(of_series), vals, false);
+    if zone is null or with_document is not null or with_reference is not null or has_params or given_params <> '{}'
+            or ttl_seconds is not null or replaced is not null then
+        has_more := true;
+        if with_document is not null then
+            perform seriatim.check_document(with_document);
+            document := sha256(convert_to(with_document, 'UTF8'));
+        end if;
+        if with_reference is not null then
+            perform seriatim.check_text('reference', with_reference, 255);
+        end if;
+        if zone is null then
+            perform seriatim.refuse('404', 'unknown_series', format('there is no series %s', of_series), '/series',
+                format('define it first: seriatim series create %s …', of_series));
+        end if;
+        if has_params or given_params <> '{}' then
+            vals := seriatim.canonical_params(seriatim.plan(of_series), given_params);
+            params := nullif(seriatim.params_text(seriatim.plan(of_series), vals, true), '');
+            partition := seriatim.params_text(seriatim.plan(of_series), vals, false);
+        end if;
     end if;
     loop
-        if bound and replaced is null then
-            before := seriatim.replay(seriatim.plan(of_series), of_tenant, of_key, of_origin, coalesce(params, ''),
-                given_date, document);
-            if before.counter is not null then
-                return before;
+        if bound or replaced_by is not null then
+            if bound and replaced is null then
+                before := seriatim.replay(seriatim.plan(of_series), of_tenant, of_key, of_origin, coalesce(params, ''),
+                    given_date, document);
+                if before.counter is not null then
+                    return before;
+                end if;
             end if;
-        end if;
-        if replaced_by is not null then
-            perform seriatim.refuse('409', 'series_replaced',
-                format('series %s was replaced by %s; use that one', of_series, replaced_by), '/series');
+            if replaced_by is not null then
+                perform seriatim.refuse('409', 'series_replaced',
+                    format('series %s was replaced by %s; use that one', of_series, replaced_by), '/series');
+            end if;
         end if;
         now := seriatim.clock();
         at := seriatim.micros(now);
-        today := (now at time zone zone)::date;
-        chosen := coalesce(given_date, today);
-        if chosen <> today and chosen not between today - days_back and today + days_ahead then
-            perform seriatim.refuse('422', 'date_outside_window', format(
-                '%s is outside %s to %s, the dates that series %s accepts on %s', chosen, today - days_back,
-                today + days_ahead, of_series, today), '/date', 'correct the date or change date_window');
-        end if;
-        if chosen not between first_date and last_date then
-            perform seriatim.check_date(seriatim.plan(of_series), chosen);
+        chosen := (now at time zone zone)::date;
+        if given_date is not null or chosen not between first_date and last_date then
+            today := chosen;
+            chosen := coalesce(given_date, today);
+            if chosen <> today and chosen not between today - days_back and today + days_ahead then
+                perform seriatim.refuse('422', 'date_outside_window', format(
+                    '%s is outside %s to %s, the dates that series %s accepts on %s', chosen, today - days_back,
+                    today + days_ahead, of_series, today), '/date', 'correct the date or change date_window');
+            end if;
+            if chosen not between first_date and last_date then
+                perform seriatim.check_date(seriatim.plan(of_series), chosen);
+            end if;
         end if;
         period := seriatim.period_of(shape, fiscal_from, chosen);
         -- Nobody closes or reopens while we share the series.
@@ -408,45 +412,58 @@ begin
                 continue;
             end if;
         end if;
-        -- A date that nobody gave does not run backwards either.
-        if dates_in_order and last_dated > chosen then
-            if given_date is not null then
-                perform seriatim.refuse('422', 'date_order', format(
-                    '%s is before %s, the date of the number before it; series %s keeps dates in order', given_date,
-                    last_dated, of_series), '/date');
+        if last_seq >= seq_max or dates_in_order and last_dated > chosen then
+            -- A date that nobody gave does not run backwards either.
+            if dates_in_order and last_dated > chosen then
+                if given_date is not null then
+                    perform seriatim.refuse('422', 'date_order', format(
+                        '%s is before %s, the date of the number before it; series %s keeps dates in order', given_date,
+                        last_dated, of_series), '/date');
+                end if;
+                chosen := last_dated;
             end if;
-            chosen := last_dated;
-        end if;
-        if last_seq >= seq_max then
-            perform seriatim.refuse('422', 'counter_exhausted', format(
-                'the counter %s of series %s has taken its last seq, %s', period, of_series, last_seq),
-                hint => 'raise the limit, set overflow = "widen" or define a series that replaces it');
+            if last_seq >= seq_max then
+                perform seriatim.refuse('422', 'counter_exhausted', format(
+                    'the counter %s of series %s has taken its last seq, %s', period, of_series, last_seq),
+                    hint => 'raise the limit, set overflow = "widen" or define a series that replaces it');
+            end if;
         end if;
         seq := coalesce(last_seq + 1, start);
-        number := seriatim.render(template, width, fiscal_from, of_tenant, vals, chosen, seq);
-        if length(number) > max_length or has_olds then
-            perform seriatim.check_number(seriatim.plan(of_series), of_tenant, number);
+        digits := seq;
+        if fiscal_from = 0 and not has_params then
+            number := seriatim.render_plain(template, width, of_tenant, chosen, digits);
+        else
+            number := seriatim.render(template, width, fiscal_from, of_tenant, coalesce(vals, '{}'), chosen, digits);
         end if;
-        if rehearsal then
-            return (counter, seq, number, false, '{}')::seriatim.taken;
+        if rehearsal or has_olds or length(number) > max_length then
+            perform seriatim.check_number(seriatim.plan(of_series), of_tenant, number);
+            if rehearsal then
+                return (counter, seq, number, false, '{}')::seriatim.taken;
+            end if;
         end if;
         if of_key is not null and replaced is null then
+            insert into seriatim.key (line, key, counter, seq, count) values (mine.line, of_key, mine.counter, mine.seq, 1)
+                on conflict do nothing;
             -- A twin bound it on another counter in the meantime.
-            bound := not seriatim.bind_key(line, of_key, counter, seq);
+            bound := not found;
             continue when bound;
+            given := length(of_key) || ':' || of_key || '-------';
         end if;
         exit;
     end loop;
 
-    if on_behalf_of is not null then
-        perform seriatim.check_actors(actor, on_behalf_of);
+    if has_more or on_behalf_of is not null then
+        if on_behalf_of is not null then
+            perform seriatim.check_actors(actor, on_behalf_of);
+            behalf := seriatim.field(on_behalf_of);
+        end if;
+        if has_more then
+            expires_at := at + ttl_seconds * 1000000;
+            given := seriatim.given_fields(of_key, params, with_reference, expires_at, replaced, document);
+        end if;
     end if;
-    if params is not null or with_reference is not null or ttl_seconds is not null or replaced is not null
-        or document is not null then
-        expires_at := at + ttl_seconds * 1000000;
-        given := seriatim.given_fields(params, with_reference, expires_at, replaced, document);
-    end if;
-    hash := seriatim.taken_hash(head, kind, seq, number, chosen, of_key, given, actor, on_behalf_of, at);
+    hash := seriatim.taken_hash(head, kind, digits, number, chosen, coalesce(given, '--------'), actor,
+        coalesce(behalf, '-'), at);
     update seriatim.counter c set
         last_seq = mine.seq, last_date = greatest(c.last_date, chosen), issued = c.issued + issues,
         reserved = c.reserved + 1 - issues, length = height + 1, head = hash

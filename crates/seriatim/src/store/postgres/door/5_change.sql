@@ -44,7 +44,7 @@ begin
 
     -- It must be exactly what the series would print on that date.
     read := seriatim.read_number(plan, of_tenant, number);
-    printed := seriatim.render(plan.template, plan.width, plan.fiscal_from, of_tenant, read.vals, date, read.seq);
+    printed := seriatim.render(plan.template, plan.width, plan.fiscal_from, of_tenant, read.vals, date, read.seq::text);
     what := case
         when read.seq is null then format('its format cannot print `%s`', left(number, 64))
         when printed <> number then format('on %s it prints %s, not `%s`', date, printed, left(number, 64))
@@ -77,7 +77,9 @@ begin
             where c.series = of_series and c.tenant = of_tenant and c.period = mine.period
                 and c.partition = mine.partition;
         if of_key is not null then
-            continue when not seriatim.bind_key(counter.line, of_key, counter.no, read.seq);
+            insert into seriatim.key (line, key, counter, seq, count)
+                values (counter.line, of_key, counter.no, read.seq, 1) on conflict do nothing;
+            continue when not found;
         end if;
         exit;
     end loop;

@@ -54,7 +54,7 @@ create or replace function seriatim.next(
     series text, key text default null, tenant text default 'default', params jsonb default '{}', date date default null,
     document text default null, reference text default null
 ) returns text language plpgsql security definer set search_path = pg_catalog, pg_temp
-    set plan_cache_mode = force_generic_plan as $$
+    set plan_cache_mode = force_generic_plan set lock_timeout = '3s' as $$
 begin
     return (seriatim.take('issue', $1, $2, $3, $4, $5, $6, $7)).number;
 end $$;
@@ -63,7 +63,7 @@ create or replace function seriatim.issue(
     series text, key text default null, tenant text default 'default', params jsonb default '{}', date date default null,
     document text default null, reference text default null
 ) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp
-    set plan_cache_mode = force_generic_plan as $$
+    set plan_cache_mode = force_generic_plan set lock_timeout = '3s' as $$
 begin
     return seriatim.answer_of(seriatim.take('issue', $1, $2, $3, $4, $5, $6, $7));
 end $$;
@@ -72,7 +72,7 @@ create or replace function seriatim.reserve(
     series text, key text default null, ttl interval default '1 hour', tenant text default 'default',
     params jsonb default '{}', date date default null, document text default null, reference text default null
 ) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp
-    set plan_cache_mode = force_generic_plan as $$
+    set plan_cache_mode = force_generic_plan set lock_timeout = '3s' as $$
 begin
     return seriatim.answer_of(seriatim.take('reserve', $1, $2, $4, $5, $6, $7, $8, seriatim.seconds_of('ttl', $3)));
 end $$;
@@ -81,7 +81,7 @@ create or replace function seriatim.adopt(
     series text, number text, date date, key text default null, tenant text default 'default',
     document text default null, reference text default null
 ) returns seriatim.answer language plpgsql security definer set search_path = pg_catalog, pg_temp
-    set plan_cache_mode = force_generic_plan as $$
+    set plan_cache_mode = force_generic_plan set lock_timeout = '3s' as $$
 begin
     return seriatim.answer_of(seriatim.take_from_elsewhere($1, $2, $3, $4, $5, $6, $7), false);
 end $$;

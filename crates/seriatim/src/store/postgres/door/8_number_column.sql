@@ -18,7 +18,7 @@ end $$;
 -- Takes the number of a row that has none. Arguments: column, series, key, tenant and date column, params, as JSON.
 create or replace function seriatim.fill_number() returns trigger language plpgsql security definer
     set search_path = pg_catalog, pg_temp
-    set plan_cache_mode = force_generic_plan as $$
+    set plan_cache_mode = force_generic_plan set lock_timeout = '3s' as $$
 declare
     given jsonb := tg_argv[0];
     cells jsonb := to_jsonb(new);
@@ -36,7 +36,7 @@ end $$;
 -- A number that somebody else wrote: refused, or adopted; and one that stands is never changed.
 create or replace function seriatim.guard_number() returns trigger language plpgsql security definer
     set search_path = pg_catalog, pg_temp
-    set plan_cache_mode = force_generic_plan as $$
+    set plan_cache_mode = force_generic_plan set lock_timeout = '3s' as $$
 declare
     given jsonb := tg_argv[0];
     cells jsonb := to_jsonb(new);
