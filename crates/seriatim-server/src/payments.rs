@@ -11,7 +11,7 @@ mod workers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seriatim::{
     Access, Actor, Answer, Command, Document, Effect, Failure, Gate, GateId, GatePolicy, GateState, Hash, Issuer,
@@ -186,16 +186,8 @@ impl Payments {
         }))
     }
 
-    /// Waits until a gate is done or dead, or the time is over; the gate as it is then.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn wait(&self, id: GateId, within: Duration) -> Result<Option<Arc<Gate>>, Failure> {
-        Ok(self.issuer.gate_over(id, within).await?)
-    }
-
-    /// After an event that gave a payment its number: waits until the payment says so too. The worker of another event
-    /// may be the one who writes that, and not have written it yet.
+    /// Waits until an event is done or dead and, if it gave the payment its number, until the payment says so too: the
+    /// worker of another event may be the one who writes that, and not have written it yet. The event's gate as it is then.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -203,19 +195,18 @@ impl Payments {
         &self,
         tenant: &Tenant,
         reference: &PaymentReference,
-        event: &Gate,
+        event: GateId,
         within: Duration,
-    ) -> Result<(), Failure> {
-        let result = event
-            .result
-            .as_ref()
-            .and_then(|result| EventResult::from_json(result.as_str()));
-        if result.is_some_and(|result| result.number.is_some()) {
-            let subject = Subject::parse(reference.as_str())?;
-            self.wait(GateId::of(tenant, &self.effects.payment, &subject), within)
-                .await?;
+    ) -> Result<Option<Arc<Gate>>, Failure> {
+        let until = Instant::now() + within;
+        let event = self.issuer.gate_over(event, within).await?;
+        let result = event.as_ref().and_then(|event| event.result.as_ref());
+        if result.is_some_and(|result| EventResult::from_json(result.as_str()).is_some_and(|it| it.number.is_some())) {
+            let payment = GateId::of(tenant, &self.effects.payment, &Subject::parse(reference.as_str())?);
+            let rest = until.saturating_duration_since(Instant::now());
+            self.issuer.gate_over(payment, rest).await?;
         }
-        Ok(())
+        Ok(event)
     }
 
     async fn gate(&self, tenant: &Tenant, effect: &Effect, subject: &Subject) -> Result<Option<Arc<Gate>>, Failure> {

@@ -2,7 +2,7 @@
 //! follows is done by workers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -179,12 +179,9 @@ pub async fn verify(
     let reference = reference_of(&reference)?;
     let desk = desk_of(payments, &tenant, query.source.as_deref())?;
     let gate = payments.verify(desk, &reference).await.map_err(unverified)?;
-    let until = Instant::now() + patience.0.unwrap_or(VERIFY_WITHIN);
-    let rest = || until.saturating_duration_since(Instant::now());
-    let event = payments.wait(gate.id, rest()).await?;
-    if let Some(event) = &event {
-        payments.settled(&tenant, &reference, event, rest()).await?;
-    }
+    let event = payments
+        .settled(&tenant, &reference, gate.id, patience.0.unwrap_or(VERIFY_WITHIN))
+        .await?;
     if let Some(gate) = event.filter(|gate| is_held(gate)) {
         let why = gate.last_error.as_ref().map(ToString::to_string).unwrap_or_default();
         let detail = format!(
