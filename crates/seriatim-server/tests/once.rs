@@ -22,16 +22,16 @@ series = "receipt"
 secrets = ["topsecret"]
 test = true
 "#;
-/// The same, tried four times.
+/// In front of it: tried four times.
 const FOUR: &str = "attempts = 4\n";
 const SERIES: &str = r#"{"format": "RCP-{seq:4}", "test": true}"#;
 
 fn start(folder: &Path) -> Server {
-    start_with(folder, "")
+    start_with(folder, CONFIG)
 }
 
-fn start_with(folder: &Path, more: &str) -> Server {
-    std::fs::write(folder.join("seriatim.toml"), format!("{more}{CONFIG}")).unwrap();
+fn start_with(folder: &Path, config: &str) -> Server {
+    std::fs::write(folder.join("seriatim.toml"), config).unwrap();
     let server = Server::start(folder);
     assert_eq!(put(&server.address, "/v1/series/receipt", SERIES).unwrap().status, 201);
     server
@@ -362,7 +362,7 @@ fn count(history: &[String], kind: &str) -> usize {
 #[test]
 fn a_receipt_that_fails_is_tried_again_and_in_the_end_somebody_must_look() {
     let folder = tempfile::tempdir().unwrap();
-    let server = start_with(folder.path(), FOUR);
+    let server = start_with(folder.path(), &format!("{FOUR}{CONFIG}"));
     let (receipts, aside) = (folder.path().join("data/receipts"), folder.path().join("aside"));
     // The directory is gone, and something else is in its place.
     let break_it = || {
@@ -461,10 +461,7 @@ fn start_with_status(folder: &Path) -> Server {
     let status = format!(
         "status = \"razorpay\"\nstatus_url = \"http://127.0.0.1:{port}\"\nstatus_id = \"me\"\nstatus_secret = \"mine\"\n"
     );
-    std::fs::write(folder.join("seriatim.toml"), format!("{CONFIG}{status}")).unwrap();
-    let server = Server::start(folder);
-    assert_eq!(put(&server.address, "/v1/series/receipt", SERIES).unwrap().status, 201);
-    server
+    start_with(folder, &format!("{CONFIG}{status}"))
 }
 
 #[test]
@@ -550,9 +547,7 @@ fn a_body_that_nobody_signed_is_confirmed_by_the_provider_before_anything_is_iss
          status_url = \"http://127.0.0.1:{}\"\nstatus_id = \"M1\"\nstatus_secret = \"salt\"\nstatus_version = 1\n",
         provider(&answer)
     );
-    std::fs::write(folder.path().join("seriatim.toml"), config).unwrap();
-    let server = Server::start(folder.path());
-    assert_eq!(put(&server.address, "/v1/series/receipt", SERIES).unwrap().status, 201);
+    let server = start_with(folder.path(), &config);
     let url = format!("http://{}/v1/webhooks/shop", server.address);
     let config = server.folder.join("seriatim.toml").display().to_string();
     let deliver = |payment: &str| {
