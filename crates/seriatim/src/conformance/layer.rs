@@ -69,6 +69,14 @@ impl<L: Layer> Store for Layered<L> {
     fn lanes(&self) -> u32 {
         self.layer.lanes(&self.store)
     }
+
+    fn lanes_are_alike(&self) -> bool {
+        self.store.lanes_are_alike()
+    }
+
+    async fn turn(&self) {
+        self.store.turn().await;
+    }
 }
 
 #[async_trait]
