@@ -72,6 +72,22 @@ impl PgBouncer {
         }
     }
 
+    /// Whether it keeps statements that a client prepared, from 1.21 on.
+    ///
+    /// # Panics
+    /// It does not say its version.
+    #[must_use]
+    pub fn follows_prepared_statements() -> bool {
+        let said = Command::new(program()).arg("--version").output().expect("its version");
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let version = said.lines().next().and_then(|line| line.strip_prefix("PgBouncer "));
+        let mut parts = version
+            .expect("PgBouncer and its version")
+            .split('.')
+            .map_while(|part| part.parse::<u32>().ok());
+        (parts.next(), parts.next()) >= (Some(1), Some(21))
+    }
+
     /// What it has written to its log.
     #[must_use]
     pub fn log(&self) -> String {
@@ -85,7 +101,11 @@ impl PgBouncer {
     }
 }
 
+/// `SERIATIM_TEST_PGBOUNCER`, or that of the machine.
 fn program() -> PathBuf {
+    if let Some(named) = std::env::var_os("SERIATIM_TEST_PGBOUNCER") {
+        return named.into();
+    }
     let debian = PathBuf::from("/usr/sbin/pgbouncer");
     if debian.exists() {
         debian
