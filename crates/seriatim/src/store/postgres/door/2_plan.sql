@@ -182,13 +182,15 @@ create or replace function seriatim.keep_plan() returns trigger language plpgsql
     set search_path = pg_catalog, pg_temp as $$
 declare
     shared seriatim.fence;
+    plan seriatim.series_plan;
 begin
     -- Shared until we are done: who closes the fence meanwhile waits, and then finds this row.
     select * into shared from seriatim.fence for share;
     delete from seriatim.series_plan p where p.name = old.name or p.name = new.name;
     if tg_op <> 'DELETE' then
-        insert into seriatim.series_plan select (seriatim.plan_of(new.name, new.version, new.definition)).*;
-        update seriatim.series_plan p set fence = seriatim.open_on(shared) where p.name = new.name;
+        plan := seriatim.plan_of(new.name, new.version, new.definition);
+        plan.fence := seriatim.open_on(shared);
+        insert into seriatim.series_plan select plan.*;
     end if;
     return null;
 end $$;
