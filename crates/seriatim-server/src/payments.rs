@@ -200,8 +200,12 @@ impl Payments {
     ) -> Result<Option<Arc<Gate>>, Failure> {
         let until = Instant::now() + within;
         let event = self.issuer.gate_over(event, within).await?;
-        let result = event.as_ref().and_then(|event| event.result.as_ref());
-        if result.is_some_and(|result| EventResult::from_json(result.as_str()).is_some_and(|it| it.number.is_some())) {
+        let number = event
+            .as_ref()
+            .and_then(|event| event.result.as_ref())
+            .and_then(|result| EventResult::from_json(result.as_str()))
+            .and_then(|result| result.number);
+        if number.is_some() {
             let payment = GateId::of(tenant, &self.effects.payment, &Subject::parse(reference.as_str())?);
             let rest = until.saturating_duration_since(Instant::now());
             self.issuer.gate_over(payment, rest).await?;

@@ -22,8 +22,6 @@ series = "receipt"
 secrets = ["topsecret"]
 test = true
 "#;
-/// In front of it: tried four times.
-const FOUR: &str = "attempts = 4\n";
 const SERIES: &str = r#"{"format": "RCP-{seq:4}", "test": true}"#;
 
 fn start(folder: &Path) -> Server {
@@ -362,7 +360,7 @@ fn count(history: &[String], kind: &str) -> usize {
 #[test]
 fn a_receipt_that_fails_is_tried_again_and_in_the_end_somebody_must_look() {
     let folder = tempfile::tempdir().unwrap();
-    let server = start_with(folder.path(), &format!("{FOUR}{CONFIG}"));
+    let server = start_with(folder.path(), &format!("attempts = 4\n{CONFIG}"));
     let (receipts, aside) = (folder.path().join("data/receipts"), folder.path().join("aside"));
     // The directory is gone, and something else is in its place.
     let break_it = || {

@@ -93,8 +93,12 @@ async fn numbers_are_taken_and_replayed_through_a_pooler() {
 async fn the_postgresql_store_keeps_every_rule_through_a_pooler() {
     let server = Postgres::start();
     let pooler = PgBouncer::start(server.port());
+    keeps_every_rule(&server, &pooler, "").await;
+}
+
+async fn keeps_every_rule(server: &Postgres, pooler: &PgBouncer, parameters: &str) {
     run(|| async {
-        let url = pooler.url_of(&server.create_database());
+        let url = pooler.url_of(&server.create_database()) + parameters;
         let store = Stored::open(&url, PostgresOptions::default()).await.expect("a store");
         Arc::new(store) as Arc<dyn Store>
     })
@@ -107,12 +111,7 @@ async fn who_insists_on_prepared_statements_gets_them_or_fails_loudly_where_the_
     let server = Postgres::start();
     if PgBouncer::follows_prepared_statements() {
         let pooler = PgBouncer::start_with(server.port(), "max_prepared_statements = 200");
-        run(|| async {
-            let url = format!("{}&prepare=true", pooler.url_of(&server.create_database()));
-            let store = Stored::open(&url, PostgresOptions::default()).await.expect("a store");
-            Arc::new(store) as Arc<dyn Store>
-        })
-        .await;
+        keeps_every_rule(&server, &pooler, "&prepare=true").await;
         return;
     }
     let database = server.create_database();
