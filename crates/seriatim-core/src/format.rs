@@ -5,9 +5,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use core::fmt::Write as _;
 
 use crate::definition::DefinitionError;
+use crate::digits::Digits;
 use crate::name::is_unprintable;
 use crate::period::Reset;
 use crate::scope::{ParamKind, ParamKinds, Params};
@@ -63,14 +63,25 @@ pub(crate) enum FiscalStyle {
 }
 
 impl FiscalStyle {
-    fn print(self, start: i16, text: &mut String) -> fmt::Result {
+    fn print(self, start: u16, text: &mut String) {
         match self {
-            Self::Short => write!(text, "{:02}{:02}", start % 100, (start + 1) % 100),
-            Self::Long => write!(text, "{start:04}-{:02}", (start + 1) % 100),
-            Self::Start => write!(text, "{start:04}"),
-            Self::End => write!(text, "{:04}", start + 1),
+            Self::Short => {
+                push(text, start % 100, 2);
+                push(text, (start + 1) % 100, 2);
+            }
+            Self::Long => {
+                push(text, start, 4);
+                text.push('-');
+                push(text, (start + 1) % 100, 2);
+            }
+            Self::Start => push(text, start, 4),
+            Self::End => push(text, start + 1, 4),
         }
     }
+}
+
+fn push(text: &mut String, number: impl Into<u64>, width: usize) {
+    text.push_str(Digits::padded(number.into(), width).as_str());
 }
 
 /// What the parts of a number say, before it is asked whether they fit together.
@@ -143,20 +154,24 @@ impl Format {
     #[must_use]
     pub fn render(&self, reset: Reset, tenant: &str, params: &Params, date: Date, seq: u64) -> String {
         let mut text = String::with_capacity(self.source.len() + 8);
+        let year = date.year().unsigned_abs();
         for piece in &self.pieces {
-            // Writing to a String cannot fail.
-            let _ = match &piece.part {
-                Part::Literal(literal) => text.write_str(literal),
-                Part::Seq(width) => write!(text, "{seq:0width$}"),
-                Part::Year => write!(text, "{:04}", date.year()),
-                Part::ShortYear => write!(text, "{:02}", date.year() % 100),
-                Part::Month => write!(text, "{:02}", date.month()),
-                Part::Day => write!(text, "{:02}", date.day()),
-                Part::Date => write!(text, "{:04}{:02}{:02}", date.year(), date.month(), date.day()),
-                Part::Fiscal(style) => style.print(reset.fiscal_year_of(date), &mut text),
-                Part::Tenant => text.write_str(tenant),
-                Part::Param(name, _) => text.write_str(params.get(name).unwrap_or_default()),
-            };
+            match &piece.part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Seq(width) => push(&mut text, seq, *width),
+                Part::Year => push(&mut text, year, 4),
+                Part::ShortYear => push(&mut text, year % 100, 2),
+                Part::Month => push(&mut text, date.month(), 2),
+                Part::Day => push(&mut text, date.day(), 2),
+                Part::Date => {
+                    push(&mut text, year, 4);
+                    push(&mut text, date.month(), 2);
+                    push(&mut text, date.day(), 2);
+                }
+                Part::Fiscal(style) => style.print(reset.fiscal_year_of(date).unsigned_abs(), &mut text),
+                Part::Tenant => text.push_str(tenant),
+                Part::Param(name, _) => text.push_str(params.get(name).unwrap_or_default()),
+            }
         }
         text
     }
@@ -243,7 +258,7 @@ impl Reading {
                     FiscalStyle::End => head(4)?.checked_sub(1)?,
                 };
                 let mut printed = String::new();
-                style.print(start, &mut printed).ok()?;
+                style.print(start.unsigned_abs(), &mut printed);
                 (printed == value).then_some(())?;
                 agree(&mut self.fiscal_start, start)?;
             }

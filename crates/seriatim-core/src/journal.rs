@@ -11,6 +11,7 @@ use core::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use crate::counter::{CounterId, CounterKey};
+use crate::digits::Digits;
 use crate::entry::EntryId;
 use crate::gate::GateId;
 use crate::name::{Actor, Effect, Key, Reason, Reference, Subject, Tenant};
@@ -44,7 +45,12 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        f.write_str(core::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -287,18 +293,18 @@ impl Event {
         fields.number(self.seq);
         fields.number(self.seq_last);
         fields.text(self.number.as_deref());
-        fields.display(self.date.as_ref());
+        fields.bytes(self.date.map(Date::to_text).as_ref().map(<[u8; 10]>::as_slice));
         fields.text(self.key.as_deref());
         fields.display((!self.params.is_empty()).then_some(&self.params));
         fields.text(self.reference.as_deref());
-        fields.display(self.expires_at.map(Timestamp::as_micros).as_ref());
+        fields.time(self.expires_at);
         fields.display(self.link.as_ref());
         fields.text(self.reason_code.as_deref());
         fields.text(self.reason.as_deref());
         fields.display(self.document.as_ref());
         fields.text(Some(&self.actor));
         fields.text(self.on_behalf_of.as_deref());
-        fields.display(Some(&self.at.as_micros()));
+        fields.time(Some(self.at));
         fields.text(self.detail.as_deref());
         fields.finish()
     }
@@ -316,33 +322,45 @@ impl Event {
 
 /// The bytes that are hashed.
 struct Fields {
-    bytes: alloc::vec::Vec<u8>,
+    hashed: alloc::vec::Vec<u8>,
     scratch: String,
 }
 
 impl Fields {
     fn new(previous: Option<&Hash>) -> Self {
-        let mut bytes = alloc::vec::Vec::with_capacity(256);
-        bytes.extend_from_slice(previous.map_or(&[][..], |hash| &hash.0));
+        let mut hashed = alloc::vec::Vec::with_capacity(256);
+        hashed.extend_from_slice(previous.map_or(&[][..], |hash| &hash.0));
         Self {
-            bytes,
+            hashed,
             scratch: String::new(),
         }
     }
 
     fn text(&mut self, text: Option<&str>) {
+        self.bytes(text.map(str::as_bytes));
+    }
+
+    fn bytes(&mut self, text: Option<&[u8]>) {
         match text {
-            None => self.bytes.push(b'-'),
+            None => self.hashed.push(b'-'),
             Some(text) => {
-                push_decimal(&mut self.bytes, text.len() as u64);
-                self.bytes.push(b':');
-                self.bytes.extend_from_slice(text.as_bytes());
+                self.hashed.extend_from_slice(Digits::of(text.len() as u64).as_bytes());
+                self.hashed.push(b':');
+                self.hashed.extend_from_slice(text);
             }
         }
     }
 
     fn number(&mut self, number: Option<u64>) {
-        self.display(number.as_ref());
+        self.bytes(number.map(Digits::of).as_ref().map(Digits::as_bytes));
+    }
+
+    fn time(&mut self, at: Option<Timestamp>) {
+        let micros = at.map(Timestamp::as_micros);
+        match micros.map(u64::try_from) {
+            Some(Err(_)) => self.display(micros.as_ref()),
+            since_1970 => self.number(since_1970.and_then(Result::ok)),
+        }
     }
 
     fn display<T: fmt::Display>(&mut self, value: Option<&T>) {
@@ -358,20 +376,6 @@ impl Fields {
     }
 
     fn finish(self) -> Hash {
-        Hash::of(&self.bytes)
+        Hash::of(&self.hashed)
     }
-}
-
-fn push_decimal(bytes: &mut alloc::vec::Vec<u8>, mut number: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    bytes.extend_from_slice(&digits[at..]);
 }

@@ -23,6 +23,7 @@ mod command;
 mod counter;
 mod decide;
 mod definition;
+mod digits;
 mod document;
 mod entry;
 mod format;

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 
+use crate::digits::Digits;
 use crate::refusal::{Code, Refusal};
 use crate::time::Date;
 
@@ -60,7 +61,7 @@ impl Reset {
     pub fn period_of(self, date: Date) -> Period {
         let text = match self {
             Self::Never => return Period::all(),
-            Self::Yearly => format!("{:04}", date.year()),
+            Self::Yearly => return Period(Arc::from(Digits::padded(date.year().unsigned_abs().into(), 4).as_str())),
             Self::Monthly => format!("{:04}-{:02}", date.year(), date.month()),
             Self::Daily => format!("{date}"),
             Self::FiscalYear { .. } => {

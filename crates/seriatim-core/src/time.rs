@@ -7,6 +7,7 @@ use core::fmt;
 use jiff::civil;
 use jiff::tz::TimeZone;
 
+use crate::digits::Digits;
 use crate::refusal::{Code, Refusal};
 
 /// An instant, in microseconds since 1970-01-01T00:00:00Z.
@@ -114,6 +115,21 @@ impl Date {
         self.0.day().unsigned_abs()
     }
 
+    /// The day as it is written, in ASCII.
+    pub(crate) fn to_text(self) -> [u8; 10] {
+        let mut text = *b"0000-00-00";
+        let parts = [
+            (0..4, self.year().unsigned_abs()),
+            (5..7, self.month().into()),
+            (8..10, self.day().into()),
+        ];
+        for (place, number) in parts {
+            let digits = Digits::padded(number.into(), place.len());
+            text[place].copy_from_slice(digits.as_bytes());
+        }
+        text
+    }
+
     /// The day so many days later (earlier, if negative), held within the calendar.
     #[must_use]
     pub fn plus_days(self, days: i32) -> Self {
@@ -123,7 +139,7 @@ impl Date {
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}-{:02}", self.year(), self.month(), self.day())
+        f.write_str(core::str::from_utf8(&self.to_text()).unwrap_or_default())
     }
 }
 

@@ -301,6 +301,48 @@ async fn the_file_carries_our_marks_and_strict_tables() {
     assert_eq!(one(loose), 0);
 }
 
+/// Rows of a batch share statements; each keeps what is its own.
+#[tokio::test]
+async fn each_entry_of_a_batch_is_stored_as_it_was_answered() {
+    let place = Place::new();
+    let store = place.open().await;
+    act_all(&store, 1, vec![define_plain()]).await.unwrap();
+    let mut answered: Vec<Arc<seriatim::Entry>> = Vec::new();
+    for (batch, size) in [1_usize, 3, 4, 5, 16, 17, 21, 37, 64].into_iter().enumerate() {
+        let commands = (0..size).map(|i| {
+            let text = format!("{batch}_{i}");
+            let take = Take {
+                key: (i % 2 == 0).then(|| Key::parse(&text).unwrap()),
+                reference: (i % 5 == 0).then(|| Reference::parse(&text).unwrap()),
+                document: (i % 3 == 0).then(|| Document::parse(&format!(r#"{{"no": "{text}"}}"#)).unwrap()),
+                ..Take::default()
+            };
+            // Some have nothing to share with those before them.
+            if i % 11 == 10 {
+                let (series, ttl) = (name("invoice"), Ttl::parse("5m").unwrap());
+                return Command::Reserve { series, take, ttl };
+            }
+            let series = name("invoice");
+            Command::Issue { series, take }
+        });
+        let answers = act_all(&store, batch as u64 + 2, commands.collect()).await.unwrap();
+        for answer in answers {
+            let Ok(Answer::Entries(entries)) = answer else {
+                panic!("{answer:?}")
+            };
+            answered.extend(entries.taken.into_iter().map(|taken| taken.entry));
+        }
+    }
+    assert_eq!(answered.len(), 168);
+    // The newest is listed first.
+    answered.reverse();
+    assert_eq!(
+        store.entries(&EntryFilter::default(), 1_000).await.unwrap().rows,
+        answered
+    );
+    store.close().await;
+}
+
 #[tokio::test]
 async fn what_was_committed_is_there_after_reopening() {
     let place = Place::new();

@@ -152,6 +152,16 @@ pub struct Batch {
     pub changes: Changes,
 }
 
+impl Batch {
+    /// Room for the answers, and for the entry and the event that most commands leave.
+    fn with_room_for(commands: usize) -> Self {
+        let mut batch = Self::default();
+        batch.answers.reserve(commands);
+        batch.changes.list.reserve(2 * commands);
+        batch
+    }
+}
+
 /// Decides commands in their order, each on what the ones before it left.
 ///
 /// # Errors
@@ -161,7 +171,8 @@ pub fn decide_all<'a>(
     requests: impl IntoIterator<Item = &'a Request>,
     now: Timestamp,
 ) -> Result<Batch, Footprint> {
-    let mut batch = Batch::default();
+    let requests = requests.into_iter();
+    let mut batch = Batch::with_room_for(requests.size_hint().0);
     let mut unloaded = Footprint::default();
     for request in requests {
         match decide(&held, request, now) {

@@ -1,7 +1,7 @@
 //! What a decision must see, read within the transaction that will write it. Each thing that was asked for is
 //! answered, with nothing if it is not there.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seriatim_core::{Counter, CounterId, EntryId, Footprint, KeyRef, PeriodRef, Snapshot};
@@ -13,7 +13,7 @@ use super::session::Session;
 use super::tail::Tail;
 
 /// The numbers that stand for counters in rows, as this transaction found them.
-pub(super) type KnownNos = HashMap<CounterId, CounterNos>;
+pub(super) type KnownNos = BTreeMap<CounterId, CounterNos>;
 
 /// Loads a footprint.
 pub(super) fn load(

@@ -9,7 +9,7 @@ use seriatim_core::{
     Missing, Series, SeriesName, Timestamp,
 };
 
-use super::append::{Entries, Events, link};
+use super::append::{NewEntry, NewEvent, Rows, link};
 use super::fault::Fault;
 use super::keys::{Bound, Keys};
 use super::load::KnownNos;
@@ -60,6 +60,7 @@ pub(super) fn persist(
     for change in &changes.list {
         persisting.change(change)?;
     }
+    persisting.write_waiting()?;
     for counter in changes.counters.values() {
         persisting.counter(counter)?;
     }
@@ -70,8 +71,10 @@ pub(super) fn persist(
 
 struct Persisting<'s> {
     session: &'s Session,
-    entries: Entries<'s>,
-    events: Events<'s>,
+    entries: Rows<'s, NewEntry<'s>>,
+    events: Rows<'s, NewEvent<'s>>,
+    /// Each is bound when its entries are written.
+    new_keys: Vec<(&'s KeyRef, Bound)>,
     keys: Keys<'s>,
     nos: KnownNos,
     counters: HashMap<CounterId, &'s Counter>,
@@ -83,8 +86,9 @@ impl<'s> Persisting<'s> {
     fn new(session: &'s Session, tail: &'s Tail, changes: &'s Changes, nos: KnownNos) -> Result<Self, Fault> {
         Ok(Self {
             session,
-            entries: Entries::new(session)?,
-            events: Events::new(session)?,
+            entries: Rows::new(session),
+            events: Rows::new(session),
+            new_keys: Vec::new(),
             keys: Keys::of_writer(session, tail)?,
             nos,
             counters: changes
@@ -96,11 +100,20 @@ impl<'s> Persisting<'s> {
         })
     }
 
+    /// What a number is made of waits for more of its kind; whatever else comes finds it written.
     fn change(&mut self, change: &'s Change) -> Result<(), Fault> {
+        if !matches!(change, Change::NewEntry(_) | Change::Event(..) | Change::NewKey(..)) {
+            self.write_waiting()?;
+        }
         match change {
-            Change::NewEntry(entry) => self.new_entry(entry),
+            Change::NewEntry(entry) => {
+                self.on_counter(entry.id.counter, |this, nos| this.entries.add(NewEntry { nos, entry }))
+            }
             Change::ChangedEntry(entry) => self.changed_entry(entry),
-            Change::NewKey(key, binding) => self.new_key(key, binding),
+            Change::NewKey(key, binding) => self.on_counter(binding.first.counter, |this, nos| {
+                this.new_keys.push((key, bound(nos.counter, binding)));
+                Ok(())
+            }),
             Change::MovedKey(key, binding) => self.moved_key(key, binding),
             Change::Event(Chain::Definitions, event) => self.event(0, event),
             Change::Event(Chain::Counter(id), event) => {
@@ -117,6 +130,13 @@ impl<'s> Persisting<'s> {
             Change::ApiKey(key) => self.api_key(key),
             Change::Wipe(series) => self.wipe(series),
         }
+    }
+
+    fn write_waiting(&mut self) -> Result<(), Fault> {
+        self.entries.write()?;
+        self.events.write()?;
+        let mut new_keys = self.new_keys.drain(..);
+        new_keys.try_for_each(|(key, to)| self.keys.bind(key, to))
     }
 
     /// Does it with the number that stands for this counter.
@@ -209,19 +229,6 @@ impl<'s> Persisting<'s> {
         })
     }
 
-    fn new_entry(&mut self, entry: &'s Entry) -> Result<(), Fault> {
-        self.on_counter(entry.id.counter, |this, nos| {
-            let arrival = this.entries.insert(nos, entry)?;
-            match &entry.document {
-                Some(document) => this
-                    .session
-                    .run(PUT_DOCUMENT, params![arrival, document.as_str()])
-                    .map(|_| ()),
-                None => Ok(()),
-            }
-        })
-    }
-
     fn changed_entry(&mut self, entry: &Entry) -> Result<(), Fault> {
         self.on_counter(entry.id.counter, |this, nos| {
             let row = params![
@@ -252,12 +259,6 @@ impl<'s> Persisting<'s> {
         })
     }
 
-    fn new_key(&mut self, key: &KeyRef, binding: &KeyBinding) -> Result<(), Fault> {
-        self.on_counter(binding.first.counter, |this, nos| {
-            this.keys.bind(key, bound(nos.counter, binding))
-        })
-    }
-
     fn moved_key(&mut self, key: &KeyRef, binding: &KeyBinding) -> Result<(), Fault> {
         self.on_counter(binding.first.counter, |this, nos| {
             this.keys.rebind(key, bound(nos.counter, binding))
@@ -265,7 +266,7 @@ impl<'s> Persisting<'s> {
     }
 
     fn event(&mut self, chain: i64, event: &'s Event) -> Result<(), Fault> {
-        self.events.insert(chain, event)
+        self.events.add(NewEvent { chain, event })
     }
 
     fn new_missing(&mut self, counter: i64, run: &Missing) -> Result<(), Fault> {
