@@ -4,6 +4,7 @@
 //! a thread of its own carries it over.
 
 mod append;
+mod datafile;
 mod fault;
 mod flusher;
 mod gates;

@@ -27,6 +27,11 @@ impl Fault {
         Self::Damage(what.into())
     }
 
+    /// What the system said of the database file, in a code of SQLite's.
+    pub(super) fn of_file(code: i32, error: &std::io::Error) -> Self {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(error.to_string())).into()
+    }
+
     /// A column that does not hold what it should.
     pub(super) fn in_row(table: &str, id: impl Display, what: impl Display) -> Self {
         Self::Damage(format!("table {table}, row {id}: {what}"))

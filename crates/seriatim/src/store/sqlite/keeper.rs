@@ -8,11 +8,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::ffi::SQLITE_IOERR_FSYNC;
 use tracing::{info, warn};
 
 use super::fault::Fault;
 use super::open::{Place, open_keeper};
 use super::readers::Readers;
+use super::session::Session;
 
 /// How often it looks for reads that run too long, and for a pause in which the WAL can be carried over.
 const TICK: Duration = Duration::from_secs(1);
@@ -48,7 +50,7 @@ impl Keeper {
             commits: commits.clone(),
             commits_seen: 0,
             commits_carried: 0,
-            conn: None,
+            session: None,
             failing: false,
         };
         let thread = std::thread::Builder::new().name("seriatim-keeper".to_string());
@@ -92,7 +94,7 @@ struct Keeping {
     commits: Arc<AtomicU64>,
     commits_seen: u64,
     commits_carried: u64,
-    conn: Option<Connection>,
+    session: Option<Session>,
     /// Whether it failed the last time, so that a full disk is logged once and not after every batch.
     failing: bool,
 }
@@ -126,15 +128,15 @@ impl Keeping {
     }
 
     fn carry_over(&mut self) {
-        let carried = self.connection().and_then(|conn| checkpoint(conn, "passive"));
+        let carried = self.session().and_then(carry_and_flush);
         let was_failing = std::mem::replace(&mut self.failing, carried.is_err());
         let path = self.place.path.display();
         match carried {
-            Ok(_) if was_failing => info!(%path, "the WAL is carried over into the database again"),
-            Ok(_) => {}
+            Ok(()) if was_failing => info!(%path, "the WAL is carried over into the database again"),
+            Ok(()) => {}
             Err(fault) => {
                 // Nothing is lost: the WAL grows until it works again. A connection that failed is not used again.
-                self.conn = None;
+                self.session = None;
                 if !was_failing {
                     let error = self.place.error("carry over the WAL of", fault);
                     warn!(%path, %error, "the WAL grows until it can be carried over");
@@ -143,12 +145,22 @@ impl Keeping {
         }
     }
 
-    fn connection(&mut self) -> Result<&Connection, Fault> {
-        match &mut self.conn {
-            Some(conn) => Ok(conn),
+    fn session(&mut self) -> Result<&Session, Fault> {
+        match &mut self.session {
+            Some(session) => Ok(session),
             none @ None => Ok(none.insert(open_keeper(&self.place)?)),
         }
     }
+}
+
+/// SQLite flushes the database only when nothing of the WAL is left to carry over. Under load that is the writer's turn,
+/// and everybody would wait while it flushes all that was carried over here: so the bulk is flushed before.
+fn carry_and_flush(session: &Session) -> Result<(), Fault> {
+    checkpoint(&session.conn, "passive")?;
+    session
+        .file
+        .flush()
+        .map_err(|error| Fault::of_file(SQLITE_IOERR_FSYNC, &error))
 }
 
 /// Runs a checkpoint; `noop` only looks.

@@ -2,13 +2,15 @@
 //! needs. Nothing of a file is changed before it is known to be ours.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::ffi::SQLITE_CANTOPEN;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::datafile::DataFile;
 use super::fault::{Fault, in_words, what_and_way_out};
 use super::session::Session;
 use crate::store::{Setting, StoreError};
@@ -194,18 +196,19 @@ pub(super) fn create_or_open(place: &Place) -> Result<(Session, bool), OpenError
 /// A connection that writes, with every setting in force and the schema up to date.
 pub(super) fn open_writer(place: &Place) -> Result<Session, OpenError> {
     let failed = |fault| place.open_error(fault);
-    let conn = connect(place, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
-    check_owner(place, &conn)?;
+    let session = connect(place, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
+    let conn = &session.conn;
+    check_owner(place, conn)?;
     if conn.is_readonly("main").map_err(|error| failed(error.into()))? {
         return Err(place.not_writable("the file is read-only"));
     }
-    configure_writer(place, &conn).map_err(failed)?;
+    configure_writer(place, conn).map_err(failed)?;
     place.sync_directory()?;
-    migrate(place, &conn)?;
+    migrate(place, conn)?;
     // From here on the flusher syncs the WAL, before any answer and beside the next batch.
     conn.pragma_update(None, "synchronous", "NORMAL")
         .map_err(|error| failed(error.into()))?;
-    let settings = settings(&conn).map_err(failed)?;
+    let settings = settings(conn).map_err(failed)?;
     if let Some(setting) = settings.into_iter().find(|setting| !setting.holds) {
         return Err(OpenError::Setting {
             path: place.path.clone(),
@@ -213,23 +216,23 @@ pub(super) fn open_writer(place: &Place) -> Result<Session, OpenError> {
             found: setting.found,
         });
     }
-    Ok(Session::new(conn))
+    Ok(session)
 }
 
 /// A connection that only reads.
 pub(super) fn open_reader(place: &Place) -> Result<Session, Fault> {
-    let conn = connect(place, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    conn.pragma_update(None, "query_only", true)?;
-    conn.pragma_update(None, "cache_size", -2048)?;
-    Ok(Session::new(conn))
+    let session = connect(place, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    session.conn.pragma_update(None, "query_only", true)?;
+    session.conn.pragma_update(None, "cache_size", -2048)?;
+    Ok(session)
 }
 
 /// A connection that carries the WAL over into the database.
-pub(super) fn open_keeper(place: &Place) -> Result<Connection, Fault> {
-    let conn = connect(place, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    configure_writer(place, &conn)?;
-    conn.pragma_update(None, "cache_size", -256)?;
-    Ok(conn)
+pub(super) fn open_keeper(place: &Place) -> Result<Session, Fault> {
+    let session = connect(place, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    configure_writer(place, &session.conn)?;
+    session.conn.pragma_update(None, "cache_size", -256)?;
+    Ok(session)
 }
 
 fn check_version() -> Result<(), OpenError> {
@@ -260,9 +263,8 @@ fn create_file(place: &Place) -> Result<bool, OpenError> {
 
 /// Refuses what is no SQLite file, before SQLite touches it. Says whether it is empty.
 fn check_magic(place: &Place) -> Result<bool, OpenError> {
-    let mut head = Vec::new();
-    let read = File::open(&place.path).and_then(|file| file.take(16).read_to_end(&mut head));
-    read.map_err(|error| place.not_writable(error))?;
+    let head = DataFile::open(&place.path).and_then(|file| file.head(16));
+    let head = head.map_err(|error| place.not_writable(error))?;
     match head.as_slice() {
         [] => Ok(true),
         head if head == MAGIC => Ok(false),
@@ -270,9 +272,10 @@ fn check_magic(place: &Place) -> Result<bool, OpenError> {
     }
 }
 
-fn connect(place: &Place, mode: OpenFlags) -> Result<Connection, Fault> {
+fn connect(place: &Place, mode: OpenFlags) -> Result<Session, Fault> {
     // Each connection stays with one thread at a time, so SQLite need not lock it.
     let conn = Connection::open_with_flags(&place.path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let file = DataFile::open(&place.path).map_err(|error| Fault::of_file(SQLITE_CANTOPEN, &error))?;
     conn.busy_timeout(place.options.busy_timeout)?;
     // A file from elsewhere could bring triggers and views that call functions.
     conn.pragma_update(None, "trusted_schema", false)?;
@@ -282,7 +285,7 @@ fn connect(place: &Place, mode: OpenFlags) -> Result<Connection, Fault> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // A failed read of a mapped page is a signal that kills the process.
     conn.pragma_update(None, "mmap_size", 0)?;
-    Ok(conn)
+    Ok(Session::new(conn, file))
 }
 
 /// Whose database it is. A file without tables and marks is nobody's yet.
@@ -433,7 +436,7 @@ fn copy_to(place: &Place, partial: &Path) -> Result<(), Fault> {
         .ok_or_else(|| Fault::damage("the name is not UTF-8; choose another"))?;
     // Left over from an attempt that was cut off.
     let _ = std::fs::remove_file(partial);
-    let conn = connect(place, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    conn.execute("vacuum into ?1", [name])?;
+    let session = connect(place, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    session.conn.execute("vacuum into ?1", [name])?;
     Ok(())
 }

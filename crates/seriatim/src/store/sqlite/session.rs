@@ -9,6 +9,7 @@ use seriatim_core::{
     ApiKey, Chain, ChainHead, Closure, CounterId, CounterKey, Entry, EntryId, Missing, PeriodRef, Series, SeriesName,
 };
 
+use super::datafile::DataFile;
 use super::fault::Fault;
 use super::rows::{self, Columns, CounterName, CounterNos, StoredCounter, integer};
 use crate::store::BatchId;
@@ -40,6 +41,8 @@ pub(super) struct Session {
     series: RefCell<HashMap<SeriesName, Remembered>>,
     /// A counter's number is never used again, so what was read once stays true.
     counters: RefCell<HashMap<i64, CounterName>>,
+    /// Let go of after the connection.
+    pub(super) file: DataFile,
 }
 
 struct Remembered {
@@ -49,12 +52,13 @@ struct Remembered {
 }
 
 impl Session {
-    pub(super) fn new(conn: Connection) -> Self {
+    pub(super) fn new(conn: Connection, file: DataFile) -> Self {
         conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         Self {
             conn,
             series: RefCell::default(),
             counters: RefCell::default(),
+            file,
         }
     }
 
