@@ -48,6 +48,13 @@ pub struct Take {
     pub reference: Option<Reference>,
 }
 
+impl Take {
+    /// Whether it takes from the same counter as this other one, in the same series and at the same time.
+    pub(crate) fn counts_like(&self, other: &Self) -> bool {
+        self.tenant == other.tenant && self.date == other.date && self.params == other.params
+    }
+}
+
 /// A number that was issued elsewhere.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adopt {
@@ -351,6 +358,17 @@ pub enum Command {
 }
 
 impl Command {
+    /// What it takes from which series, if it is one number or a run of them.
+    pub(crate) fn takes(&self) -> Option<(&SeriesName, &Take)> {
+        match self {
+            Self::Issue { series, take }
+            | Self::IssueCount { series, take, .. }
+            | Self::Preview { series, take, .. }
+            | Self::Reserve { series, take, .. } => Some((series, take)),
+            _ => None,
+        }
+    }
+
     /// The most numbers in one command.
     pub const COUNT_MAX: usize = 1_000;
 

@@ -95,8 +95,17 @@ impl Footprint {
         now: crate::time::Timestamp,
     ) -> Self {
         let mut footprint = Self::default();
+        let mut last = None;
         for request in requests {
-            footprint.add(&request.command, known, now);
+            let taken = request.command.takes();
+            let before = core::mem::replace(&mut last, taken);
+            match (taken, before) {
+                // A batch is mostly the same question many times: only the key is another.
+                (Some((series, take)), Some((same, other))) if series == same && take.counts_like(other) => {
+                    footprint.add_key(series, &take.tenant, take.key.as_ref());
+                }
+                _ => footprint.add(&request.command, known, now),
+            }
         }
         footprint
     }
@@ -177,13 +186,7 @@ impl Footprint {
         if !self.series.contains(name) {
             self.series.insert(name.clone());
         }
-        if let Some(key) = &take.key {
-            self.keys.insert(KeyRef {
-                key: key.clone(),
-                series: name.clone(),
-                tenant: take.tenant.clone(),
-            });
-        }
+        self.add_key(name, &take.tenant, take.key.as_ref());
         let Some(series) = known(name) else { return };
         let Ok(params) = crate::scope::Params::canonical(&series.params, &take.params) else {
             return;
@@ -206,13 +209,7 @@ impl Footprint {
         if !self.series.contains(name) {
             self.series.insert(name.clone());
         }
-        if let Some(key) = &adopt.key {
-            self.keys.insert(KeyRef {
-                key: key.clone(),
-                series: name.clone(),
-                tenant: adopt.tenant.clone(),
-            });
-        }
+        self.add_key(name, &adopt.tenant, adopt.key.as_ref());
         let Some(series) = known(name) else { return };
         let Some((params, period, _)) = series.read(&adopt.number, &adopt.tenant) else {
             return;
@@ -223,6 +220,15 @@ impl Footprint {
             partition: params.only(&series.partition_by),
             period,
         });
+    }
+
+    fn add_key(&mut self, series: &SeriesName, tenant: &Tenant, key: Option<&Key>) {
+        let of_series = |key: &Key| KeyRef {
+            key: key.clone(),
+            series: series.clone(),
+            tenant: tenant.clone(),
+        };
+        self.keys.extend(key.map(of_series));
     }
 
     fn add_counter(&mut self, counter: CounterKey) {

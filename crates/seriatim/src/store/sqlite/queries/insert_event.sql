@@ -1,5 +1,5 @@
--- The primary key refuses a second event at the same place; none is ever updated or, but for a wipe, deleted. The first
--- nine values are those that the events of one batch share. `or fail` as for entries.
-insert or fail into event (kind, seq_last, date, expires_at, link, reason_code, reason, at, detail, chain, position, seq, number,
-                   key, params, reference, document, actor, on_behalf_of, hash)
-values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+-- The primary key refuses a second event at the same place; none is ever updated or, but for a wipe, deleted. Values 1
+-- to 9 are those that the events of one batch share. The order of the columns and `or fail` as for entries.
+insert or fail into event (chain, position, kind, seq, seq_last, number, date, key, params, reference, expires_at, link,
+                           reason_code, reason, document, actor, on_behalf_of, at, detail, hash)
+values (?10, ?11, ?1, ?12, ?2, ?13, ?3, ?14, ?15, ?16, ?4, ?5, ?6, ?7, ?17, ?18, ?19, ?8, ?9, ?20)
