@@ -19,7 +19,7 @@ use hdrhistogram::Histogram;
 use seriatim::Hash;
 use seriatim_server::auth::Token;
 
-use crate::machine::{peak_memory_mb, verdict};
+use crate::machine::{median, peak_memory_mb, verdict};
 use crate::process::{KEY, Process, free_address};
 use crate::wire::Connection;
 
@@ -113,11 +113,6 @@ pub async fn ratio() -> Result<()> {
         verdict(issue / echo >= 0.3)
     );
     Ok(())
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 async fn define(service: &Process, body: &str) -> Result<()> {

@@ -57,3 +57,9 @@ pub fn peak_memory_mb(process: u32) -> f64 {
 pub fn verdict(holds: bool) -> &'static str {
     if holds { "holds" } else { "DOES NOT HOLD" }
 }
+
+/// The middle one; sorts them.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
