@@ -358,17 +358,6 @@ pub enum Command {
 }
 
 impl Command {
-    /// What it takes from which series, if it is one number or a run of them.
-    pub(crate) fn takes(&self) -> Option<(&SeriesName, &Take)> {
-        match self {
-            Self::Issue { series, take }
-            | Self::IssueCount { series, take, .. }
-            | Self::Preview { series, take, .. }
-            | Self::Reserve { series, take, .. } => Some((series, take)),
-            _ => None,
-        }
-    }
-
     /// The most numbers in one command.
     pub const COUNT_MAX: usize = 1_000;
 

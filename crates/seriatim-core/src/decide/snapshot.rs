@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::changes::{Change, Changes, Closure};
 use crate::access::ApiKey;
-use crate::command::{Command, Request};
+use crate::command::{Adopt, Command, Request, Take};
 use crate::counter::{Counter, CounterId, CounterKey, Missing};
 use crate::entry::{Entry, EntryId};
 use crate::gate::{Gate, GateId};
@@ -15,6 +15,7 @@ use crate::journal::ChainHead;
 use crate::name::{Key, SeriesName, Tenant};
 use crate::period::Period;
 use crate::series::Series;
+use crate::time::Timestamp;
 
 /// A key within its (tenant, series).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,135 +92,19 @@ impl Footprint {
     /// A guess that misses costs a round trip, never a wrong decision.
     pub fn of<'a>(
         requests: impl IntoIterator<Item = &'a Request>,
-        known: &dyn Fn(&SeriesName) -> Option<Arc<Series>>,
-        now: crate::time::Timestamp,
+        known: &'a dyn Fn(&SeriesName) -> Option<Arc<Series>>,
+        now: Timestamp,
     ) -> Self {
-        let mut footprint = Self::default();
-        let mut last = None;
+        let mut telling = Telling {
+            footprint: Self::default(),
+            known,
+            now,
+            last: None,
+        };
         for request in requests {
-            let taken = request.command.takes();
-            let before = core::mem::replace(&mut last, taken);
-            match (taken, before) {
-                // A batch is mostly the same question many times: only the key is another.
-                (Some((series, take)), Some((same, other))) if series == same && take.counts_like(other) => {
-                    footprint.add_key(series, &take.tenant, take.key.as_ref());
-                }
-                _ => footprint.add(&request.command, known, now),
-            }
+            telling.add(&request.command);
         }
-        footprint
-    }
-
-    fn add(
-        &mut self,
-        command: &Command,
-        known: &dyn Fn(&SeriesName) -> Option<Arc<Series>>,
-        now: crate::time::Timestamp,
-    ) {
-        match command {
-            Command::Issue { series, take }
-            | Command::IssueCount { series, take, .. }
-            | Command::Preview { series, take, .. }
-            | Command::Reserve { series, take, .. } => self.add_take(series, take, known, now),
-            Command::IssueItems { series, items } => {
-                items.iter().for_each(|take| self.add_take(series, take, known, now));
-            }
-            Command::AdoptItems { series, items, .. } => {
-                items.iter().for_each(|adopt| self.add_adopt(series, adopt, known));
-            }
-            Command::Adopt { series, .. } | Command::Advance { series, .. } | Command::Wipe { series } => {
-                self.series.insert(series.clone());
-            }
-            Command::Confirm { entry, .. }
-            | Command::Release { entry, .. }
-            | Command::Expire { entry }
-            | Command::Redact { entry, .. } => {
-                self.entries.insert(*entry);
-            }
-            Command::Void(void) => {
-                self.entries.insert(void.entry);
-            }
-            Command::Define { series, .. } => {
-                self.series.insert(series.name.clone());
-                self.definitions = true;
-            }
-            Command::Close { series, .. } | Command::Reopen { series, .. } => {
-                self.series.insert(series.clone());
-                self.definitions = true;
-            }
-            Command::OpenGate {
-                tenant,
-                effect,
-                subject,
-                ..
-            } => {
-                self.gates.insert(GateId::of(tenant, effect, subject));
-            }
-            Command::Claim(claim) => {
-                self.gates
-                    .insert(GateId::of(&claim.tenant, &claim.effect, &claim.subject));
-            }
-            Command::Renew { gate, .. }
-            | Command::Complete { gate, .. }
-            | Command::Fail { gate, .. }
-            | Command::Retry { gate, .. } => {
-                self.gates.insert(*gate);
-            }
-            Command::CreateApiKey(key) => {
-                self.api_keys.insert(key.id.clone());
-                self.definitions = true;
-            }
-            Command::RevokeApiKey { id } => {
-                self.api_keys.insert(id.clone());
-                self.definitions = true;
-            }
-        }
-    }
-
-    fn add_take(
-        &mut self,
-        name: &SeriesName,
-        take: &crate::command::Take,
-        known: &dyn Fn(&SeriesName) -> Option<Arc<Series>>,
-        now: crate::time::Timestamp,
-    ) {
-        if !self.series.contains(name) {
-            self.series.insert(name.clone());
-        }
-        self.add_key(name, &take.tenant, take.key.as_ref());
-        let Some(series) = known(name) else { return };
-        let Ok(params) = crate::scope::Params::canonical(&series.params, &take.params) else {
-            return;
-        };
-        let period = series.reset.period_of(take.date.unwrap_or_else(|| series.today(now)));
-        self.add_counter(CounterKey {
-            series: name.clone(),
-            tenant: take.tenant.clone(),
-            partition: params.only(&series.partition_by),
-            period,
-        });
-    }
-
-    fn add_adopt(
-        &mut self,
-        name: &SeriesName,
-        adopt: &crate::command::Adopt,
-        known: &dyn Fn(&SeriesName) -> Option<Arc<Series>>,
-    ) {
-        if !self.series.contains(name) {
-            self.series.insert(name.clone());
-        }
-        self.add_key(name, &adopt.tenant, adopt.key.as_ref());
-        let Some(series) = known(name) else { return };
-        let Some((params, period, _)) = series.read(&adopt.number, &adopt.tenant) else {
-            return;
-        };
-        self.add_counter(CounterKey {
-            series: name.clone(),
-            tenant: adopt.tenant.clone(),
-            partition: params.only(&series.partition_by),
-            period,
-        });
+        telling.footprint
     }
 
     fn add_key(&mut self, series: &SeriesName, tenant: &Tenant, key: Option<&Key>) {
@@ -262,6 +147,120 @@ impl Footprint {
         self.definitions |= other.definitions;
         self.gates.extend(other.gates);
         self.api_keys.extend(other.api_keys);
+    }
+}
+
+/// A footprint in the making.
+struct Telling<'a> {
+    footprint: Footprint,
+    known: &'a dyn Fn(&SeriesName) -> Option<Arc<Series>>,
+    now: Timestamp,
+    /// A batch is mostly the same question many times: then only the key is another.
+    last: Option<(&'a SeriesName, &'a Take)>,
+}
+
+impl<'a> Telling<'a> {
+    fn add(&mut self, command: &'a Command) {
+        match command {
+            Command::Issue { series, take }
+            | Command::IssueCount { series, take, .. }
+            | Command::Preview { series, take, .. }
+            | Command::Reserve { series, take, .. } => self.add_take(series, take),
+            Command::IssueItems { series, items } => {
+                items.iter().for_each(|take| self.add_take(series, take));
+            }
+            Command::AdoptItems { series, items, .. } => {
+                items.iter().for_each(|adopt| self.add_adopt(series, adopt));
+            }
+            Command::Adopt { series, .. } | Command::Advance { series, .. } | Command::Wipe { series } => {
+                self.footprint.series.insert(series.clone());
+            }
+            Command::Confirm { entry, .. }
+            | Command::Release { entry, .. }
+            | Command::Expire { entry }
+            | Command::Redact { entry, .. } => {
+                self.footprint.entries.insert(*entry);
+            }
+            Command::Void(void) => {
+                self.footprint.entries.insert(void.entry);
+            }
+            Command::Define { series, .. } => {
+                self.footprint.series.insert(series.name.clone());
+                self.footprint.definitions = true;
+            }
+            Command::Close { series, .. } | Command::Reopen { series, .. } => {
+                self.footprint.series.insert(series.clone());
+                self.footprint.definitions = true;
+            }
+            Command::OpenGate {
+                tenant,
+                effect,
+                subject,
+                ..
+            } => {
+                self.footprint.gates.insert(GateId::of(tenant, effect, subject));
+            }
+            Command::Claim(claim) => {
+                self.footprint
+                    .gates
+                    .insert(GateId::of(&claim.tenant, &claim.effect, &claim.subject));
+            }
+            Command::Renew { gate, .. }
+            | Command::Complete { gate, .. }
+            | Command::Fail { gate, .. }
+            | Command::Retry { gate, .. } => {
+                self.footprint.gates.insert(*gate);
+            }
+            Command::CreateApiKey(key) => {
+                self.footprint.api_keys.insert(key.id.clone());
+                self.footprint.definitions = true;
+            }
+            Command::RevokeApiKey { id } => {
+                self.footprint.api_keys.insert(id.clone());
+                self.footprint.definitions = true;
+            }
+        }
+    }
+
+    fn add_take(&mut self, name: &'a SeriesName, take: &'a Take) {
+        self.footprint.add_key(name, &take.tenant, take.key.as_ref());
+        let alike = |(series, last): (&SeriesName, &Take)| series == name && take.counts_like(last);
+        if self.last.replace((name, take)).is_some_and(alike) {
+            return;
+        }
+        if !self.footprint.series.contains(name) {
+            self.footprint.series.insert(name.clone());
+        }
+        let Some(series) = (self.known)(name) else { return };
+        let Ok(params) = crate::scope::Params::canonical(&series.params, &take.params) else {
+            return;
+        };
+        let period = series
+            .reset
+            .period_of(take.date.unwrap_or_else(|| series.today(self.now)));
+        self.footprint.add_counter(CounterKey {
+            series: name.clone(),
+            tenant: take.tenant.clone(),
+            partition: params.only(&series.partition_by),
+            period,
+        });
+    }
+
+    fn add_adopt(&mut self, name: &SeriesName, adopt: &Adopt) {
+        if !self.footprint.series.contains(name) {
+            self.footprint.series.insert(name.clone());
+        }
+        self.footprint.add_key(name, &adopt.tenant, adopt.key.as_ref());
+        let Some(series) = (self.known)(name) else { return };
+        let Some((params, period, _)) = series.read(&adopt.number, &adopt.tenant) else {
+            return;
+        };
+        self.footprint.add_counter(CounterKey {
+            series: name.clone(),
+            tenant: adopt.tenant.clone(),
+            partition: params.only(&series.partition_by),
+            period,
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use rusqlite::types::ToSql;
 use rusqlite::{CachedStatement, Statement, params};
-use seriatim_core::{Entry, EntryId, Event, Hash, Params, Timestamp};
+use seriatim_core::{Document, Entry, EntryId, Event, Hash, Params, Timestamp};
 
 use super::fault::Fault;
 use super::rows::{CounterNos, integer};
@@ -67,10 +67,8 @@ impl Insert {
 pub(super) trait Row: Copy {
     const INSERT: &'static Insert;
 
-    /// Whether what rows share is the same in both.
-    fn is_like(self, other: Self) -> bool;
-
-    fn bind_shared(self, to: &mut Binding<'_, '_>) -> Result<(), Fault>;
+    /// The columns that rows of one statement share, in the order of its parameters.
+    fn shared(columns: &mut impl Columns<Self>) -> Result<(), Fault>;
 
     fn bind_own(self, to: &mut Binding<'_, '_>) -> Result<(), Fault>;
 
@@ -78,6 +76,57 @@ pub(super) trait Row: Copy {
     fn written(self, _session: &Session, _arrival: i64) -> Result<(), Fault> {
         Ok(())
     }
+}
+
+/// What is done with columns that rows may share.
+pub(super) trait Columns<R> {
+    fn column<F: PartialEq, V: ToSql>(
+        &mut self,
+        field: impl Fn(R) -> F,
+        value: impl FnOnce(F) -> Result<V, Fault>,
+    ) -> Result<(), Fault>;
+}
+
+/// Looks whether two rows have the same in all of them.
+struct Comparing<R> {
+    rows: (R, R),
+    alike: bool,
+}
+
+impl<R: Row> Columns<R> for Comparing<R> {
+    fn column<F: PartialEq, V: ToSql>(
+        &mut self,
+        field: impl Fn(R) -> F,
+        _value: impl FnOnce(F) -> Result<V, Fault>,
+    ) -> Result<(), Fault> {
+        self.alike = self.alike && field(self.rows.0) == field(self.rows.1);
+        Ok(())
+    }
+}
+
+/// Binds those of a row.
+struct BindingShared<'b, 'a, 'c, R> {
+    row: R,
+    to: &'b mut Binding<'a, 'c>,
+}
+
+impl<R: Row> Columns<R> for BindingShared<'_, '_, '_, R> {
+    fn column<F: PartialEq, V: ToSql>(
+        &mut self,
+        field: impl Fn(R) -> F,
+        value: impl FnOnce(F) -> Result<V, Fault>,
+    ) -> Result<(), Fault> {
+        self.to.put(value(field(self.row))?)
+    }
+}
+
+fn alike<R: Row>(one: R, other: R) -> Result<bool, Fault> {
+    let mut comparing = Comparing {
+        rows: (one, other),
+        alike: true,
+    };
+    R::shared(&mut comparing)?;
+    Ok(comparing.alike)
 }
 
 /// The parameters of a statement, one after the other.
@@ -113,7 +162,9 @@ impl<'s, R: Row> Rows<'s, R> {
     }
 
     pub(super) fn add(&mut self, row: R) -> Result<(), Fault> {
-        if self.waiting.last().is_some_and(|last| !last.is_like(row)) {
+        if let Some(last) = self.waiting.last()
+            && !alike(*last, row)?
+        {
             self.write()?;
         }
         self.waiting.push(row);
@@ -148,10 +199,12 @@ impl<'s, R: Row> Rows<'s, R> {
             statement: &mut statement,
             last: 0,
         };
-        if bound.is_some_and(|bound| bound.is_like(*first)) {
-            binding.last = R::INSERT.shared;
-        } else {
-            first.bind_shared(&mut binding)?;
+        match bound {
+            Some(bound) if alike(bound, *first)? => binding.last = R::INSERT.shared,
+            Some(_) | None => R::shared(&mut BindingShared {
+                row: *first,
+                to: &mut binding,
+            })?,
         }
         for row in rows {
             row.bind_own(&mut binding)?;
@@ -177,34 +230,18 @@ pub(super) struct NewEntry<'s> {
 impl Row for NewEntry<'_> {
     const INSERT: &'static Insert = &ENTRIES;
 
-    fn is_like(self, other: Self) -> bool {
-        let (a, b) = (self.entry, other.entry);
-        a.taken_at == b.taken_at
-            && a.date == b.date
-            && a.state == b.state
-            && a.origin == b.origin
-            && a.issued_at == b.issued_at
-            && a.expires_at == b.expires_at
-            && a.voided_at == b.voided_at
-            && a.reason_code == b.reason_code
-            && a.reason == b.reason
-            && a.replaces == b.replaces
-            && a.replacement == b.replacement
-    }
-
-    fn bind_shared(self, to: &mut Binding<'_, '_>) -> Result<(), Fault> {
-        let entry = self.entry;
-        to.put(entry.state.as_str())?;
-        to.put(entry.origin.as_str())?;
-        to.put(entry.date.to_string())?;
-        to.put(entry.taken_at.as_micros())?;
-        to.put(entry.issued_at.map(Timestamp::as_micros))?;
-        to.put(entry.expires_at.map(Timestamp::as_micros))?;
-        to.put(entry.voided_at.map(Timestamp::as_micros))?;
-        to.put(entry.reason_code.as_deref())?;
-        to.put(entry.reason.as_deref())?;
-        to.put(link(entry.replaces))?;
-        to.put(link(entry.replacement))
+    fn shared(columns: &mut impl Columns<Self>) -> Result<(), Fault> {
+        columns.column(|row| row.entry.state, |state| Ok(state.as_str()))?;
+        columns.column(|row| row.entry.origin, |origin| Ok(origin.as_str()))?;
+        columns.column(|row| row.entry.date, |date| Ok(date.to_string()))?;
+        columns.column(|row| row.entry.taken_at, |at| Ok(at.as_micros()))?;
+        columns.column(|row| row.entry.issued_at, micros)?;
+        columns.column(|row| row.entry.expires_at, micros)?;
+        columns.column(|row| row.entry.voided_at, micros)?;
+        columns.column(|row| row.entry.reason_code.as_deref(), Ok)?;
+        columns.column(|row| row.entry.reason.as_deref(), Ok)?;
+        columns.column(|row| row.entry.replaces, |to| Ok(link(to)))?;
+        columns.column(|row| row.entry.replacement, |to| Ok(link(to)))
     }
 
     fn bind_own(self, to: &mut Binding<'_, '_>) -> Result<(), Fault> {
@@ -223,12 +260,15 @@ impl Row for NewEntry<'_> {
 
     fn written(self, session: &Session, arrival: i64) -> Result<(), Fault> {
         match &self.entry.document {
-            Some(document) => session
-                .run(PUT_DOCUMENT, params![arrival, document.as_str()])
-                .map(|_| ()),
+            Some(document) => put_document(session, arrival, document),
             None => Ok(()),
         }
     }
+}
+
+pub(super) fn put_document(session: &Session, arrival: i64, document: &Document) -> Result<(), Fault> {
+    let row = params![arrival, document.as_str()];
+    session.run(PUT_DOCUMENT, row).map(|_| ())
 }
 
 static EVENTS: Insert = Insert::new(include_str!("queries/insert_event.sql"), 9, 11);
@@ -243,30 +283,16 @@ pub(super) struct NewEvent<'s> {
 impl Row for NewEvent<'_> {
     const INSERT: &'static Insert = &EVENTS;
 
-    fn is_like(self, other: Self) -> bool {
-        let (a, b) = (self.event, other.event);
-        a.at == b.at
-            && a.date == b.date
-            && a.kind == b.kind
-            && a.seq_last == b.seq_last
-            && a.expires_at == b.expires_at
-            && a.link == b.link
-            && a.reason_code == b.reason_code
-            && a.reason == b.reason
-            && a.detail == b.detail
-    }
-
-    fn bind_shared(self, to: &mut Binding<'_, '_>) -> Result<(), Fault> {
-        let event = self.event;
-        to.put(event.kind.as_str())?;
-        to.put(event.seq_last.map(integer).transpose()?)?;
-        to.put(event.date.map(|date| date.to_string()))?;
-        to.put(event.expires_at.map(Timestamp::as_micros))?;
-        to.put(link(event.link))?;
-        to.put(event.reason_code.as_deref())?;
-        to.put(event.reason.as_deref())?;
-        to.put(event.at.as_micros())?;
-        to.put(event.detail.as_deref())
+    fn shared(columns: &mut impl Columns<Self>) -> Result<(), Fault> {
+        columns.column(|row| row.event.kind, |kind| Ok(kind.as_str()))?;
+        columns.column(|row| row.event.seq_last, |seq| seq.map(integer).transpose())?;
+        columns.column(|row| row.event.date, |date| Ok(date.map(|date| date.to_string())))?;
+        columns.column(|row| row.event.expires_at, micros)?;
+        columns.column(|row| row.event.link, |to| Ok(link(to)))?;
+        columns.column(|row| row.event.reason_code.as_deref(), Ok)?;
+        columns.column(|row| row.event.reason.as_deref(), Ok)?;
+        columns.column(|row| row.event.at, |at| Ok(at.as_micros()))?;
+        columns.column(|row| row.event.detail.as_deref(), Ok)
     }
 
     fn bind_own(self, to: &mut Binding<'_, '_>) -> Result<(), Fault> {
@@ -283,6 +309,10 @@ impl Row for NewEvent<'_> {
         to.put(event.on_behalf_of.as_deref())?;
         to.put(event.hash.as_bytes())
     }
+}
+
+fn micros(at: Option<Timestamp>) -> Result<Option<i64>, Fault> {
+    Ok(at.map(Timestamp::as_micros))
 }
 
 fn text_of(params: &Params) -> Option<String> {

@@ -9,7 +9,7 @@ use seriatim_core::{
     Missing, Series, SeriesName, Timestamp,
 };
 
-use super::append::{NewEntry, NewEvent, Rows, link};
+use super::append::{NewEntry, NewEvent, Rows, link, put_document};
 use super::fault::Fault;
 use super::keys::{Bound, Keys};
 use super::load::KnownNos;
@@ -19,7 +19,6 @@ use super::tail::{Pending, Tail};
 use crate::store::BatchId;
 
 const UPDATE_ENTRY: &str = include_str!("queries/update_entry.sql");
-const PUT_DOCUMENT: &str = include_str!("queries/put_document.sql");
 const DELETE_DOCUMENT: &str = include_str!("queries/delete_document.sql");
 const PUT_LINE: &str = include_str!("queries/put_line.sql");
 const INSERT_COUNTER: &str = include_str!("queries/insert_counter.sql");
@@ -252,10 +251,9 @@ impl<'s> Persisting<'s> {
             let arrival = arrival
                 .ok_or_else(|| Fault::damage(format!("entry {} cannot be changed: it is not there", entry.id)))?;
             match &entry.document {
-                Some(document) => this.session.run(PUT_DOCUMENT, params![arrival, document.as_str()]),
-                None => this.session.run(DELETE_DOCUMENT, [arrival]),
+                Some(document) => put_document(this.session, arrival, document),
+                None => this.session.run(DELETE_DOCUMENT, [arrival]).map(|_| ()),
             }
-            .map(|_| ())
         })
     }
 
