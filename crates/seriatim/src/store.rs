@@ -36,6 +36,17 @@ pub struct BatchId {
 /// under the locks; it may be called several times.
 pub type Decide = Arc<dyn Fn(Snapshot) -> Result<Batch, Footprint> + Send + Sync>;
 
+/// Adds what a decision asks for to what it is given. One that has all of it already would ask for ever.
+pub(crate) fn widen(footprint: &mut Footprint, more: Footprint) -> Result<(), StoreError> {
+    let before = footprint.clone();
+    footprint.merge(more);
+    if *footprint == before {
+        let what = "a decision asks for what it was given already, so nothing was written; please report it";
+        return Err(StoreError::Corrupt(what.to_string()));
+    }
+    Ok(())
+}
+
 /// Decides, and turns a panic of ours into an error that rolls back, instead of a writer that is gone.
 pub(crate) fn decide_safely(decide: &Decide, held: Snapshot) -> Result<Result<Batch, Footprint>, StoreError> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decide(held)))

@@ -598,22 +598,6 @@ async fn what_comes_while_the_writer_is_busy_is_one_batch() {
 }
 
 #[tokio::test]
-async fn a_decision_that_never_has_enough_is_ended() {
-    let place = Place::new();
-    let store = place.open().await;
-    let greedy = || Footprint {
-        definitions: true,
-        ..Footprint::default()
-    };
-    let decide: Decide = Arc::new(move |_| Err(greedy()));
-    let error = store.transact(at(1), Footprint::default(), decide).await.unwrap_err();
-    assert!(
-        matches!(&error, StoreError::Corrupt(what) if what.contains("asks for what it was given")),
-        "{error:?}"
-    );
-}
-
-#[tokio::test]
 async fn a_wipe_removes_what_its_own_batch_took() {
     let place = Place::new();
     let store = place.open().await;

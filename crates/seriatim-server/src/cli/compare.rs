@@ -1,6 +1,7 @@
 //! Compares the numbers of a series with the documents that bear them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -36,8 +37,17 @@ pub struct Compare {
     columns: Columns,
 }
 
-/// What is under way when the table is read is looked for once more, up to this many.
+/// What is under way when the table is read is looked for again, up to this many.
 const LOOKED_FOR_AGAIN_MAX: usize = 1_000;
+/// And so long after each look. Who writes a document and has its number recorded is done within the deadline of the
+/// service, of three seconds.
+const LOOKED_FOR_AGAIN: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(900),
+    Duration::from_millis(2_000),
+];
 
 struct Comparison<'a> {
     series: &'a Series,
@@ -52,6 +62,8 @@ struct Comparison<'a> {
     findings: Vec<Finding>,
     /// Numbers that no document was found for.
     alone: Vec<Finding>,
+    /// Places of documents whose number was not found.
+    unmet: Vec<usize>,
 }
 
 impl Compare {
@@ -85,12 +97,14 @@ impl Compare {
             since: 0,
             findings,
             alone: Vec::new(),
+            unmet: Vec::new(),
         };
         let bar = progress::count(context, "numbers compared");
         comparison.walk(session, &bar).await?;
+        bar.set_message("looking again for what was under way");
+        self.look_again(&source, session, &mut comparison).await?;
         bar.finish_and_clear();
-        comparison.look_for_numbers(session).await?;
-        self.look_for_documents(&source, &mut comparison).await?;
+        comparison.conclude()?;
         comparison.print(context, rows.spool.count);
         match comparison.findings.as_slice() {
             [] => Ok(()),
@@ -98,23 +112,47 @@ impl Compare {
         }
     }
 
-    /// A document may have been written after its number was taken and after the table was read.
-    async fn look_for_documents(&self, source: &Source, comparison: &mut Comparison<'_>) -> Result<(), Failed> {
-        let mut alone = std::mem::take(&mut comparison.alone);
-        if let Source::Table(url) = source
-            && (1..=LOOKED_FOR_AGAIN_MAX).contains(&alone.len())
-        {
-            let numbers: Vec<String> = alone.iter().map(|finding| finding.what.clone()).collect();
-            let there = Table::connect(url, &self.columns).await?.look_again(&numbers).await?;
-            let is_there = |finding: &Finding| {
-                let named = |tenant: &Option<String>| tenant.as_deref().unwrap_or("default") == finding.tenant;
-                there
-                    .iter()
-                    .any(|(number, tenant)| *number == finding.what && named(tenant))
-            };
-            alone.retain(|finding| !is_there(finding));
+    /// Others may be writing: a number may have been recorded, and a document written, since each was looked for.
+    async fn look_again(
+        &self,
+        source: &Source,
+        session: &Session,
+        comparison: &mut Comparison<'_>,
+    ) -> Result<(), Failed> {
+        let few = 1..=LOOKED_FOR_AGAIN_MAX;
+        for pause in LOOKED_FOR_AGAIN {
+            let (numbers, documents) = (
+                few.contains(&comparison.unmet.len()),
+                few.contains(&comparison.alone.len()),
+            );
+            if !numbers && !documents {
+                return Ok(());
+            }
+            tokio::time::sleep(pause).await;
+            if numbers {
+                comparison.look_for_numbers(session).await?;
+            }
+            match source {
+                Source::Table(url) if documents => self.look_for_documents(url, comparison).await?,
+                Source::Table(_) => {}
+                // Nobody writes to a file.
+                Source::Csv(_) => return Ok(()),
+            }
         }
-        comparison.findings.extend(alone);
+        Ok(())
+    }
+
+    async fn look_for_documents(&self, url: &str, comparison: &mut Comparison<'_>) -> Result<(), Failed> {
+        let alone = &mut comparison.alone;
+        let numbers: Vec<String> = alone.iter().map(|finding| finding.what.clone()).collect();
+        let there = Table::connect(url, &self.columns).await?.look_again(&numbers).await?;
+        let is_there = |finding: &Finding| {
+            let named = |tenant: &Option<String>| tenant.as_deref().unwrap_or("default") == finding.tenant;
+            there
+                .iter()
+                .any(|(number, tenant)| *number == finding.what && named(tenant))
+        };
+        alone.retain(|finding| !is_there(finding));
         Ok(())
     }
 }
@@ -157,6 +195,7 @@ impl Comparison<'_> {
             }
             cursor = page.next_cursor();
             if cursor.is_none() {
+                self.unmet = (0..self.met.len()).filter(|i| !self.met[*i]).collect();
                 return Ok(());
             }
         }
@@ -215,15 +254,20 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Documents whose number was not met; it may have been recorded while we read.
     async fn look_for_numbers(&mut self, session: &Session) -> Result<(), Failed> {
-        let unmet: Vec<usize> = (0..self.met.len()).filter(|i| !self.met[*i]).collect();
-        let again = unmet.len() <= LOOKED_FOR_AGAIN_MAX;
-        for i in unmet {
+        for i in std::mem::take(&mut self.unmet) {
             let row = self.reader.at(self.survey.places[i].at).map_err(spool_failed)?;
-            if again && is_recorded(session, &self.series.name, row.tenant(), &row.number).await? {
-                continue;
+            if !is_recorded(session, &self.series.name, row.tenant(), &row.number).await? {
+                self.unmet.push(i);
             }
+        }
+        Ok(())
+    }
+
+    /// What was not found up to now is not there.
+    fn conclude(&mut self) -> Result<(), Failed> {
+        for i in &self.unmet {
+            let row = self.reader.at(self.survey.places[*i].at).map_err(spool_failed)?;
             self.findings.push(Finding {
                 code: "document_without_number",
                 severity: "error",
@@ -233,6 +277,7 @@ impl Comparison<'_> {
                 what: row.number,
             });
         }
+        self.findings.append(&mut self.alone);
         Ok(())
     }
 

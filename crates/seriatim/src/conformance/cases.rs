@@ -78,6 +78,7 @@ cases! {
         a_new_entry_that_exists_is_corrupt_and_nothing_is_written
         a_new_entry_twice_in_a_batch_is_corrupt_and_nothing_is_written
         a_new_key_that_exists_is_corrupt_and_nothing_is_written
+        a_decision_that_never_has_enough_is_ended
         a_panic_in_a_decision_is_rolled_back_and_the_store_lives_on
         a_batch_is_told_from_the_one_before_and_the_one_after
         a_batch_of_a_thousand_is_one_commit

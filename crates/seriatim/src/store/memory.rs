@@ -12,7 +12,7 @@ use seriatim_core::{
 
 use super::{
     BatchId, CounterFilter, Decide, EntryFilter, GateFilter, GateHead, Heads, Page, Reads, Setting, Store, StoreError,
-    SummaryRow, decide_safely,
+    SummaryRow, decide_safely, widen,
 };
 
 /// A store in memory, for tests, trials and as the reference of what a store does.
@@ -62,7 +62,7 @@ impl Store for Memory {
             let held = self.tables().load(&footprint);
             match decide_safely(&decide, held)? {
                 Ok(decided) => break decided,
-                Err(more) => footprint.merge(more),
+                Err(more) => widen(&mut footprint, more)?,
             }
         };
         if decided.changes.is_empty() {

@@ -171,6 +171,47 @@ fn what_a_database_refuses_is_said_and_the_exit_code_says_whose_fault_it_is() {
     }
 }
 
+/// One writes a document and has its number recorded a moment later, another takes a number and then writes the document.
+#[test]
+fn what_is_under_way_while_both_are_compared_is_waited_for() {
+    let server = Postgres::start();
+    server.psql(
+        "postgres",
+        "create table invoices (number text); insert into invoices values ('INV-001')",
+    );
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "invoice", "--format", "INV-{seq:3}"]);
+    let service = desk.serve();
+    desk.ok(&["adopt", "invoice", "INV-001", "--date", "2026-03-02"]);
+    let url = server.url();
+    let compare = [
+        "compare", "invoice", "--with", &url, "--table", "invoices", "--column", "number",
+    ];
+    desk.ok(&compare);
+
+    server.psql("postgres", "insert into invoices values ('INV-002')");
+    let mut under_way = desk.spawn(&compare);
+    std::thread::sleep(Duration::from_millis(700));
+    desk.ok(&["adopt", "invoice", "INV-002", "--date", "2026-03-02"]);
+    assert!(under_way.wait().expect("it ends").success());
+
+    desk.ok(&["issue", "invoice"]);
+    let mut under_way = desk.spawn(&compare);
+    std::thread::sleep(Duration::from_millis(700));
+    server.psql("postgres", "insert into invoices values ('INV-003')");
+    assert!(under_way.wait().expect("it ends").success());
+
+    // What never comes is found.
+    desk.ok(&["issue", "invoice"]);
+    let ran = desk.run(&compare);
+    assert_eq!(
+        (ran.code, ran.stdout.contains("number_without_document")),
+        (3, true),
+        "{ran:?}"
+    );
+    service.stop();
+}
+
 /// The guide's switch without downtime and its way back, while six writers go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_switch_and_the_way_back_are_made_while_writers_go_on() {

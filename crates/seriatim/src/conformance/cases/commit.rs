@@ -199,6 +199,22 @@ async fn must_be_corrupt(store: Arc<dyn Store>, spoil: fn(Arc<Entry>, Changes) -
     assert_eq!(stage.entry(issue("invoice", "acme", "pay_2")).await.id, next);
 }
 
+pub(super) async fn a_decision_that_never_has_enough_is_ended(store: Arc<dyn Store>) {
+    let stage = Stage::invoices(store).await;
+    let greedy = || Footprint {
+        definitions: true,
+        ..Footprint::default()
+    };
+    let decide: Decide = Arc::new(move |_| Err(greedy()));
+    let outcome = stage.store.transact(FIRST, Footprint::default(), decide).await;
+    assert!(
+        matches!(&outcome, Err(StoreError::Corrupt(what)) if what.contains("asks for what it was given")),
+        "{outcome:?}"
+    );
+    assert_eq!(stage.store.committed(FIRST).await, Ok(false));
+    assert_eq!(stage.entry(issue("invoice", "acme", "pay_1")).await.id.seq, 1);
+}
+
 pub(super) async fn a_panic_in_a_decision_is_rolled_back_and_the_store_lives_on(store: Arc<dyn Store>) {
     let stage = Stage::invoices(store).await;
     let before = stage.store.heads().await;

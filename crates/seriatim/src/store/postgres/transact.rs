@@ -21,7 +21,7 @@ use super::persist::{LaneAt, persist};
 use super::pool::{Lease, Share};
 use super::rows::{self, Columns, StoredCounter};
 use super::settings;
-use crate::store::{BatchId, Decide, StoreError, decide_safely};
+use crate::store::{BatchId, Decide, StoreError, decide_safely, widen};
 
 const BEGIN_BATCH: &str = include_str!("queries/begin_batch.sql");
 const SHARE_SERIES: &str = include_str!("queries/share_series.sql");
@@ -254,11 +254,7 @@ impl Transaction<'_> {
                 Ok(decided) => return Ok((decided, standings)),
                 Err(more) => more,
             };
-            let before = footprint.clone();
-            footprint.merge(more);
-            if footprint == before {
-                return Err(Fault::damage("a decision asks for what it was given already").into());
-            }
+            widen(&mut footprint, more).map_err(Stop::Decision)?;
             if !self.locked.suffices(&Need::of(&footprint)) {
                 return Err(Stop::Widen(Box::new(footprint)));
             }

@@ -17,7 +17,7 @@ use super::persist::persist;
 use super::readers::Readers;
 use super::session::Session;
 use super::tail::Tail;
-use crate::store::{BatchId, Decide, StoreError, decide_safely};
+use crate::store::{BatchId, Decide, StoreError, decide_safely, widen};
 
 /// A WAL this many times its size is carried over by the writer itself, whoever waits.
 const WAL_OUTGROWN: u64 = 4;
@@ -302,13 +302,7 @@ fn decide_on(
         let held = load(session, tail, &footprint, &mut nos)?;
         match decide_safely(decide, held).map_err(Failed::Decision)? {
             Ok(decided) => return Ok((decided, nos)),
-            Err(more) => {
-                let before = footprint.clone();
-                footprint.merge(more);
-                if footprint == before {
-                    return Err(Fault::damage("a decision asks for what it was given already").into());
-                }
-            }
+            Err(more) => widen(&mut footprint, more).map_err(Failed::Decision)?,
         }
     }
 }
