@@ -84,8 +84,8 @@ pub trait Store: Reads {
     /// Loads the footprint under locks, decides, and makes the decision durable: all of it, or none.
     ///
     /// Overlapping footprints never interleave. If `decide` asks for more, the store loads that as well and calls it
-    /// again with everything. An empty decision changes nothing. When this returns `Ok`, the changes survive a kill
-    /// and a power loss (but for the memory store).
+    /// again with everything; one that asks for what it has is `Corrupt`. An empty decision changes nothing. When this
+    /// returns `Ok`, the changes survive a kill and a power loss (but for the memory store).
     ///
     /// # Errors
     /// `Unavailable` and `Corrupt`: nothing was written. `Unknown`: ask [`Store::committed`] before anything else.
