@@ -120,39 +120,29 @@ impl Compare {
         comparison: &mut Comparison<'_>,
     ) -> Result<(), Failed> {
         let few = 1..=LOOKED_FOR_AGAIN_MAX;
-        for pause in LOOKED_FOR_AGAIN {
-            let (numbers, documents) = (
-                few.contains(&comparison.unmet.len()),
-                few.contains(&comparison.alone.len()),
-            );
-            if !numbers && !documents {
+        let numbers = few.contains(&comparison.unmet.len());
+        let (table, looks) = match source {
+            Source::Table(url) if few.contains(&comparison.alone.len()) => {
+                (Some(Table::connect(url, &self.columns).await?), LOOKED_FOR_AGAIN.len())
+            }
+            Source::Table(_) => (None, LOOKED_FOR_AGAIN.len()),
+            // Nobody writes to a file.
+            Source::Csv(_) => (None, 1),
+        };
+        for pause in LOOKED_FOR_AGAIN.into_iter().take(looks) {
+            let is_open =
+                (numbers && !comparison.unmet.is_empty()) || (table.is_some() && !comparison.alone.is_empty());
+            if !is_open {
                 return Ok(());
             }
             tokio::time::sleep(pause).await;
             if numbers {
                 comparison.look_for_numbers(session).await?;
             }
-            match source {
-                Source::Table(url) if documents => self.look_for_documents(url, comparison).await?,
-                Source::Table(_) => {}
-                // Nobody writes to a file.
-                Source::Csv(_) => return Ok(()),
+            if let Some(table) = &table {
+                comparison.look_for_documents(table).await?;
             }
         }
-        Ok(())
-    }
-
-    async fn look_for_documents(&self, url: &str, comparison: &mut Comparison<'_>) -> Result<(), Failed> {
-        let alone = &mut comparison.alone;
-        let numbers: Vec<String> = alone.iter().map(|finding| finding.what.clone()).collect();
-        let there = Table::connect(url, &self.columns).await?.look_again(&numbers).await?;
-        let is_there = |finding: &Finding| {
-            let named = |tenant: &Option<String>| tenant.as_deref().unwrap_or("default") == finding.tenant;
-            there
-                .iter()
-                .any(|(number, tenant)| *number == finding.what && named(tenant))
-        };
-        alone.retain(|finding| !is_there(finding));
         Ok(())
     }
 }
@@ -261,6 +251,19 @@ impl Comparison<'_> {
                 self.unmet.push(i);
             }
         }
+        Ok(())
+    }
+
+    async fn look_for_documents(&mut self, table: &Table) -> Result<(), Failed> {
+        let numbers: Vec<String> = self.alone.iter().map(|finding| finding.what.clone()).collect();
+        let there = table.look_again(&numbers).await?;
+        let is_there = |finding: &Finding| {
+            let named = |tenant: &Option<String>| tenant.as_deref().unwrap_or("default") == finding.tenant;
+            there
+                .iter()
+                .any(|(number, tenant)| *number == finding.what && named(tenant))
+        };
+        self.alone.retain(|finding| !is_there(finding));
         Ok(())
     }
 

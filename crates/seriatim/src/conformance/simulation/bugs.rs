@@ -9,7 +9,7 @@ use seriatim_core::{Batch, Change, Changes, Footprint, GateId, Snapshot};
 
 use super::Dice;
 use crate::conformance::layer::{Layer, Layered};
-use crate::store::{BatchId, Decide, Store, StoreError};
+use crate::store::{BatchId, Decide, Store, StoreError, widen};
 
 /// A bug that a store might have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +122,7 @@ async fn decide_outside(
         let held = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
         match decide(held) {
             Ok(batch) => return Ok(batch.changes),
-            Err(more) => footprint.merge(more),
+            Err(more) => widen(&mut footprint, more)?,
         }
     }
 }
