@@ -16,6 +16,9 @@ use crate::template::{copy, copy_to, hand_over, program, run};
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What fits into one argument of a program; a longer script is read from a file, statement by statement.
+const ARGUMENT_MAX: usize = 100_000;
+
 /// A server that runs while this lives, or until it is stopped.
 ///
 /// User `postgres`, no password, over TCP on 127.0.0.1 and over a socket; it syncs to disk as in production.
@@ -146,7 +149,7 @@ impl Postgres {
     pub fn psql(&self, database: &str, sql: &str) -> String {
         match self.try_psql(database, sql) {
             Ok(printed) => printed,
-            Err(error) => panic!("{sql}: {error}"),
+            Err(error) => panic!("{error}\nin {}", sql.get(..2_000).unwrap_or(sql)),
         }
     }
 
@@ -156,7 +159,15 @@ impl Postgres {
     /// What psql complains of.
     pub fn try_psql(&self, database: &str, sql: &str) -> Result<String, String> {
         let mut psql = self.psql_at(database);
-        let output = psql.args(["--command", sql]).output().expect("psql can be started");
+        let script = tempfile::NamedTempFile::new().expect("a file");
+        if sql.len() < ARGUMENT_MAX {
+            psql.args(["--command", sql]);
+        } else {
+            std::fs::write(script.path(), sql).expect("it can be written");
+            hand_over(script.path());
+            psql.arg("--file").arg(script.path());
+        }
+        let output = psql.output().expect("psql can be started");
         let printed = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_string();
         if output.status.success() {
             return Ok(printed(output.stdout));

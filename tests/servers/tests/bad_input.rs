@@ -36,11 +36,11 @@ async fn what_is_not_ours_is_left_alone() {
     Stored::open(&server.url_of(&newer), PostgresOptions::default())
         .await
         .expect("a store");
-    server.psql(&newer, "insert into seriatim.schema_version values (4, 0)");
+    server.psql(&newer, "insert into seriatim.schema_version values (5, 0)");
     Stored::open(&server.url_of(&newer), PostgresOptions::default())
         .await
         .expect("one version newer is fine");
-    server.psql(&newer, "insert into seriatim.schema_version values (5, 0)");
+    server.psql(&newer, "insert into seriatim.schema_version values (6, 0)");
     let error = refusal(&server.url_of(&newer)).await;
     assert!(matches!(error, OpenError::Newer(_)), "{error}");
 }

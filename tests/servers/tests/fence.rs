@@ -147,6 +147,58 @@ async fn a_copy_of_the_cluster_with_another_identity_is_fenced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_in_the_same_cluster_is_fenced() {
+    let server = Postgres::start();
+    let (store, issuer) = open(&server.url()).await;
+    define(&issuer).await;
+    issue_until_it_goes(&issuer, "a").await;
+    issuer.close().await;
+    store.close().await;
+    // As a dump that is restored beside its original, or in its place.
+    server.psql("template1", "create database copy template postgres");
+    let (store, issuer) = open(&server.url_of("copy")).await;
+    let failure = issuer.issue("invoice").key("b").await.expect_err("it is fenced");
+    assert_eq!(failure.code(), "fenced");
+    assert!(failure.to_string().contains("a restored dump"), "{failure}");
+    store.open_fence().await.expect("it can be written");
+    assert_eq!(issue_until_it_goes(&issuer, "b").await, "INV-2");
+    let (_, issuer) = open(&server.url()).await;
+    assert_eq!(issue_until_it_goes(&issuer, "b").await, "INV-2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_nobody_knew_of_shuts_the_fence_that_others_have_moved() {
+    let mut primary = Postgres::start();
+    let mut standby = primary.standby("one");
+    let url = either(&primary, &standby);
+    let (_, known) = open(&url).await;
+    define(&known).await;
+    assert_eq!(issue_until_it_goes(&known, "a").await, "INV-1");
+    let written = primary.psql("postgres", "select pg_current_wal_lsn()");
+    while standby.psql("postgres", &format!("select pg_last_wal_replay_lsn() >= '{written}'")) != "t" {}
+    standby.stop_cleanly();
+    // It begins when the standby is behind: neither its number nor its name are there.
+    let (store, unknown) = open(&url).await;
+    assert_eq!(issue_until_it_goes(&unknown, "b").await, "INV-2");
+    primary.stop_immediately();
+    standby.start_again();
+    standby.promote();
+    // Whoever is known has lost nothing: the fence moves, and the number is taken again.
+    assert_eq!(issue_until_it_goes(&known, "c").await, "INV-2");
+    let started = Instant::now();
+    let closed = loop {
+        let _ = unknown.issue("invoice").key("d").await;
+        match store.fence().await {
+            Ok(fence) if !fence.open => break fence,
+            _ => assert!(started.elapsed() < Duration::from_secs(30), "the loss was not noticed"),
+        }
+    };
+    assert!(closed.reason.is_some_and(|reason| reason.contains("acknowledged")));
+    let failure = known.issue("invoice").key("e").await.expect_err("it is fenced");
+    assert_eq!(failure.code(), "fenced");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_set_back_on_its_own_timeline_is_noticed_by_a_node_that_lived() {
     let server = Postgres::start();
     let (store, issuer) = open(&server.url()).await;

@@ -106,6 +106,8 @@ struct Inner {
     options: PostgresOptions,
     definitions: Definitions,
     ledger: fence::Ledger,
+    /// Held by who looks whether batches are there, and by who takes their rows away.
+    beating: tokio::sync::Mutex<()>,
     wake: Arc<Notify>,
     closed: AtomicBool,
 }
@@ -140,6 +142,7 @@ impl Postgres {
             options,
             definitions: Definitions::default(),
             ledger: fence::Ledger::default(),
+            beating: tokio::sync::Mutex::default(),
             wake: Arc::default(),
             closed: AtomicBool::new(false),
         });
@@ -202,10 +205,10 @@ impl Postgres {
         let inner = &self.inner;
         let within = inner.options.commit_within;
         let asking = async {
-            let mut lease = inner.pool.lease(Share::Reading, inner.options.statement_within).await?;
+            let mut lease = inner.pool.lease(Share::Own, inner.options.statement_within).await?;
             let lane = i32::try_from(batch.lane).map_err(|_| Fault::damage("there are too many lanes"))?;
             let begin = "begin isolation level read committed read write; set local synchronous_commit = on; \
-                         set local lock_timeout = '2s'";
+                         set local client_min_messages = warning; set local lock_timeout = '2s'";
             let commands = vec![
                 Command::Plain(begin),
                 Command::Query(ASK_WRITER, values![batch.node, lane, integer(batch.batch)?]),

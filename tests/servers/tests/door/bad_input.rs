@@ -439,6 +439,13 @@ async fn a_caller_who_waits_too_long_is_told_that_the_counter_is_busy() {
         door.psql("select seriatim.next('order', tenant => 'acme')");
         client.batch_execute("commit").await.expect("a commit");
     }
+    // Who is the first of a tenant has the tenant to himself; the others are told so.
+    define(&door, "daily", &[("format", "D{date}-{seq}"), ("reset", "daily")]);
+    let first = "begin; select seriatim.next('daily', tenant => 'new')";
+    client.batch_execute(first).await.expect("a number");
+    let busy = door.try_psql("select seriatim.next('daily', tenant => 'new', date => current_date - 1)");
+    assert!(busy.unwrap_err().contains("first number of tenant new"));
+    client.batch_execute("commit").await.expect("a commit");
     // A retry is answered though the counter is held: it takes no number.
     door.psql("select seriatim.next('order', key => 'a')");
     client

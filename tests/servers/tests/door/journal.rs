@@ -623,3 +623,38 @@ async fn random_commands_on_gates_are_answered_and_written_as_the_core_does() {
         play_gates(&door, seed, 1_000).await;
     }
 }
+
+#[test]
+fn dates_side_by_side_are_printed_as_the_core_does_and_read_back() {
+    let door = Door::install();
+    for (format, reset, number) in [
+        ("{date}{day}-{seq}", "daily", "2026110505-1"),
+        ("{yy}{year}-{seq}", "yearly", "262026-1"),
+        ("{yy}{date}-{seq}", "daily", "2620261105-1"),
+        ("{yy}{yy}{month}{day}{seq:3}", "daily", "26261105001"),
+    ] {
+        let name = format!("s{number}");
+        let settings = [
+            ("format", format),
+            ("reset", reset),
+            ("date_window", "-40000d..+40000d"),
+        ];
+        super::number_column::define(&door, &name, &settings);
+        let next = format!("select seriatim.next('{name}', date => '2026-11-05')");
+        assert_eq!(door.psql(&next), number, "{format}");
+        let adopted = number.strip_suffix('1').expect("the first").to_string() + "2";
+        door.psql(&format!("select seriatim.adopt('{name}', '{adopted}', '2026-11-05')"));
+    }
+}
+
+#[test]
+fn an_entry_is_found_by_an_index_however_many_there_are() {
+    let door = Door::install();
+    super::number_column::define(&door, "order", &[("format", "O-{seq}")]);
+    door.psql("select count(seriatim.next('order')) from generate_series(1, 3000)");
+    door.psql("analyze");
+    let scans = || door.psql("select seq_scan from pg_stat_user_tables where relname = 'entry'");
+    let before = scans();
+    door.psql("select seriatim.issue('order', key => 'a'); select seriatim.reserve('order', key => 'b')");
+    assert_eq!(scans(), before);
+}

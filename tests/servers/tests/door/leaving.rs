@@ -117,3 +117,38 @@ async fn who_leaves_goes_on_with_the_present_values() {
     let again = "insert into numbers.gate (tenant, effect, subject) values ('default', 'receipt', 'pay_1')";
     assert!(door.try_psql(again).unwrap_err().contains("duplicate key"));
 }
+
+#[tokio::test]
+async fn who_leaves_prints_no_number_of_a_series_that_was_replaced() {
+    let door = Door::install();
+    let url = door.server.url_of(&door.database);
+    define(&door, "old", &[("format", "X-{seq:2}"), ("replaced_by", "new")]);
+    define(&door, "new", &[("format", "X-{seq:3}"), ("replaces", "old")]);
+    door.psql("select seriatim.next('new')");
+    detach(&url, &options()).await.expect("it leaves");
+    door.psql("insert into numbers.entry (series, tenant, number) values ('old', 'default', 'X-002')");
+    assert_eq!(door.psql("select numbers.next('new')"), "X-003");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_install_at_once_while_a_number_is_being_taken() {
+    let door = Door::install();
+    let url = door.server.url_of(&door.database);
+    define(&door, "order", &[("format", "O-{seq}")]);
+    let mut taking = door.server.connect(&door.database).await;
+    let open = taking.transaction().await.expect("a transaction");
+    open.query("select seriatim.next('order')", &[])
+        .await
+        .expect("a number");
+    let installing = [url.clone(), url.clone(), url].map(|url| {
+        tokio::spawn(async move {
+            install(&url, &PostgresOptions::default())
+                .await
+                .expect("it is replaced")
+        })
+    });
+    for installed in installing {
+        assert!(!installed.await.expect("it ends"));
+    }
+    open.commit().await.expect("a commit");
+}

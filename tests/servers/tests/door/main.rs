@@ -9,6 +9,7 @@ mod journal;
 mod leaving;
 mod mixed;
 mod number_column;
+mod rights;
 mod scenarios;
 
 use std::sync::Arc;

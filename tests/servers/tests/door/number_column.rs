@@ -242,3 +242,163 @@ fn a_row_is_numbered_when_its_condition_holds_and_by_its_own_columns() {
     assert!(refused.contains("number_fixed"), "{refused}");
     door.psql("delete from invoices where number is null");
 }
+
+/// A table of payments, filled from the series `invoice`.
+fn payments(options: &str) -> Door {
+    let door = Door::install();
+    define(&door, "invoice", &[("format", "INV-{seq:4}")]);
+    door.psql(&format!(
+        "create table orders (tenant text not null, number text, pay text, unique (tenant, number), unique (tenant, pay));
+         select seriatim.number_column('orders', 'number', 'invoice', key_column => 'pay', tenant_column => 'tenant'{options})"
+    ));
+    door
+}
+
+/// What was said by a statement that failed.
+fn refused(door: &Door, sql: &str) -> String {
+    door.try_psql(sql).expect_err(sql)
+}
+
+const ENTRIES: &str =
+    "select string_agg(tenant || ' ' || number || ' ' || state, ', ' order by tenant, number) from seriatim.entries";
+
+#[test]
+fn a_column_that_is_not_there_any_more_takes_no_number() {
+    let door = payments("");
+    door.psql("alter table orders rename number to invoice_no");
+    let gone = refused(&door, "insert into orders values ('acme', null, 'p1')");
+    assert!(
+        gone.contains("unknown_column") && gone.contains("number_column again"),
+        "{gone}"
+    );
+    door.psql("alter table orders rename invoice_no to number; alter table orders rename pay to payment");
+    let gone = refused(&door, "insert into orders values ('acme', null, 'p1')");
+    assert!(gone.contains("unknown_column"), "{gone}");
+    door.psql("alter table orders rename payment to pay; insert into orders values ('acme', null, 'p1')");
+    assert_eq!(door.psql(ENTRIES), "acme INV-0001 issued");
+    let kept = refused(&door, "alter table orders alter number type varchar(80)");
+    assert!(kept.contains("trigger"), "{kept}");
+}
+
+#[test]
+fn what_a_number_stands_for_stays_and_a_void_number_may_leave() {
+    let door = payments(", on_delete => 'void'");
+    door.psql("select seriatim.next('invoice', key => 'z1', tenant => 'zeta'); insert into orders values ('acme', null, 'p1')");
+    // Otherwise the delete that follows would void the number of another tenant.
+    for change in ["tenant = 'zeta'", "pay = 'p2'", "number = 'INV-0007'", "number = null"] {
+        let fixed = refused(&door, &format!("update orders set {change}"));
+        assert!(fixed.contains("number_fixed"), "{change}: {fixed}");
+    }
+    // A number that was voided leaves its row for the one that replaces it, and for no other.
+    door.psql("select seriatim.void(seriatim.id_of('invoice', 'INV-0001', 'acme'), 'wrong address', reissue => true)");
+    assert!(refused(&door, "update orders set number = 'INV-0003'").contains("number_fixed"));
+    door.psql("update orders set number = 'INV-0002'");
+    // Nor does a void number keep its row.
+    door.psql("select seriatim.void(seriatim.id_of('invoice', 'INV-0002', 'acme'), 'cancelled'); delete from orders");
+    assert_eq!(
+        door.psql(ENTRIES),
+        "acme INV-0001 voided, acme INV-0002 voided, zeta INV-0001 issued"
+    );
+    // A key that comes later was never bound, and may.
+    door.psql("insert into orders values ('acme', null, null); update orders set pay = 'p9'");
+}
+
+#[test]
+fn two_tables_do_not_share_a_number_by_keys_that_look_alike() {
+    let door = Door::install();
+    define(&door, "invoice", &[("format", "INV-{seq:4}")]);
+    for table in ["bills", "orders"] {
+        door.psql(&format!(
+            "create table {table} (id bigint generated always as identity primary key, number text unique);
+             select seriatim.number_column('{table}', 'number', 'invoice', key_column => 'id')"
+        ));
+    }
+    door.psql("insert into bills default values");
+    let reused = refused(&door, "insert into orders default values");
+    assert!(
+        reused.contains("key_reused") && reused.contains("public.bills"),
+        "{reused}"
+    );
+    assert_eq!(door.psql(ENTRIES), "default INV-0001 issued");
+    // The rows of a partitioned table are of one table, whichever partition they are in.
+    door.psql(
+        "create table parts (part int, pay text, number text, unique (part, number), unique (part, pay)) partition by list (part);
+         create table part_1 partition of parts for values in (1); create table part_2 partition of parts for values in (2)",
+    );
+    let partly = refused(
+        &door,
+        "select seriatim.number_column('parts', 'number', 'invoice', supplied => 'adopt', on_delete => 'void')",
+    );
+    assert!(
+        partly.contains("not_unique") || partly.contains("column_unfit"),
+        "{partly}"
+    );
+}
+
+#[test]
+fn what_cannot_be_a_key_or_a_number_is_refused_at_once() {
+    let door = Door::install();
+    define(&door, "invoice", &[("format", "INV-{seq:4}")]);
+    door.psql(
+        "create collation loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         create type channel as enum ('web', 'shop');
+         create domain payment as text;
+         create table orders (number text unique, made text generated always as ('x' || amount::text) stored unique,
+            amount numeric unique, at timestamptz unique, code char(4) unique, loose text collate loose unique,
+            channel channel unique, payment payment unique, blob bytea, odd json)",
+    );
+    for key in ["made", "amount", "at", "code", "loose"] {
+        let unfit = refused(
+            &door,
+            &format!("select seriatim.number_column('orders', 'number', 'invoice', key_column => '{key}')"),
+        );
+        assert!(unfit.contains("column_unfit"), "{key}: {unfit}");
+    }
+    for (wrong, code) in [
+        ("'made', 'invoice'", "column_unfit"),
+        ("'number', 'invoice', number_when => null", "invalid_text"),
+        ("'number', 'invoice', date_column => 'amount'", "column_unfit"),
+        ("'number', 'invoice', params => '{\"a\": \"odd\"}'", "column_unfit"),
+        ("null, 'invoice'", "unknown_column"),
+    ] {
+        let unfit = refused(&door, &format!("select seriatim.number_column('orders', {wrong})"));
+        assert!(unfit.contains(code), "{wrong}: {unfit}");
+    }
+    // Columns that do not count are not looked at, whatever is in them.
+    door.psql(
+        "select seriatim.number_column('orders', 'number', 'invoice', key_column => 'payment');
+         insert into orders (payment, blob, odd) values ('p1', repeat('x', 100000)::bytea, '{\"a\": \"\\u0000\"}');
+         update orders set odd = '{}'",
+    );
+    assert_eq!(door.psql("select number from orders"), "INV-0001");
+    let fills = |column: &str| {
+        door.psql(&format!(
+            "alter table orders add \"{column}\" text unique; select seriatim.number_column('orders', '{column}', 'invoice')"
+        ));
+    };
+    fills("a_name_as_long_as_a_name_may_be_and_then_some_1");
+    fills("a_name_as_long_as_a_name_may_be_and_then_some_2");
+    fills("номер_документа_по_порядку_1");
+    fills("номер_документа_по_порядку_2");
+}
+
+#[test]
+fn a_date_is_that_of_the_row_whatever_the_session_is_set_to() {
+    let door = Door::install();
+    define(&door, "daily", &[("format", "D{date}-{seq:3}"), ("reset", "daily")]);
+    door.psql(
+        "create table days (day date, number text unique);
+         select seriatim.number_column('days', 'number', 'daily', date_column => 'day')",
+    );
+    let day = door.psql("select to_char(now() at time zone 'UTC', 'YYYYMMDD')");
+    for settings in [
+        "",
+        "set standard_conforming_strings = off",
+        "set datestyle = 'SQL, DMY'",
+    ] {
+        let number = door.psql(&format!(
+            "set timezone = 'Asia/Tokyo'; {settings}; insert into days values (to_date('{day}', 'YYYYMMDD')) returning number"
+        ));
+        assert!(number.contains(&format!("D{day}-")), "{settings}: {number}");
+    }
+}

@@ -99,7 +99,8 @@ impl Connection {
         let mark = mark();
         let mut config = place.config.clone();
         let given = config.get_options().unwrap_or_default();
-        let options = format!("{given} -c seriatim.session={mark}");
+        // Names are those of PostgreSQL, whatever somebody put into a schema that this role looks into.
+        let options = format!("{given} -c seriatim.session={mark} -c search_path=pg_catalog,pg_temp");
         config.options(options.trim_start().to_string());
         let mut connection = Self::connect_with(&config, tls, false).await?;
         let shown = connection.client.simple_query(SHOW_MARK).await?;

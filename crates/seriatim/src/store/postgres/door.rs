@@ -1,9 +1,13 @@
 //! The SQL door: the functions by which a user's own transaction takes numbers and gates. What they do is in `door/*.sql`, the
 //! one place besides the core where rules stand; here they are only printed, put in place and taken away.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::connection::{Command, Connection};
-use super::fault::Fault;
-use super::open::{self, MIGRATIONS, OpenError};
+use super::fault::{Fault, Kind};
+use super::open::{self, LOCK_MIGRATIONS, MIGRATIONS, OpenError};
 use super::params::values;
 use super::place::Place;
 use super::{PostgresOptions, tls};
@@ -22,6 +26,12 @@ const DOOR: &str = concat!(
 );
 const UNINSTALL: &str = include_str!("door/uninstall.sql");
 const DETACH: &str = include_str!("door/detach.sql");
+/// Names are those of PostgreSQL, whatever somebody put into a schema that this role looks into.
+const BEGIN: &str = "begin isolation level read committed; set local client_min_messages = warning; \
+                     set local search_path = pg_catalog, pg_temp; set local lock_timeout = '2s'";
+/// How often the locks are asked for, and how long the others go first in between.
+const TRIES: u32 = 15;
+const PAUSE: Duration = Duration::from_secs(2);
 const PERMIT_DROP: &str = "select set_config('seriatim.drop_numbers_of', $1, true)";
 
 /// Why the door was not put in place or taken away.
@@ -44,9 +54,12 @@ pub enum DoorError {
 #[must_use]
 pub fn script(installed: usize) -> String {
     let mut script = format!(
-        "-- Seriatim: tables and functions for numbers inside your own transaction. Run it as the owner of the database.\n\
+        "-- Seriatim: tables and functions for numbers inside your own transaction. Run it as the owner of the database; if a\n\
+         -- lock takes too long nothing is changed, and you run it again.\n\
          begin;\n\
          set local client_min_messages = warning;\n\
+         set local search_path = pg_catalog, pg_temp;\n\
+         set local lock_timeout = '3s';\n\
          do $$ begin perform pg_advisory_xact_lock(1397053778, 0); end $$;\n\
          create schema if not exists seriatim;\n\
          do $$ begin\n\
@@ -72,7 +85,7 @@ pub fn script(installed: usize) -> String {
 pub async fn install(url: &str, options: &PostgresOptions) -> Result<bool, DoorError> {
     let (place, mut connection) = connect(url, options).await?;
     let (created, _) = open::open(&place, &mut connection, options).await?;
-    run(&place, &mut connection, options, vec![Command::Plain(DOOR)]).await?;
+    run(&place, &mut connection, options, || vec![Command::Plain(DOOR)]).await?;
     Ok(created)
 }
 
@@ -82,13 +95,10 @@ pub async fn install(url: &str, options: &PostgresOptions) -> Result<bool, DoorE
 /// There is nothing of ours, or there are numbers.
 pub async fn uninstall(url: &str, drop_numbers_of: Option<&str>, options: &PostgresOptions) -> Result<(), DoorError> {
     let (place, mut connection) = connect(url, options).await?;
-    let permit = Command::Query(PERMIT_DROP, values![drop_numbers_of.unwrap_or_default()]);
-    run(
-        &place,
-        &mut connection,
-        options,
-        vec![permit, Command::Plain(UNINSTALL)],
-    )
+    run(&place, &mut connection, options, || {
+        let permit = Command::Query(PERMIT_DROP, values![drop_numbers_of.unwrap_or_default()]);
+        vec![permit, Command::Plain(UNINSTALL)]
+    })
     .await
 }
 
@@ -98,7 +108,7 @@ pub async fn uninstall(url: &str, drop_numbers_of: Option<&str>, options: &Postg
 /// There is nothing of ours, or something called `numbers` is there already.
 pub async fn detach(url: &str, options: &PostgresOptions) -> Result<(), DoorError> {
     let (place, mut connection) = connect(url, options).await?;
-    run(&place, &mut connection, options, vec![Command::Plain(DETACH)]).await
+    run(&place, &mut connection, options, || vec![Command::Plain(DETACH)]).await
 }
 
 async fn connect(url: &str, options: &PostgresOptions) -> Result<(Place, Connection), DoorError> {
@@ -108,19 +118,35 @@ async fn connect(url: &str, options: &PostgresOptions) -> Result<(Place, Connect
     Ok((place, connection))
 }
 
-/// Runs a script in one transaction, as long as it takes: copying a journal is no matter of seconds.
-async fn run(
+/// Runs a script in one transaction, as long as it takes: copying a journal is no matter of seconds. It waits for locks
+/// a moment only, and then again, for whoever comes after it waits as long.
+async fn run<'a>(
     place: &Place,
     connection: &mut Connection,
     options: &PostgresOptions,
-    script: Vec<Command<'_>>,
+    script: impl Fn() -> Vec<Command<'a>>,
 ) -> Result<(), DoorError> {
-    let begin = "begin isolation level read committed; set local client_min_messages = warning";
-    let commands = std::iter::once(Command::Plain(begin)).chain(script);
-    let ran = connection.run(commands.collect(), options.read_within * 60).await;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match run_once(connection, options, script()).await {
+            Err(fault) if tries < TRIES && fault.kind() == Kind::Busy => sleep(PAUSE).await,
+            ran => return ran.map_err(|fault| said(place, fault)),
+        }
+    }
+}
+
+async fn run_once(
+    connection: &mut Connection,
+    options: &PostgresOptions,
+    script: Vec<Command<'_>>,
+) -> Result<(), Fault> {
+    let commands = [Command::Plain(BEGIN), Command::Query(LOCK_MIGRATIONS, values![])];
+    let commands = commands.into_iter().chain(script).collect();
+    let ran = connection.run(commands, options.read_within * 60).await;
     let end = if ran.is_ok() { "commit" } else { "rollback" };
     let ended = connection.run(vec![Command::Plain(end)], options.commit_within).await;
-    ran.and(ended).map(|_| ()).map_err(|fault| said(place, fault))
+    ran.and(ended).map(|_| ())
 }
 
 fn said(place: &Place, fault: Fault) -> DoorError {

@@ -32,7 +32,7 @@ const BEAT: Duration = Duration::from_secs(5);
 /// How often a node looks again while the fence is shut.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What this process has acknowledged, by node and lane, and when the fence was moved last as far as it knows.
+/// What this process has acknowledged, by node and lane, and when an operator opened the fence last as far as it knows.
 #[derive(Default)]
 pub(super) struct Ledger(Mutex<Known>);
 
@@ -41,7 +41,7 @@ struct Known {
     lanes: HashMap<(i64, u32), u64>,
     /// Nodes that are in the database.
     nodes: Vec<i64>,
-    fence_moved: Option<i64>,
+    decided_at: Option<i64>,
 }
 
 impl Ledger {
@@ -75,29 +75,27 @@ impl Ledger {
         self.with(|known| known.nodes.clone())
     }
 
-    /// Whether the fence was moved by somebody else since it was looked at last; what was acknowledged before that is
-    /// an operator's matter now.
-    fn was_moved(&self, changed_at: i64) -> bool {
+    /// Nothing is known any more, and of these nodes it was.
+    fn forget(&self) -> Vec<i64> {
         self.with(|known| {
-            let moved = known
-                .fence_moved
-                .replace(changed_at)
-                .is_some_and(|before| before != changed_at);
-            if moved {
-                known.lanes.clear();
-            }
-            moved
+            known.lanes.clear();
+            std::mem::take(&mut known.nodes)
         })
     }
 
-    fn note_fence(&self, changed_at: i64) {
-        self.with(|known| known.fence_moved = Some(changed_at));
-    }
-
-    fn note_first_fence(&self, changed_at: i64) {
+    /// Whether an operator opened the fence since it was looked at last; what was acknowledged before that is his matter
+    /// now. That it moved by itself says nothing of what we acknowledged: those who moved it may not have known of us.
+    fn was_decided(&self, decided_at: i64) -> bool {
         self.with(|known| {
-            known.fence_moved.get_or_insert(changed_at);
-        });
+            let decided = known
+                .decided_at
+                .replace(decided_at)
+                .is_some_and(|before| before != decided_at);
+            if decided {
+                known.lanes.clear();
+            }
+            decided
+        })
     }
 }
 
@@ -120,7 +118,7 @@ pub struct Fence {
     pub problem: Option<String>,
     /// The nodes of the service.
     pub nodes: Vec<FenceNode>,
-    changed_at: i64,
+    decided_at: i64,
 }
 
 /// A node of the service, as the fence sees it.
@@ -165,8 +163,8 @@ impl Inner {
             Ok(fence) => fence,
             Err(fault) => return fault.into_store_error("read the fence of", place),
         };
-        if self.ledger.was_moved(fence.changed_at) {
-            return StoreError::Unavailable(format!("the fence of {place} was moved; nothing happened: retry"));
+        if self.ledger.was_decided(fence.decided_at) {
+            return StoreError::Unavailable(format!("the fence of {place} was opened; nothing happened: retry"));
         }
         if let Some(problem) = fence.problem {
             return StoreError::Fenced(format!("no number may be taken in {place}: {problem}"));
@@ -194,7 +192,9 @@ impl Inner {
 
     /// What is missing of what this node's callers were told, if anything is.
     async fn is_behind(&self, node: i64) -> Result<Option<String>, Fault> {
-        let rows = self.read(FIND_WRITERS, values![vec![node]]).await?;
+        // Before the rows: what is acknowledged meanwhile is no loss.
+        let lanes = self.ledger.with(|known| known.lanes.clone());
+        let rows = self.look(FIND_WRITERS, values![vec![node]]).await?;
         let mut stored = HashMap::new();
         for row in &rows {
             let mut columns = Columns::new("writer", row);
@@ -203,7 +203,6 @@ impl Inner {
                 columns.integer()?,
             );
         }
-        let lanes = self.ledger.with(|known| known.lanes.clone());
         for (lane, last) in lanes.into_iter().filter(|((of, _), _)| *of == node) {
             let found = stored.get(&lane).copied().unwrap_or(0);
             if found < integer(last)? {
@@ -218,7 +217,7 @@ impl Inner {
     }
 
     pub(super) async fn fence(&self) -> Result<Fence, Fault> {
-        let rows = self.read(FIND_FENCE, values![]).await?;
+        let rows = self.look(FIND_FENCE, values![]).await?;
         let row = rows
             .first()
             .ok_or_else(|| Fault::damage("the row of the fence is gone"))?;
@@ -229,7 +228,7 @@ impl Inner {
             timeline: columns.text().map(owned)?,
             open: columns.boolean()?,
             reason: columns.text_if_any()?.map(owned),
-            changed_at: columns.integer()?,
+            decided_at: columns.integer()?,
             system_now: columns.text().map(owned)?,
             timeline_now: columns.text().map(owned)?,
             problem: columns.text_if_any()?.map(owned),
@@ -238,7 +237,7 @@ impl Inner {
     }
 
     async fn nodes(&self) -> Result<Vec<FenceNode>, Fault> {
-        let rows = self.read(LIST_NODES, values![]).await?;
+        let rows = self.look(LIST_NODES, values![]).await?;
         let nodes = rows.iter().map(|row| {
             let mut columns = Columns::new("node", row);
             let (id, name, _) = (columns.integer()?, columns.text()?.to_string(), columns.integer()?);
@@ -256,55 +255,48 @@ impl Inner {
         self.write(OPEN_FENCE, values![]).await.map(|_| ())
     }
 
-    /// Says that this process lives, or looks whether its batches survived.
+    /// Looks whether the batches of this process are there, and says that it lives; whether numbers may be taken.
     async fn beat(&self) -> Result<bool, Fault> {
+        let _nobody_leaves = self.beating.lock().await;
+        if self.is_closed() {
+            return Ok(true);
+        }
         let fence = self.fence().await?;
+        self.ledger.was_decided(fence.decided_at);
+        let moves = fence.open && fence.system_id == fence.system_now && fence.timeline != fence.timeline_now;
+        if fence.problem.is_some() && !moves {
+            return Ok(false);
+        }
+        let nodes = self.ledger.nodes();
+        for node in &nodes {
+            if let Some(what) = self.is_behind(*node).await? {
+                self.close_fence(&what).await;
+                return Ok(false);
+            }
+        }
+        let name = || self.options.node_name.clone();
         if fence.problem.is_none() {
-            self.ledger.note_first_fence(fence.changed_at);
-            for node in self.ledger.nodes() {
-                self.write(PUT_NODE, values![node, self.options.node_name.clone()])
-                    .await?;
+            for node in nodes {
+                self.write(PUT_NODE, values![node, name()]).await?;
             }
             return Ok(true);
         }
-        let only_the_timeline =
-            fence.open && fence.system_id == fence.system_now && fence.timeline != fence.timeline_now;
-        if !only_the_timeline {
-            return Ok(false);
-        }
         let here = format!("{}/{}", fence.system_now, fence.timeline_now);
-        for node in self.ledger.nodes() {
-            match self.is_behind(node).await? {
-                None => {
-                    self.write(
-                        CONFIRM_NODE,
-                        values![node, self.options.node_name.clone(), here.clone()],
-                    )
-                    .await?;
-                }
-                Some(what) => {
-                    self.close_fence(&what).await;
-                    return Ok(false);
-                }
-            }
+        for node in nodes {
+            self.write(CONFIRM_NODE, values![node, name(), here.clone()]).await?;
         }
-        let row = values![fence.system_now.clone(), fence.timeline_now.clone()];
-        let moved = self.write(OPEN_FENCE_IF_CONFIRMED, row).await?;
-        if let Some(row) = moved.first() {
-            self.ledger.note_fence(Columns::new("fence", row).integer()?);
+        let row = values![fence.system_now, fence.timeline_now.clone()];
+        if !self.write(OPEN_FENCE_IF_CONFIRMED, row).await?.is_empty() {
             info!(timeline = %fence.timeline_now, "every node has found its batches; the fence has moved");
             return Ok(true);
         }
-        // Another node may have moved it, having seen that ours are confirmed: then nothing of ours was lost.
-        let now = self.fence().await?;
-        if now.problem.is_none() {
-            self.ledger.note_fence(now.changed_at);
-        }
-        Ok(now.problem.is_none())
+        // Another node may have moved it, having seen that ours are confirmed.
+        Ok(self.fence().await?.problem.is_none())
     }
 
     pub(super) async fn leave(&self) {
-        for node in self.ledger.nodes() {
+        let _nobody_looks = self.beating.lock().await;
+        for node in self.ledger.forget() {
             if let Err(fault) = self.write(DELETE_NODE, values![node]).await {
                 warn!(%fault, "this node could not say goodbye; after a failover an operator must open the fence");
             }

@@ -18,7 +18,7 @@ const FIND_SERVER: &str = include_str!("queries/find_server.sql");
 const FIND_SCHEMA: &str = include_str!("queries/find_schema.sql");
 const FIND_VERSION: &str = include_str!("queries/find_version.sql");
 const PUT_VERSION: &str = include_str!("queries/put_version.sql");
-const LOCK_MIGRATIONS: &str = include_str!("queries/lock_migrations.sql");
+pub(super) const LOCK_MIGRATIONS: &str = include_str!("queries/lock_migrations.sql");
 
 /// Every step of the schema, in order. One that was released is never changed.
 pub const MIGRATIONS: &[&str] = &[
@@ -28,6 +28,7 @@ pub const MIGRATIONS: &[&str] = &[
     ),
     include_str!("migrations/0002_fence.sql"),
     include_str!("migrations/0003_gates.sql"),
+    include_str!("migrations/0004_fence.sql"),
 ];
 
 /// Only if there is none: an empty one may have been made for a role that may not make any.
@@ -135,7 +136,7 @@ impl Opening<'_> {
         }
         let begin = vec![
             Command::Plain("begin"),
-            Command::Plain("set local client_min_messages = warning"),
+            Command::Plain("set local client_min_messages = warning; set local search_path = pg_catalog, pg_temp"),
             Command::Query(LOCK_MIGRATIONS, values![]),
         ];
         let begun = self.connection.run(begin, self.within).await;

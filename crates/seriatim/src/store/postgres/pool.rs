@@ -19,9 +19,14 @@ pub(super) enum Share {
     Lane,
     /// A batch that waits for what somebody else holds.
     Waiting,
-    /// A read, or what the store does for itself.
+    /// A read.
     Reading,
+    /// What the store does for itself: it says that it lives, and asks what became of a commit.
+    Own,
 }
+
+/// How many connections the store has for itself.
+const OWN_MAX: usize = 2;
 
 pub(super) struct Pool {
     pub(super) place: Place,
@@ -29,6 +34,7 @@ pub(super) struct Pool {
     lanes: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     reading: Arc<Semaphore>,
+    own: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -48,6 +54,7 @@ impl Pool {
             lanes: Arc::new(Semaphore::new(lanes)),
             waiting: Arc::new(Semaphore::new(waiting)),
             reading: Arc::new(Semaphore::new(reading)),
+            own: Arc::new(Semaphore::new(OWN_MAX)),
             idle: Mutex::default(),
         }
     }
@@ -58,6 +65,7 @@ impl Pool {
             Share::Lane => &self.lanes,
             Share::Waiting => &self.waiting,
             Share::Reading => &self.reading,
+            Share::Own => &self.own,
         };
         let permit = timeout_at(deadline, permits.clone().acquire_owned()).await;
         // The semaphores are never closed; if one were, nothing would be free.

@@ -1,6 +1,7 @@
 //! What can be asked, answered from one connection at one moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use seriatim_core::{ApiKey, Chain, Closure, Counter, CounterId, Date, Entry, EntryId, Event, KeyRef, Missing, Series};
 use tokio_postgres::Row;
@@ -35,8 +36,25 @@ const FIND_DEFINITIONS_HEAD: &str = include_str!("queries/find_definitions_head.
 impl Inner {
     /// Reads with one statement, which sees one moment.
     pub(super) async fn read(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
-        let mut lease = self.pool.lease(Share::Reading, self.options.read_within).await?;
-        let rows = lease.connection()?.query(sql, params, self.options.read_within).await;
+        self.read_as(Share::Reading, self.options.read_within, sql, params)
+            .await
+    }
+
+    /// The same for what the store itself must know, and soon: whoever else reads is not in its way.
+    pub(super) async fn look(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
+        self.read_as(Share::Own, self.options.statement_within, sql, params)
+            .await
+    }
+
+    async fn read_as(
+        &self,
+        share: Share,
+        within: Duration,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, Fault> {
+        let mut lease = self.pool.lease(share, within).await?;
+        let rows = lease.connection()?.query(sql, params, within).await;
         if rows.as_ref().err().is_none_or(Fault::is_answered) {
             lease.keep();
         } else {
@@ -48,7 +66,7 @@ impl Inner {
     /// Writes with one statement, as safe as a batch.
     pub(super) async fn write(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
         let within = self.options.statement_within;
-        let mut lease = self.pool.lease(Share::Reading, within).await?;
+        let mut lease = self.pool.lease(Share::Own, within).await?;
         let commands = vec![
             Command::Plain("begin isolation level read committed read write; set local synchronous_commit = on"),
             Command::Query(sql, params),
@@ -163,7 +181,7 @@ impl Inner {
     }
 
     pub(super) async fn api_keys(&self) -> Result<Vec<ApiKey>, Fault> {
-        self.read(LIST_API_KEYS, values![])
+        self.look(LIST_API_KEYS, values![])
             .await?
             .iter()
             .map(rows::api_key)

@@ -41,7 +41,12 @@ create table if not exists seriatim.series_plan (
     closed_to text collate "C"
 );
 -- What the fence is open on: a session that entered there takes numbers. Null while it is closed.
-alter table seriatim.series_plan add column if not exists fence text;
+do $$ begin
+    -- Asked first: even in vain it would wait for every transaction that has taken a number.
+    if not exists (select from pg_attribute a where a.attrelid = 'seriatim.series_plan'::regclass and a.attname = 'fence') then
+        alter table seriatim.series_plan add column fence text;
+    end if;
+end $$;
 
 create or replace function seriatim.setting(definition text, name text) returns text language sql immutable
 return nullif(substring(E'\n' || definition from E'\n' || replace(name, '.', '\.') || E'=([^\n]*)'), '');
@@ -137,11 +142,12 @@ begin
             when token = 'fy:long' then '"%4$s"'
             when token = 'fy:start' then '"%5$s"'
             when token = 'fy:end' then '"%6$s"'
-            when token = 'year' then 'YYYY'
-            when token = 'yy' then 'YY'
-            when token = 'month' then 'MM'
-            when token = 'day' then 'DD'
-            when token = 'date' then 'YYYYMMDD'
+            -- Kept apart: two pictures side by side can be read as a third.
+            when token = 'year' then '""YYYY'
+            when token = 'yy' then '""YY'
+            when token = 'month' then '""MM'
+            when token = 'day' then '""DD'
+            when token = 'date' then '""YYYYMMDD'
         end;
         short_years := short_years or at is null and token in ('yy', 'fy');
         if at is null and token like 'seq%' then

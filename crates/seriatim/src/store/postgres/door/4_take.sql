@@ -67,6 +67,16 @@ exception
         perform seriatim.refuse('503', 'counter_busy', busy);
 end $$;
 
+-- Where a tenant's keys and numbers of a series are: whoever is first has it to himself until he commits.
+create or replace function seriatim.bear_line(of_series text, of_tenant text) returns void language plpgsql as $$
+begin
+    insert into seriatim.line (series, tenant) values (of_series, of_tenant) on conflict do nothing;
+exception
+    when lock_not_available or deadlock_detected then
+        perform seriatim.refuse('503', 'counter_busy', format(
+            'another transaction takes the first number of tenant %s in series %s; try again', of_tenant, of_series));
+end $$;
+
 -- The counter, locked; born if there is none. Waits for another's transaction, but not for ever: in a queue of those who
 -- wait, whose first waits for the holder.
 create or replace function seriatim.wait_for_counter(
@@ -95,7 +105,7 @@ begin
             may_bear := true;
         end if;
     end loop;
-    insert into seriatim.line (series, tenant) values (of_series, of_tenant) on conflict do nothing;
+    perform seriatim.bear_line(of_series, of_tenant);
     insert into seriatim.counter (id, series, tenant, partition, period, line, first_seq, last_seq, issued, reserved,
             voided, missing, length, head)
         select of_id, of_series, of_tenant, of_partition, of_period, l.no, start, start - 1,

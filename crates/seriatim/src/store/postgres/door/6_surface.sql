@@ -2,8 +2,9 @@
 --
 -- The verbs run with the rights of the owner of the schema and do nothing but call the rooms behind them.
 
-create or replace view seriatim.entries as
-select seriatim.entry_id(c.id, e.seq) as id, c.series, c.tenant, e.number, e.seq, c.period, e.date, e.state, e.key,
+-- An entry as people see it, beside the counter by which it is found: ids are computed, and no index knows them.
+create or replace view seriatim.entry_shown as
+select e.counter, seriatim.entry_id(c.id, e.seq) as id, c.series, c.tenant, e.number, e.seq, c.period, e.date, e.state, e.key,
     e.reference,
     coalesce((select jsonb_object_agg(split_part(p, '=', 1), substr(p, strpos(p, '=') + 1))
         from unnest(string_to_array(e.params, ',')) p), '{}') as params,
@@ -12,6 +13,12 @@ select seriatim.entry_id(c.id, e.seq) as id, c.series, c.tenant, e.number, e.seq
     seriatim.instant(e.voided_at) as voided_at, e.reason_code, e.reason, e.replaces, e.replacement,
     encode(e.hash, 'hex') as hash
 from seriatim.entry e join seriatim.counter c on c.no = e.counter;
+
+create or replace view seriatim.entries as
+select e.id, e.series, e.tenant, e.number, e.seq, e.period, e.date, e.state, e.key, e.reference, e.params, e.document,
+    e.document_sha256, e.taken_at, e.issued_at, e.expires_at, e.voided_at, e.reason_code, e.reason, e.replaces,
+    e.replacement, e.hash
+from seriatim.entry_shown e;
 
 create or replace view seriatim.counters as
 select c.id, c.series, c.tenant, c.partition, c.period, c.first_seq, c.last_seq, c.last_date, c.issued, c.reserved,
@@ -43,10 +50,9 @@ begin atomic
         e.document_sha256, e.taken_at, e.issued_at, e.expires_at, e.voided_at, e.reason_code, e.reason, e.replaces,
         e.replacement, e.hash, taken.replayed, taken.differs,
         case when warns and not taken.replayed then seriatim.warnings_of(p, e.seq) else '{}' end, p.test)::seriatim.answer
-    from seriatim.counter c
-    join seriatim.entries e on e.id = seriatim.entry_id(c.id, taken.seq)
-    join seriatim.series_plan p on p.name = c.series
-    where c.no = taken.counter;
+    from seriatim.entry_shown e
+    join seriatim.series_plan p on p.name = e.series
+    where e.counter = taken.counter and e.seq = taken.seq;
 end;
 
 -- The number, for `insert into orders (number, …) values (seriatim.next('order', key => …), …)`.

@@ -4,15 +4,53 @@
 -- this schema, so a role that may insert needs no right here. The triggers' names begin with `~`, which sorts after the
 -- letters: they fire last, when the row is as it will be.
 
--- One value of a row, as text; dates of instants are those of the series' zone, not of the session.
-create or replace function seriatim.row_date(cells jsonb, date_column text, series text) returns date language plpgsql stable as $$
+-- What a row has in the columns that count. Nothing of the caller's own runs here, with the owner's rights: `format` prints a
+-- value as its type prints itself, where a cast, and so to_jsonb, would call a function that anybody may have made.
+create or replace function seriatim.read_row(
+    of_row anyelement, of_table oid, given jsonb,
+    out number text, out key text, out tenant text, out date date, out params jsonb
+) language plpgsql as $$
 declare
-    cell text := cells ->> date_column;
+    cell text := $q$case when ($1).%1$I is not null then format('%%s', ($1).%1$I) end$q$;
+    day text := 'null';
 begin
-    if cell ~ '^\d{4,}-\d\d-\d\d$' then
-        return cell::date;
+    if given ? 'date' then
+        select case a.atttypid when 'date'::regtype then '($1).%I' when 'timestamptz'::regtype then '(($1).%I at time zone $2)::date' end
+            into day from pg_attribute a
+            where a.attrelid = of_table and a.attname = given ->> 'date' and not a.attisdropped;
+        if day is null then
+            perform seriatim.refuse('422', 'column_unfit', format(
+                'a document date is a date, or a timestamp with time zone, and %s of %s is neither', given ->> 'date', of_table::regclass));
+        end if;
+        day := format(day, given ->> 'date');
     end if;
-    return (cell::timestamptz at time zone (select p.zone from seriatim.series_plan p where p.name = series))::date;
+    execute format('select %s, %s, %s, %s, %s', format(cell, given ->> 'column'),
+            case when given ? 'key' then format(cell, given ->> 'key') else 'null' end,
+            case when given ? 'tenant' then format(cell, given ->> 'tenant') else '''default''' end, day,
+            (select format('jsonb_build_object(%s)', string_agg(format('%L, ', p.key) || format(cell, p.value), ', '))
+                from jsonb_each_text(given -> 'params') p))
+        into number, key, tenant, date, params
+        using of_row, (select p.zone from seriatim.series_plan p where p.name = given ->> 'series');
+exception
+    when undefined_column then
+        perform seriatim.refuse('404', 'unknown_column', format('%s has no such column any more: %s', of_table::regclass, sqlerrm),
+            hint => 'name it as before; or drop the triggers ~seriatim_… of the table and call number_column again');
+end $$;
+
+-- A key that stands for a row of another table tells nothing of this one's.
+create or replace function seriatim.check_replayed(taken seriatim.taken, of_table oid) returns void language plpgsql as $$
+declare
+    other text;
+begin
+    select e.reference into other from seriatim.entry e
+        where e.counter = taken.counter and e.seq = taken.seq and exists (
+            select from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
+            where starts_with(t.tgname::text, '~seriatim_fill_') and format('%I.%I', n.nspname, c.relname) = e.reference
+                and coalesce(pg_partition_root(c.oid), c.oid) <> coalesce(pg_partition_root(of_table), of_table));
+    if found then
+        perform seriatim.refuse('422', 'key_reused', format('this key stands for %s of %s already', taken.number, other), '/key',
+            'give each table a series of its own, or a key column whose values no other table has');
+    end if;
 end $$;
 
 -- Takes the number of a row that has none. Arguments: column, series, key, tenant and date column, params, as JSON.
@@ -21,46 +59,61 @@ create or replace function seriatim.fill_number() returns trigger language plpgs
     set plan_cache_mode = force_generic_plan set lock_timeout = '3s' as $$
 declare
     given jsonb := tg_argv[0];
-    cells jsonb := to_jsonb(new);
-    series text := given ->> 'series';
-    number text;
+    of_row record := seriatim.read_row(new, tg_relid, given);
+    taken seriatim.taken;
 begin
-    number := (seriatim.take('issue', series, cells ->> (given ->> 'key'),
-        case when given ? 'tenant' then cells ->> (given ->> 'tenant') else 'default' end,
-        (select coalesce(jsonb_object_agg(p.key, cells -> p.value), '{}') from jsonb_each_text(given -> 'params') p),
-        case when given ? 'date' then seriatim.row_date(cells, given ->> 'date', series) end,
-        null, format('%I.%I', tg_table_schema, tg_table_name))).number;
-    return jsonb_populate_record(new, jsonb_build_object(given ->> 'column', number));
+    -- Nor is a value made of any other type: a domain has conditions.
+    if not exists (select from pg_attribute a where a.attrelid = tg_relid and a.attname = given ->> 'column'
+            and a.atttypid in ('text'::regtype, 'varchar'::regtype)) then
+        perform seriatim.refuse('422', 'column_unfit', format('%s of %s is not text', given ->> 'column', tg_relid::regclass));
+    end if;
+    taken := seriatim.take('issue', given ->> 'series', of_row.key, of_row.tenant, of_row.params, of_row.date, null,
+        format('%I.%I', tg_table_schema, tg_table_name));
+    if taken.replayed then
+        perform seriatim.check_replayed(taken, tg_relid);
+    end if;
+    return jsonb_populate_record(new, jsonb_build_object(given ->> 'column', taken.number));
 end $$;
 
--- A number that somebody else wrote: refused, or adopted; and one that stands is never changed.
+-- Whether a number is void, and may leave its row: for its replacement, or for none.
+create or replace function seriatim.may_leave(series text, tenant text, number text, next_number text) returns boolean language sql stable
+begin atomic
+    select coalesce((
+        select e.state = 'voided' and (next_number is null or e.replacement = seriatim.id_of($1, next_number, $2))
+        from seriatim.line l join seriatim.entry e on e.line = l.no
+        where l.series = $1 and l.tenant = $2 and e.number = $3), false);
+end;
+
+-- A number that somebody else wrote: refused, or adopted; and one that stands is never changed, nor what it stands for.
 create or replace function seriatim.guard_number() returns trigger language plpgsql security definer
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan set lock_timeout = '3s' as $$
 declare
     given jsonb := tg_argv[0];
-    cells jsonb := to_jsonb(new);
-    number text := cells ->> (given ->> 'column');
     series text := given ->> 'series';
-    before text;
+    after record := seriatim.read_row(new, tg_relid, given);
+    before record;
 begin
     if tg_op = 'UPDATE' then
-        before := to_jsonb(old) ->> (given ->> 'column');
+        before := seriatim.read_row(old, tg_relid, given);
+        if before.tenant = after.tenant and seriatim.may_leave(series, before.tenant, before.number, after.number)
+            and after.number is distinct from before.number then
+            return new;
+        elsif before.number is not null then
+            perform seriatim.refuse('409', 'number_fixed', format(
+                '%s of %s.%s is %s and stays, with its key and its tenant; void it and issue another',
+                given ->> 'column', tg_table_schema, tg_table_name, before.number));
+        end if;
     end if;
-    if before is not null then
-        perform seriatim.refuse('409', 'number_fixed', format('%s of %s.%s is %s and stays; void it and issue another',
-            given ->> 'column', tg_table_schema, tg_table_name, before));
-    elsif given ->> 'supplied' <> 'adopt' then
+    if given ->> 'supplied' <> 'adopt' then
         perform seriatim.refuse('422', 'number_supplied', format('%s of %s.%s fills itself; leave it null',
             given ->> 'column', tg_table_schema, tg_table_name), null,
             'supplied => ''adopt'' records numbers that were issued elsewhere');
     end if;
-    perform seriatim.take_from_elsewhere(series, number,
-        case when given ? 'date' then seriatim.row_date(cells, given ->> 'date', series)
+    perform seriatim.take_from_elsewhere(series, after.number,
+        case when given ? 'date' then after.date
             else (select (seriatim.clock() at time zone p.zone)::date from seriatim.series_plan p where p.name = series) end,
-        cells ->> (given ->> 'key'),
-        case when given ? 'tenant' then cells ->> (given ->> 'tenant') else 'default' end,
-        null, format('%I.%I', tg_table_schema, tg_table_name));
+        after.key, after.tenant, null, format('%I.%I', tg_table_schema, tg_table_name));
     return new;
 end $$;
 
@@ -70,19 +123,21 @@ create or replace function seriatim.keep_number() returns trigger language plpgs
     set plan_cache_mode = force_generic_plan as $$
 declare
     given jsonb := tg_argv[0];
-    cells jsonb := to_jsonb(old);
-    number text := cells ->> (given ->> 'column');
+    series text := given ->> 'series';
+    of_row record;
 begin
     if tg_op = 'TRUNCATE' then
         perform seriatim.refuse('409', 'number_fixed', format('%s.%s has numbers and cannot be truncated; delete its rows',
             tg_table_schema, tg_table_name));
-    elsif given ->> 'on_delete' <> 'void' then
-        perform seriatim.refuse('409', 'number_fixed', format('the row of number %s stays', number), null,
-            'on_delete => ''void'' would void the number of a deleted row');
     end if;
-    perform seriatim.do_void(seriatim.id_of(given ->> 'series', number,
-        case when given ? 'tenant' then cells ->> (given ->> 'tenant') else 'default' end),
-        format('deleted from %I.%I', tg_table_schema, tg_table_name), 'other', false);
+    of_row := seriatim.read_row(old, tg_relid, given);
+    if given ->> 'on_delete' <> 'void' then
+        perform seriatim.refuse('409', 'number_fixed', format('the row of number %s stays', of_row.number), null,
+            'on_delete => ''void'' would void the number of a deleted row');
+    elsif not seriatim.may_leave(series, of_row.tenant, of_row.number, null) then
+        perform seriatim.do_void(seriatim.id_of(series, of_row.number, of_row.tenant),
+            format('deleted from %I.%I', tg_table_schema, tg_table_name), 'other', false);
+    end if;
     return old;
 end $$;
 
@@ -105,6 +160,97 @@ begin
     end if;
 end $$;
 
+-- What is wrong with a column for what it shall be; null if nothing. A key that PostgreSQL finds equal in another spelling
+-- would be another key here.
+create or replace function seriatim.unfit(of_table regclass, of_column text, use text) returns text language sql stable
+begin atomic
+    with recursive base (type, typtype, typbasetype) as (
+        select t.oid, t.typtype, t.typbasetype from pg_attribute a join pg_type t on t.oid = a.atttypid
+            where a.attrelid = of_table and a.attname = of_column
+        union all
+        select t.oid, t.typtype, t.typbasetype from base b join pg_type t on t.oid = b.typbasetype where b.typtype = 'd'
+    )
+    select case
+        when a.attgenerated <> '' then 'is generated, which is after the number is taken'
+        when use = 'number' and a.atttypid not in ('text'::regtype, 'varchar'::regtype)
+            then format('is %s; a number is text', format_type(a.atttypid, null))
+        when use = 'date' and a.atttypid not in ('date'::regtype, 'timestamptz'::regtype)
+            then format('is %s; a document date is a date, or a timestamp with time zone', format_type(a.atttypid, null))
+        when use in ('key', 'tenant', 'param') and b.typtype <> 'e' and b.type not in ('text'::regtype, 'varchar'::regtype,
+                'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'uuid'::regtype)
+            and not (use = 'param' and b.type in ('bpchar'::regtype, 'numeric'::regtype))
+            then format('is %s; a %s is text, varchar, smallint, integer, bigint, uuid or an enum', format_type(a.atttypid, null), use)
+        when use in ('key', 'tenant') and not coalesce(c.collisdeterministic, true)
+            then format('has a collation by which different texts are the same %s', use)
+        end
+    from pg_attribute a join base b on b.typtype <> 'd' left join pg_collation c on c.oid = a.attcollation
+    where a.attrelid = of_table and a.attname = of_column;
+end;
+
+-- The triggers by which a column fills itself, or why it cannot.
+create or replace function seriatim.number_triggers(
+    "table" regclass, "column" text, series text, key_column text, tenant_column text, date_column text, params jsonb,
+    number_when text, supplied text, on_delete text
+) returns text[] language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    used record;
+    given text;
+    last_one text;
+    fixed text;
+    -- What of the column's name has room in that of a trigger.
+    named text := case when octet_length($2) <= 40 then $2 else md5($2) end;
+begin
+    for used in select * from (values ($2, 'number'), ($4, 'key'), ($5, 'tenant'), ($6, 'date')) v (name, use)
+        union all select p.value, 'param' from jsonb_each_text($7) p
+    loop
+        continue when used.name is null and used.use <> 'number';
+        if not exists (select from pg_attribute a
+                where a.attrelid = $1 and a.attname = used.name and a.attnum > 0 and not a.attisdropped) then
+            perform seriatim.refuse('404', 'unknown_column', format('%s has no column %s', $1, used.name));
+        elsif seriatim.unfit($1, used.name, used.use) is not null then
+            perform seriatim.refuse('422', 'column_unfit', format('%s of %s %s', used.name, $1, seriatim.unfit($1, used.name, used.use)));
+        end if;
+    end loop;
+    if $8 is null or coalesce($9 not in ('refuse', 'adopt'), true) or coalesce($10 not in ('refuse', 'void'), true) then
+        perform seriatim.refuse('400', 'invalid_text',
+            'number_when is a condition, supplied is refuse or adopt, on_delete is refuse or void');
+    elsif $9 = 'adopt' and $10 = 'void' and exists (select from pg_class c where c.oid = $1 and c.relkind = 'p') then
+        perform seriatim.refuse('422', 'column_unfit', format(
+            'a row of %s that moves to another partition would void its own number', $1), null, 'leave out supplied or on_delete');
+    elsif not seriatim.is_unique($1, $2, $5) then
+        perform seriatim.refuse('422', 'not_unique', format('%s of %s is not unique', $2, $1), null,
+            format('alter table %s add unique (%s)', $1, concat_ws(', ', quote_ident($5), quote_ident($2))));
+    elsif $4 is not null and not seriatim.is_unique($1, $4, $5) then
+        perform seriatim.refuse('422', 'not_unique', format('%s of %s is not unique', $4, $1), null,
+            format('alter table %s add unique (%s)', $1, concat_ws(', ', quote_ident($5), quote_ident($4))));
+    elsif exists (select from pg_trigger t where t.tgrelid = $1 and t.tgname = '~seriatim_fill_' || named) then
+        perform seriatim.refuse('409', 'column_numbered', format('%s of %s fills itself already', $2, $1));
+    end if;
+    perform seriatim.require_series($3);
+    select max(t.tgname) into last_one from pg_trigger t
+        where t.tgrelid = $1 and not t.tgisinternal and t.tgtype & 2 = 2 and t.tgtype & 1 = 1
+            and t.tgname::text collate "C" > '~seriatim' and not starts_with(t.tgname::text, '~seriatim_');
+    if last_one is not null then
+        perform seriatim.refuse('409', 'trigger_later', format(
+            'the trigger %s of %s would fire after the number is taken; rename it', last_one, $1));
+    end if;
+
+    given := jsonb_strip_nulls(jsonb_build_object('column', $2, 'series', $3, 'key', $4, 'tenant', $5,
+        'date', $6, 'params', coalesce($7, '{}'), 'supplied', $9, 'on_delete', $10));
+    -- A key that comes after its number was never bound; once there, neither it nor the tenant changes.
+    select string_agg(format(' or old.%I is not null and old.%2$I is not null and new.%2$I is distinct from old.%2$I', $2, c), '')
+        into fixed from unnest(array[$4, $5]) c where c is not null;
+    return array(select format('create trigger %I %s on %s %s execute function seriatim.%I(%L)',
+            '~seriatim_' || made.verb || '_' || named, made.moment, $1, made.condition, made.does, given)
+        from (values
+            ('bring', 'before insert', format('for each row when (new.%I is not null)', $2), 'guard_number'),
+            ('change', 'before update', format('for each row when (new.%1$I is distinct from old.%1$I%2$s)', $2, fixed), 'guard_number'),
+            ('fill', 'before insert or update', format('for each row when (new.%I is null and (%s))', $2, $8), 'fill_number'),
+            ('go', case $10 when 'void' then 'after' else 'before' end || ' delete',
+                format('for each row when (old.%I is not null)', $2), 'keep_number'),
+            ('truncate', 'before truncate', 'for each statement', 'keep_number')) made (verb, moment, condition, does));
+end $$;
+
 -- Lets a column fill itself from a series. `number_when` is a condition on `new`; `params` names for each param the
 -- column that holds it.
 create or replace function seriatim.number_column(
@@ -113,55 +259,10 @@ create or replace function seriatim.number_column(
     supplied text default 'refuse', on_delete text default 'refuse'
 ) returns void language plpgsql as $$
 declare
-    named text;
-    kind text;
-    given text;
-    last_one text;
-    made text[];
+    made text;
 begin
-    foreach named in array array[$2, $4, $5, $6] || array(select value from jsonb_each_text($7)) loop
-        continue when named is null;
-        select format_type(a.atttypid, null) into kind from pg_attribute a
-            where a.attrelid = $1 and a.attname = named and a.attnum > 0 and not a.attisdropped;
-        if not found then
-            perform seriatim.refuse('404', 'unknown_column', format('%s has no column %s', $1, named));
-        elsif named = $2 and kind not in ('text', 'character varying') then
-            perform seriatim.refuse('422', 'column_unfit', format('%s of %s is %s; a number is text', $2, $1, kind));
-        elsif named = $6 and kind not in ('date', 'timestamp with time zone') then
-            perform seriatim.refuse('422', 'column_unfit', format(
-                '%s of %s is %s; a document date is a date, or a timestamp with time zone', $6, $1, kind));
-        end if;
-    end loop;
-    if coalesce($9 not in ('refuse', 'adopt'), true) or coalesce($10 not in ('refuse', 'void'), true) then
-        perform seriatim.refuse('400', 'invalid_text', 'supplied is refuse or adopt, on_delete is refuse or void');
-    elsif not seriatim.is_unique($1, $2, $5) then
-        perform seriatim.refuse('422', 'not_unique', format('%s of %s is not unique', $2, $1), null,
-            format('alter table %s add unique (%s)', $1, concat_ws(', ', quote_ident($5), quote_ident($2))));
-    elsif $4 is not null and not seriatim.is_unique($1, $4, $5) then
-        perform seriatim.refuse('422', 'not_unique', format('%s of %s is not unique', $4, $1), null,
-            format('alter table %s add unique (%s)', $1, concat_ws(', ', quote_ident($5), quote_ident($4))));
-    elsif exists (select from pg_trigger t where t.tgrelid = $1 and t.tgname = '~seriatim_fill_' || left($2, 40)) then
-        perform seriatim.refuse('409', 'column_numbered', format('%s of %s fills itself already', $2, $1));
-    end if;
-    perform seriatim.require_series($3);
-    select max(t.tgname) into last_one from pg_trigger t
-        where t.tgrelid = $1 and not t.tgisinternal and t.tgtype & 2 = 2 and t.tgtype & 1 = 1
-            and t.tgname::text collate "C" > '~seriatim' and t.tgname not like '~seriatim\_%';
-    if last_one is not null then
-        perform seriatim.refuse('409', 'trigger_later', format(
-            'the trigger %s of %s would fire after the number is taken; rename it', last_one, $1));
-    end if;
-
-    given := jsonb_strip_nulls(jsonb_build_object('column', $2, 'series', $3, 'key', $4, 'tenant', $5,
-        'date', $6, 'params', $7, 'supplied', $9, 'on_delete', $10));
-    foreach made slice 1 in array array[
-        ['bring', 'before insert', 'for each row when (new.%1$I is not null)', 'guard_number'],
-        ['change', 'before update', 'for each row when (new.%1$I is distinct from old.%1$I)', 'guard_number'],
-        ['fill', 'before insert or update', 'for each row when (new.%1$I is null and (' || replace($8, '%', '%%') || '))', 'fill_number'],
-        ['go', case $10 when 'void' then 'after' else 'before' end || ' delete', 'for each row when (old.%1$I is not null)', 'keep_number'],
-        ['truncate', 'before truncate', 'for each statement', 'keep_number']]
-    loop
-        execute format('create trigger %I %s on %s %s execute function seriatim.%I(%L)',
-            '~seriatim_' || made[1] || '_' || left($2, 40), made[2], $1, format(made[3], $2), made[4], given);
+    -- Names in `number_when` are those of the caller.
+    foreach made in array seriatim.number_triggers($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) loop
+        execute made;
     end loop;
 end $$;

@@ -35,6 +35,6 @@ begin
         to seriatim_worker, seriatim_admin;
     grant execute on function seriatim.void, seriatim.gate_retry to seriatim_admin;
     -- number_column runs as its caller, who must own the table.
-    grant execute on function seriatim.number_column, seriatim.require_series, seriatim.is_unique, seriatim.refuse,
-        seriatim.fill_number, seriatim.guard_number, seriatim.keep_number to seriatim_admin;
+    grant execute on function seriatim.number_column, seriatim.number_triggers, seriatim.unfit, seriatim.require_series,
+        seriatim.is_unique, seriatim.refuse, seriatim.fill_number, seriatim.guard_number, seriatim.keep_number to seriatim_admin;
 end $$;

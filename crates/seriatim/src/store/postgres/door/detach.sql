@@ -2,8 +2,10 @@
 -- `numbers.next` that takes the next one, and copies of all entries, gates and events for your archive; everything else
 -- goes, and with it the triggers that filled columns (their columns and unique constraints stay). No keys any more: a
 -- retry takes another number. No claims either, but numbers.gate takes each effect once for each subject, so that
--- `insert … on conflict do nothing` goes on from it. To fill a column again:
+-- `insert … on conflict do nothing` goes on from it. To fill a column again, and for whoever inserts:
 --   alter table orders alter order_number set default numbers.next('order');
+--   grant usage on schema numbers to app; grant select on numbers.series, numbers.entry to app;
+--   grant select, insert, update on numbers.counter to app;
 do $$ begin
     if to_regclass('seriatim.entry') is null then
         raise exception using errcode = 'SR404', message = 'not_installed: there is nothing of ours in this database';
@@ -19,7 +21,7 @@ create table numbers.event as select * from seriatim.events;
 create table numbers.counter as select series, tenant, partition, period, last_seq from seriatim.counter;
 alter table numbers.counter add primary key (series, tenant, period, partition);
 create table numbers.series as
-    select name, zone, period, fiscal_from, start, seq_max, width, template, params, kinds, splits from seriatim.series_plan
+    select name, zone, period, fiscal_from, start, seq_max, width, template, params, kinds, splits, olds from seriatim.series_plan
     where replaced_by is null;
 alter table numbers.series add primary key (name);
 alter table numbers.entry add unique (series, tenant, number);
@@ -34,6 +36,7 @@ declare
     vals text[];
     partition text;
     seq bigint;
+    made text;
 begin
     select * into strict s from numbers.series x where x.name = $1;
     chosen := coalesce($4, (clock_timestamp() at time zone s.zone)::date);
@@ -46,17 +49,22 @@ begin
         from unnest(s.params, s.kinds, s.splits) with ordinality u (p, kind, split, i), lateral (
             select case when kind like 'digits:%' and length($3 ->> p) < substring(kind from ':([0-9]+)')::int
                 then lpad($3 ->> p, substring(kind from ':([0-9]+)')::int, '0') else $3 ->> p end) given (v);
-    insert into numbers.counter as c (series, tenant, period, partition, last_seq)
-        values ($1, $2, period, partition, s.start)
-        on conflict on constraint counter_pkey do update set last_seq = c.last_seq + 1
-        returning last_seq into seq;
-    if seq > s.seq_max then
-        raise exception 'the counter % of series % has taken its last number', period, $1;
-    end if;
-    return format(to_char(chosen::timestamp, s.template), variadic array[
-        lpad(seq::text, greatest(s.width, length(seq::text)), '0'), $2,
-        lpad((fy % 100)::text, 2, '0') || lpad(((fy + 1) % 100)::text, 2, '0'),
-        fy || '-' || lpad(((fy + 1) % 100)::text, 2, '0'), fy::text, (fy + 1)::text] || vals);
+    loop
+        insert into numbers.counter as c (series, tenant, period, partition, last_seq)
+            values ($1, $2, period, partition, s.start)
+            on conflict on constraint counter_pkey do update set last_seq = c.last_seq + 1
+            returning last_seq into seq;
+        if seq > s.seq_max then
+            raise exception 'the counter % of series % has taken its last number', period, $1;
+        end if;
+        made := format(to_char(chosen::timestamp, s.template), variadic array[
+            lpad(seq::text, greatest(s.width, length(seq::text)), '0'), $2,
+            lpad((fy % 100)::text, 2, '0') || lpad(((fy + 1) % 100)::text, 2, '0'),
+            fy || '-' || lpad(((fy + 1) % 100)::text, 2, '0'), fy::text, (fy + 1)::text] || vals);
+        -- A series that this one replaced may have printed it.
+        exit when not exists (select from numbers.entry e where e.series = any (s.olds) and e.tenant = $2 and e.number = made);
+    end loop;
+    return made;
 end $$;
 
 drop schema seriatim cascade;

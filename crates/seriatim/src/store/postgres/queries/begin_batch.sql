@@ -10,6 +10,9 @@ select seriatim.fence_problem(), coalesce(w.asked, 0), current_setting('fsync'),
        set_config('idle_in_transaction_session_timeout', $2::text, true),
        set_config('plan_cache_mode', 'force_generic_plan', true),
        set_config('enable_seqscan', 'off', true),
+       -- That a standby did not confirm a commit is told by a warning; and names are PostgreSQL's, whoever made others.
+       set_config('client_min_messages', 'warning', true),
+       set_config('search_path', 'pg_catalog, pg_temp', true),
        set_config('jit', 'off', true)
 from (select 1) one
 left join seriatim.writer w on w.node = $3::bigint and w.lane = $4::integer

@@ -1,0 +1,79 @@
+//! Nobody's own functions run with the rights of the owner of the schema.
+
+use super::Door;
+use super::number_column::define;
+
+/// A role with no rights but on schema `mallory`, who would be a superuser.
+fn mallory() -> Door {
+    let door = Door::install();
+    define(&door, "invoice", &[("format", "INV-{seq:4}")]);
+    // Roles belong to the whole cluster, and this one to its own test.
+    door.psql(
+        "create role mallory login; create schema mallory authorization mallory;
+         grant create on schema public to mallory; grant seriatim_admin to mallory",
+    );
+    door
+}
+
+fn is_superuser(door: &Door) -> String {
+    door.psql("select rolsuper from pg_roles where rolname = 'mallory'")
+}
+
+/// What mallory would run as somebody else.
+const RISE: &str = "begin if current_user <> 'mallory' then alter role mallory superuser; end if; return";
+
+#[test]
+fn a_cast_of_the_tables_owner_does_not_run_in_the_triggers() {
+    let door = mallory();
+    door.psql(&format!(
+        "set role mallory;
+         create type mallory.kind as enum ('x');
+         create function mallory.as_json(mallory.kind) returns json language plpgsql as $$ {RISE} '1'; end $$;
+         create function mallory.as_text(mallory.kind) returns text language plpgsql as $$ {RISE} 'x'; end $$;
+         create function mallory.fits(text) returns boolean language plpgsql as $$ {RISE} true; end $$;
+         create cast (mallory.kind as json) with function mallory.as_json(mallory.kind);
+         create cast (mallory.kind as text) with function mallory.as_text(mallory.kind);
+         create domain mallory.name as text check (mallory.fits(value));
+         create table mallory.orders (number text unique, kind mallory.kind default 'x', of mallory.name unique);
+         select seriatim.number_column('mallory.orders', 'number', 'invoice', key_column => 'of');
+         insert into mallory.orders values (null, 'x', 'pay_1'), (null, 'x', 'pay_2')"
+    ));
+    assert_eq!(
+        door.psql("select number from mallory.orders order by number limit 1"),
+        "INV-0001"
+    );
+    // A trigger of one's own that names a column with a condition.
+    let own = door.try_psql(
+        "set role mallory; create table mallory.bills (number mallory.name);
+         create trigger mine before insert on mallory.bills for each row execute function seriatim.fill_number(
+            '{\"column\": \"number\", \"series\": \"invoice\", \"params\": {}, \"supplied\": \"refuse\", \"on_delete\": \"refuse\"}');
+         insert into mallory.bills values (null)",
+    );
+    assert!(own.unwrap_err().contains("column_unfit"));
+    assert_eq!(is_superuser(&door), "f");
+}
+
+#[test]
+fn a_function_that_fits_better_than_postgresqls_is_not_called() {
+    let door = mallory();
+    // They stand where the installer and the issuer look, as in every database that was made before PostgreSQL 15.
+    door.psql(&format!(
+        "set role mallory;
+         create function public.format(text, int, text) returns text language plpgsql as $$ {RISE} 'x'; end $$;
+         create function public.format(text, text, text) returns text language plpgsql as $$ {RISE} 'x'; end $$;
+         create function public.state(text, text, text) returns text language plpgsql as $$ {RISE} 'x'; end $$;
+         create aggregate public.jsonb_object_agg(text, text) (sfunc = public.state, stype = text, initcond = '{{}}');
+         create function public.jsonb_build_object(text, text) returns jsonb language plpgsql as $$ {RISE} '{{}}'; end $$;
+         create function public.concat_ws(text, text, text) returns text language plpgsql as $$ {RISE} 'x'; end $$;"
+    ));
+    // As an update does it.
+    door.psql(&seriatim::store::postgres::door::script(
+        seriatim::store::postgres::MIGRATIONS.len(),
+    ));
+    door.psql(
+        "create table orders (tenant text not null, number text, unique (tenant, number));
+         select seriatim.number_column('orders', 'number', 'invoice', tenant_column => 'tenant');
+         insert into orders values ('acme', null); select seriatim.issue('invoice', key => 'a'); table seriatim.entries;",
+    );
+    assert_eq!(is_superuser(&door), "f");
+}
