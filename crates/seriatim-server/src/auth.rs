@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -13,7 +14,7 @@ use axum::http::request::Parts;
 use rand::TryRng as _;
 use seriatim::{Access, Actor, ApiKey, Command, Hash, Reads, Request, StoreError, Timestamp};
 use subtle::ConstantTimeEq as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -112,12 +113,18 @@ struct KnownKey {
 
 /// How old the known keys may be.
 const FRESH_MS: u64 = 1_000;
+/// How long a request waits for the store to tell the keys; it has a deadline of its own after that.
+const READ_WITHIN: Duration = Duration::from_secs(1);
 
 impl Keys {
     /// Reads the keys again, after one was made or revoked.
     pub(crate) async fn refresh(&self, reads: &dyn Reads) -> Result<(), StoreError> {
-        let _one_at_a_time = self.reading.lock().await;
-        let keys = reads.api_keys().await?;
+        let reading = async {
+            let alone = self.reading.lock().await;
+            reads.api_keys().await.map(|keys| (keys, alone))
+        };
+        let late = |_| StoreError::Unavailable(format!("the API keys could not be read within {READ_WITHIN:?}"));
+        let (keys, _alone) = timeout(READ_WITHIN, reading).await.map_err(late)??;
         let since = self.known().map_or_else(Instant::now, |known| known.since);
         let by_id = keys.into_iter().filter_map(known_key).collect();
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(Known { by_id, since }));

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 mod extract;
+mod first_bytes;
 mod frame;
 pub mod open;
 pub mod payments;

@@ -26,6 +26,7 @@ use tower::ServiceExt as _;
 
 use crate::app::{App, Limits};
 use crate::auth::Local;
+use crate::first_bytes::FirstBytes;
 use crate::payments::Workers;
 use crate::routes::router;
 
@@ -56,6 +57,8 @@ impl Default for ServeOptions {
 /// The most bytes and fields that the head of a request may have.
 const HEAD_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 100;
+/// How many connections to the socket there may be, whatever strangers hold.
+const LOCAL_MAX: usize = 256;
 /// How often overdue reservations are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often files are looked for that no receipt refers to.
@@ -137,6 +140,8 @@ struct Door {
     builder: Builder<TokioExecutor>,
     graceful: GracefulShutdown,
     room: Arc<Semaphore>,
+    local_room: Arc<Semaphore>,
+    first_within: Duration,
 }
 
 impl Door {
@@ -160,6 +165,8 @@ impl Door {
             builder,
             graceful: GracefulShutdown::new(),
             room: Arc::new(Semaphore::new(limits.connections_max)),
+            local_room: Arc::new(Semaphore::new(LOCAL_MAX)),
+            first_within: limits.head_within,
         }
     }
 
@@ -168,12 +175,17 @@ impl Door {
         self.room.clone().acquire_owned().await.ok()
     }
 
+    async fn local_room(&self) -> Option<OwnedSemaphorePermit> {
+        self.local_room.clone().acquire_owned().await.ok()
+    }
+
     fn let_in<S>(&self, stream: S, local: Option<Local>, room: Option<OwnedSemaphorePermit>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (builder, watcher) = (self.builder.clone(), self.graceful.watcher());
         let router = self.router.clone();
+        let stream = FirstBytes::within(stream, self.first_within);
         tokio::spawn(async move {
             let _room = room;
             match local {
@@ -239,7 +251,7 @@ async fn accept_unix(door: &Door, listener: Option<&UnixListener>) {
         return std::future::pending().await;
     };
     loop {
-        let room = door.room().await;
+        let room = door.local_room().await;
         match listener.accept().await {
             Ok((stream, _)) => match peer(&stream) {
                 Some(local) => door.let_in(stream, Some(local), room),

@@ -131,6 +131,28 @@ async fn a_head_that_does_not_end_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let limits = Limits {
+        head_within: Duration::from_millis(200),
+        connections_max: 3,
+        ..Limits::default()
+    };
+    let server = Server::start(limits, Duration::ZERO, Duration::ZERO).await;
+    let mut silent = Vec::new();
+    for said in ["", "P", "PRI * HTTP/2.0\r\n"] {
+        let mut stream = server.connect().await;
+        stream.write_all(said.as_bytes()).await.unwrap();
+        silent.push(stream);
+    }
+    // There is no room for it before the others are closed.
+    let answer = over(&mut server.connect().await, &get("/livez")).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    for mut stream in silent {
+        assert_eq!(rest(&mut stream).await, "");
+    }
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let server = Server::usual().await;
     let large = format!(

@@ -123,3 +123,37 @@ async fn a_program_runs_on_a_schema_one_version_newer_and_not_on_two() {
     let ran = Desk::new().run(&["issue", "invoice", "--key", "d", "--store", &server.url()]);
     assert!(ran.code != 0 && ran.stderr.contains(&said), "{ran:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_cannot_be_read_delays_no_number() {
+    let server = Postgres::start();
+    let url = server.url();
+    let desk = Desk::new();
+    desk.ok(&["init", "--store", &url]);
+    let (service, address) = start(&desk, &url, &[]);
+    define(&address).await;
+    assert_eq!(issue(&address, "a").await, "INV-00001");
+    let mut client = server.connect("postgres").await;
+    let held = client.transaction().await.expect("a transaction");
+    let lock = "lock table seriatim.api_key, seriatim.gate in access exclusive mode";
+    held.batch_execute(lock).await.expect("the tables");
+    // As many as read at once; each of them waits.
+    let lists: Vec<_> = (0..10)
+        .map(|_| {
+            let address = address.clone();
+            tokio::spawn(async move { call(&address, "GET", "/v1/gates", "").await })
+        })
+        .collect();
+    // The keys that are known are a second old, and somebody sets out to read them again.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    for i in 2..5 {
+        let started = Instant::now();
+        assert_eq!(issue(&address, &format!("{i}")).await, format!("INV-0000{i}"));
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    }
+    held.rollback().await.expect("the tables are free");
+    for list in lists {
+        list.await.expect("it ends").expect("an answer");
+    }
+    service.stop();
+}
