@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use seriatim::{Answer, Claim, Command, Document, Entry, Gate, GatePolicy, Holder, Key, KeyRef, Series, Subject, Take};
+use seriatim::{
+    Answer, Claim, Command, Document, Entry, Gate, GatePolicy, Holder, Key, KeyRef, Series, State, Subject, Take,
+};
 
 use super::record::{EventResult, EventTask, Expected, PaymentResult, ReceiptTask};
 use super::workers::Trouble;
@@ -85,9 +87,10 @@ impl Payments {
             series: series.name.clone(),
             tenant: desk.source.tenant.clone(),
         };
-        // Another event of the same payment may have been first, with other words for it.
+        // Another event of the same payment may have been first, with other words for it. Any other entry of the key is
+        // void or not issued yet, and issuing says so.
         let entries = self.issuer.reads().entries_of_key(&known).await?;
-        if let Some(entry) = entries.first() {
+        if let Some(entry) = entries.first().filter(|entry| entry.state == State::Issued) {
             return Ok((entry.clone(), false));
         }
         let document = document(&series, event, reference, expected)?;
