@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seriatim::{
-    Access, Actor, Answer, Command, Document, Effect, Failure, Gate, GateId, GatePolicy, GateState, Hash, Issuer,
+    Access, Actor, Answer, Code, Command, Document, Effect, Failure, Gate, GateId, GatePolicy, GateState, Hash, Issuer,
     Refusal, Request, Subject, Tenant, Ttl,
 };
 use tokio::sync::Notify;
@@ -120,10 +120,18 @@ impl Payments {
         self.desks.values()
     }
 
+    /// Whether the gates of an effect are moved here and by nobody else: what they hold is believed.
+    #[must_use]
+    pub fn keeps(&self, effect: &Effect) -> bool {
+        let makes_receipts = || self.desks().any(|desk| desk.source.makes_receipts());
+        [&self.effects.event, &self.effects.payment].contains(&effect)
+            || (*effect == self.effects.receipt && makes_receipts())
+    }
+
     /// Stores a believed event, once; a worker does the rest. Says whether it was there already.
     ///
     /// # Errors
-    /// See [`Failure`]; nothing is acknowledged then.
+    /// `gate_fixed` if its gate was claimed before it came; see [`Failure`]. Nothing is acknowledged then.
     pub async fn deliver(&self, source: &Source, received: &Received) -> Result<(Arc<Gate>, bool), Failure> {
         let task = EventTask {
             source: source.name.clone(),
@@ -132,8 +140,19 @@ impl Payments {
             body: String::from_utf8_lossy(&received.body).into_owned(),
         };
         let subject = subject_of_event(&source.name, &received.event.event_id)?;
-        self.open(&source.tenant, &self.effects.event, subject, &task.to_json(), false)
-            .await
+        let effect = &self.effects.event;
+        let (gate, was_there) = self
+            .open(&source.tenant, effect, subject, &task.to_json(), false)
+            .await?;
+        // The event is its task: a gate that somebody else made has none, and says nothing of this event.
+        if gate.task.is_none() {
+            let message = format!(
+                "gate {} was claimed before this event came, which is not stored",
+                gate.id
+            );
+            return Err(Refusal::new(Code::GateFixed, message).into());
+        }
+        Ok((gate, was_there))
     }
 
     /// Writes down what is expected of a payment, until it is paid.

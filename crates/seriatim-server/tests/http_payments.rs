@@ -2,13 +2,18 @@
 
 mod http;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Answer, World};
 use serde_json::{Value, json};
-use seriatim::{GatePolicy, Issuer, Memory, Ttl};
+use seriatim::{
+    Access, Actor, Answer as Done, Claim, Command, Document, Effect, Gate, GatePolicy, Holder, Issuer, Memory, Request,
+    Subject, Tenant, Ttl,
+};
 use seriatim_server::app::{App, AppOptions};
 use seriatim_server::config::Config;
 use seriatim_server::payments::{Pace, Payments, Workers};
@@ -86,6 +91,46 @@ impl Shop {
         ask.body(body).send().await
     }
 
+    /// Asks the store as its other doors do, past HTTP.
+    async fn execute(&self, command: Command) -> Done {
+        let request = Request {
+            actor: Actor::parse("db:ann").unwrap(),
+            on_behalf_of: None,
+            access: Access::full(),
+            rehearsal: false,
+            command,
+        };
+        self.world.app.issuer().execute(request).await.unwrap()
+    }
+
+    async fn claim(&self, effect: &str, subject: &str) -> Arc<Gate> {
+        let claim = Claim {
+            tenant: Tenant::default(),
+            effect: Effect::parse(effect).unwrap(),
+            subject: Subject::parse(subject).unwrap(),
+            ttl: Ttl::from_seconds(60).unwrap(),
+            holder: Holder::parse("another").unwrap(),
+            key: None,
+            policy: GatePolicy::default(),
+        };
+        match self.execute(Command::Claim(Box::new(claim))).await {
+            Done::Claim { gate, .. } => gate,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn until_issued(&self) -> Value {
+        let started = Instant::now();
+        loop {
+            let entries = self.world.get("/v1/entries?series=receipt").await.is(200);
+            if let Some(entry) = entries.json["data"].get(0) {
+                return entry.clone();
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "no number");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn payment(&self, payment: &str) -> Value {
         self.world.get(&format!("/v1/payments/{payment}")).await.is(200).json
     }
@@ -125,6 +170,28 @@ fn sources(settings: &str) -> Vec<Source> {
     std::fs::write(&path, file).unwrap();
     let config = Config::load(Some(Path::new(&path)), Default::default(), &|_| None).unwrap();
     Source::all(&config).unwrap()
+}
+
+/// A provider that gives one answer to whoever asks, until the test ends.
+fn provider(answer: String) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                head.push(byte[0]);
+            }
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+                answer.len()
+            );
+        }
+    });
+    port
 }
 
 fn event_of(payment: &str) -> String {
@@ -192,4 +259,96 @@ async fn a_payment_takes_the_number_that_its_reference_has() {
     shop.expect("pay_1").await.is(200);
     shop.deliver("pay_1").await.is(200);
     assert_eq!(shop.until_paid("pay_1").await["number"], "RCP-0001");
+}
+
+#[tokio::test]
+async fn the_gates_of_payments_are_moved_by_nobody_else() {
+    // A key that may claim gates swallowed a delivery, said that a payment is paid, and kept one from being expected.
+    let shop = Shop::open().await;
+    let worker = shop.world.key(json!({"scopes": ["gate"]})).await;
+    let ask = |path: &str, body: Value| shop.world.ask("POST", path).key(&worker).json(&body).send();
+    let claim = |effect: &str, subject: &str| {
+        ask(
+            "/v1/gates/claim",
+            json!({"effect": effect, "subject": subject, "ttl": "60s", "holder": "x"}),
+        )
+    };
+    for (effect, subject) in [
+        ("payment-event", "shop:evt_pay_1"),
+        ("payment", "pay_1"),
+        ("receipt", "pay_1"),
+    ] {
+        let refused = claim(effect, subject)
+            .await
+            .problem(403, "reserved_effect")
+            .at("/effect");
+        assert_eq!(refused.json["outcome"], "nothing");
+    }
+    claim("payout", "pay_1").await.is(200);
+    shop.expect("pay_1").await.is(200);
+    assert_eq!(shop.deliver("pay_1").await.is(200).json["duplicate"], false);
+    shop.until_paid("pay_1").await;
+    let kept = shop.world.get("/v1/gates").await.is(200);
+    let kept: Vec<&Value> = kept.json["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|gate| gate["effect"] != "payout")
+        .collect();
+    assert_eq!(kept.len(), 3);
+    for gate in kept {
+        let id = gate["id"].as_str().unwrap();
+        for (verb, body) in [
+            ("renew", json!({"token": 1, "ttl": "60s"})),
+            ("complete", json!({"token": 1, "result": {}})),
+            ("fail", json!({"token": 1, "error": "no"})),
+        ] {
+            ask(&format!("/v1/gates/{id}/{verb}"), body)
+                .await
+                .problem(403, "reserved_effect");
+        }
+    }
+    let without = Shop::open_with("effects = []\n").await;
+    let own = json!({"effect": "receipt", "subject": "pay_1", "ttl": "60s", "holder": "x"});
+    without.world.post("/v1/gates/claim", own).await.is(200);
+}
+
+#[tokio::test]
+async fn a_delivery_is_not_acknowledged_while_another_holds_its_gate() {
+    let shop = Shop::open().await;
+    // As whoever writes into the store through another door can.
+    shop.claim("payment-event", "shop:evt_pay_1").await;
+    let refused = shop.deliver("pay_1").await.problem(409, "gate_fixed");
+    assert!(refused.text("detail").contains("not stored"), "{}", refused.raw);
+}
+
+#[tokio::test]
+async fn a_verification_waits_for_the_payment_that_another_events_worker_is_about_to_close() {
+    let answer = json!({"entity": "payment", "id": "pay_1", "status": "captured", "amount": 100, "currency": "INR",
+        "created_at": jiff::Timestamp::now().as_second(), "order_id": null});
+    let shop = Shop::open_with(&format!(
+        "status = \"razorpay\"\nstatus_url = \"http://127.0.0.1:{}\"\nstatus_id = \"me\"\nstatus_secret = \"mine\"\n",
+        provider(answer.to_string())
+    ))
+    .await;
+    shop.expect("pay_1").await.is(200);
+    let gate = shop.claim("payment", "pay_1").await;
+    let ask = shop.world.ask("POST", "/v1/payments/pay_1/verify").send();
+    let close = async {
+        let entry = shop.until_issued().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let result = json!({"entry": entry["id"], "number": entry["number"], "event": "another"}).to_string();
+        let command = Command::Complete {
+            gate: gate.id,
+            token: gate.token,
+            result: Document::parse(&result).unwrap(),
+        };
+        shop.execute(command).await
+    };
+    let (answer, _) = tokio::join!(ask, close);
+    let answer = answer.is(200);
+    assert_eq!(
+        (answer.text("number"), answer.text("event_id")),
+        ("RCP-0001".to_string(), "another".to_string())
+    );
 }

@@ -8,7 +8,7 @@ use seriatim::{
 
 use super::record::{EventResult, EventTask, Expected, PaymentResult, ReceiptTask};
 use super::workers::Trouble;
-use super::{Desk, EVENT, Payments, RECEIPT, unexpected};
+use super::{Desk, EVENT, Payments, unexpected};
 use crate::webhooks::{PaymentEvent, PaymentReference};
 
 impl Payments {
@@ -43,7 +43,7 @@ impl Payments {
         check_amount(event, &expected)?;
         let (entry, is_new) = self.number(desk, event, &reference, &expected).await?;
         let tenant = &desk.source.tenant;
-        if desk.source.effects.iter().any(|effect| effect == RECEIPT) {
+        if desk.source.makes_receipts() {
             let task = ReceiptTask {
                 entry: entry.id.to_string(),
             };

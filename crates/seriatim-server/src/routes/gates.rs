@@ -43,6 +43,8 @@ pub async fn claim(
     payload: Payload,
 ) -> Result<Response, Problem> {
     let claim = payload.parse::<wire::ClaimAsk>()?.claim(key)?;
+    caller.access.require_gates(ApiScope::Gate, &claim.tenant)?;
+    not_kept(&app, &claim.effect)?;
     match execute(&app, caller.asks(Command::Claim(Box::new(claim))), &patience).await? {
         Answer::Claim { gate, outcome } => {
             let mut response = json(StatusCode::OK, &wire::Claimed::of(&gate, outcome))?;
@@ -75,7 +77,7 @@ pub async fn renew(
 ) -> Result<Response, Problem> {
     let ask = payload.parse::<wire::RenewAsk>()?;
     let (token, ttl) = (ask.token, ask.ttl()?);
-    change(&app, caller, &patience, Command::Renew { gate, token, ttl }).await
+    work(&app, caller, &patience, gate, Command::Renew { gate, token, ttl }).await
 }
 
 /// Record the result: it has happened, and stays so
@@ -98,7 +100,7 @@ pub async fn complete(
 ) -> Result<Response, Problem> {
     let ask = payload.parse::<wire::CompleteAsk<'_>>()?;
     let (token, result) = (ask.token, ask.result()?);
-    change(&app, caller, &patience, Command::Complete { gate, token, result }).await
+    work(&app, caller, &patience, gate, Command::Complete { gate, token, result }).await
 }
 
 /// Say that an attempt failed: it may be tried again, or is dead
@@ -127,7 +129,7 @@ pub async fn fail(
         retry_in: ask.retry_in()?,
         give_up: ask.give_up,
     };
-    change(&app, caller, &patience, command).await
+    work(&app, caller, &patience, gate, command).await
 }
 
 /// Open a dead gate again
@@ -150,6 +152,36 @@ pub async fn retry(
 ) -> Result<Response, Problem> {
     let reason = payload.parse::<wire::ReasonAsk>()?.reason()?;
     change(&app, caller, &patience, Command::Retry { gate, reason }).await
+}
+
+/// What the holder of a claim says of its gate.
+async fn work(
+    app: &App,
+    caller: Caller,
+    patience: &Patience,
+    id: GateId,
+    command: Command,
+) -> Result<Response, Problem> {
+    if app.payments().is_some() {
+        caller.access.require(ApiScope::Gate)?;
+        let gate = seen(app, &caller.access, ApiScope::Gate, id, Duration::ZERO).await?;
+        not_kept(app, &gate.effect)?;
+    }
+    change(app, caller, patience, command).await
+}
+
+/// Who moved a gate of the payments could say that a payment is paid, or that an event was stored.
+fn not_kept(app: &App, effect: &Effect) -> Result<(), Problem> {
+    match app.payments() {
+        Some(payments) if payments.keeps(effect) => {
+            let detail = format!(
+                "this server takes payments and keeps the effect {effect} for itself; use an effect of another name, \
+                 or let a dead gate go on with retry"
+            );
+            Err(Problem::new(StatusCode::FORBIDDEN, "reserved_effect", detail).at("/effect"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 async fn change(app: &App, caller: Caller, patience: &Patience, command: Command) -> Result<Response, Problem> {
