@@ -771,6 +771,23 @@ async fn a_query_has_known_parameters_once_each() {
 }
 
 #[tokio::test]
+async fn what_nothing_stored_can_be_is_not_looked_for() {
+    // PostgreSQL takes no NUL: it answered with an error that counted as damage.
+    let bad = Bad::begin().await;
+    for (path, pointer) in [
+        ("/v1/entries?number=%00", "/number"),
+        ("/v1/entries?period=%00", "/period"),
+        ("/v1/audit/gaps?period=a%0a", "/period"),
+    ] {
+        bad.world.get(path).await.problem(400, "invalid_text").at(pointer);
+    }
+    let revoke = || bad.world.ask("DELETE", "/v1/keys/%00");
+    revoke().send().await.problem(400, "invalid_text").at("/id");
+    let reader = bad.world.key(json!({"scopes": ["read"]})).await;
+    revoke().key(&reader).send().await.problem(403, "forbidden");
+}
+
+#[tokio::test]
 async fn an_api_key_says_what_it_may_do() {
     let bad = Bad::begin().await;
     for (body, code, pointer) in [

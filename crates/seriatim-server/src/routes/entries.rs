@@ -12,7 +12,7 @@ use seriatim::{
 };
 use utoipa::IntoParams;
 
-use super::view::{View, Wish};
+use super::view::{View, Wish, printed};
 use super::{entries_of, json, one, page};
 use crate::app::App;
 use crate::auth::Caller;
@@ -81,6 +81,9 @@ async fn find(app: &App, view: &View, query: EntriesQuery) -> Result<(Vec<Arc<En
     let limit = wire::limit_of(query.limit.as_deref())?;
     let key = query.key.as_deref().map(Key::parse).transpose()?;
     let wish = Wish::read(query.series.as_deref(), query.tenant.as_deref(), query.period)?;
+    if let Some(number) = &query.number {
+        printed("/number", number)?;
+    }
     let mut filter = EntryFilter {
         number: query.number,
         state: query.state.as_deref().map(state).transpose()?,

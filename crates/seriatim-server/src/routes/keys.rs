@@ -7,6 +7,7 @@ use axum::response::Response;
 use seriatim::{Answer, ApiScope, Command};
 
 use super::series::NoQuery;
+use super::view::printed;
 use super::{execute, json, set};
 use crate::app::App;
 use crate::auth::{Caller, Token, draw_key};
@@ -97,6 +98,8 @@ pub async fn revoke(
     InPath(id): InPath<String>,
     patience: Patience,
 ) -> Result<Response, Problem> {
+    caller.access.require_unbound(ApiScope::Admin)?;
+    printed("/id", &id)?;
     match execute(&app, caller.asks(Command::RevokeApiKey { id }), &patience).await? {
         Answer::ApiKey(api_key) => {
             known(&app).await;
