@@ -745,6 +745,12 @@ async fn a_query_has_known_parameters_once_each() {
         ("/v1/entries?limit=501", "invalid_limit", "/limit"),
         ("/v1/entries?cursor=zzz", "invalid_cursor", "/cursor"),
         ("/v1/entries?cursor=c1", "invalid_cursor", "/cursor"),
+        ("/v1/entries?cursor=e8000000000000000", "invalid_cursor", "/cursor"),
+        (
+            "/v1/series/invoice/counters?cursor=cffffffffffffffff",
+            "invalid_cursor",
+            "/cursor",
+        ),
         ("/v1/entries?state=lost", "invalid_query", "/state"),
         ("/v1/entries?date_from=2026-02-30", "invalid_date", "/date_from"),
         ("/v1/entries?series=invoice&period=2026", "invalid_period", "/period"),
