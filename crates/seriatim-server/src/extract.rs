@@ -11,7 +11,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::de::{Deserialize, DeserializeOwned};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use seriatim::{EntryId, GateId, Key, SeriesName};
 
@@ -270,6 +271,20 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for InQuery<T> {
                 Err(explain_query(&text))
             }
         }
+    }
+}
+
+/// No query: a parameter that does something elsewhere must not be taken for one that does it here.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoQuery {}
+
+impl FromRequestParts<App> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let InQuery(none) = InQuery::<Self>::from_request_parts(parts, app).await?;
+        Ok(none)
     }
 }
 

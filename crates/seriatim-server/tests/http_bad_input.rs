@@ -777,6 +777,70 @@ async fn a_query_has_known_parameters_once_each() {
 }
 
 #[tokio::test]
+async fn a_rehearsal_is_refused_where_there_is_none() {
+    // The parameter was ignored, and the series was wiped.
+    let world = World::furnished().await;
+    let id = world.issue("trial", json!({"key": "a"})).await.text("id");
+    let gate = json!({"effect": "x", "subject": "y", "ttl": "60s", "holder": "z"});
+    let gate_id = world.post("/v1/gates/claim", gate.clone()).await.json["gate"]["id"].clone();
+    let bad = Bad::after(world).await;
+    let number = json!({"number": "INV-007", "date": "2026-01-01"});
+    let period = json!({"series": "trial", "period": "all", "reason": "x"});
+    let reason = json!({"reason": "x"});
+    let gate_path = |verb: &str| format!("/v1/gates/{}/{verb}", gate_id.as_str().unwrap());
+    for (path, body) in [
+        ("/v1/series/trial/wipe".to_string(), json!({})),
+        (
+            "/v1/series/invoice/advance".to_string(),
+            json!({"to": 5, "reason": "x"}),
+        ),
+        (ENTRIES.to_string(), json!({"key": "b"})),
+        (BATCH.to_string(), json!({"key": "b", "count": 2})),
+        (
+            "/v1/series/invoice/reservations".to_string(),
+            json!({"key": "b", "ttl": "1m"}),
+        ),
+        ("/v1/series/invoice/adopt".to_string(), number),
+        ("/v1/series/invoice/preview".to_string(), json!({})),
+        (format!("/v1/entries/{id}/confirm"), json!({})),
+        (format!("/v1/entries/{id}/release"), reason.clone()),
+        (
+            format!("/v1/entries/{id}/void"),
+            json!({"reason_code": "spoiled", "reason": "x"}),
+        ),
+        (format!("/v1/entries/{id}/redact"), reason.clone()),
+        ("/v1/gates/claim".to_string(), gate),
+        (gate_path("renew"), json!({"token": 1, "ttl": "60s"})),
+        (gate_path("complete"), json!({"token": 1, "result": {}})),
+        (gate_path("fail"), json!({"token": 1, "error": "x"})),
+        (gate_path("retry"), reason),
+        ("/v1/periods/close".to_string(), period.clone()),
+        ("/v1/periods/reopen".to_string(), period),
+        ("/v1/keys".to_string(), json!({"scopes": ["read"]})),
+    ] {
+        bad.post(
+            &format!("{path}?dry_run=true"),
+            body,
+            400,
+            "unknown_parameter",
+            "/dry_run",
+        )
+        .await;
+    }
+    for path in [
+        format!("/v1/entries/{id}"),
+        "/v1/series/trial".to_string(),
+        "/v1/audit/checkpoint".to_string(),
+    ] {
+        let answer = bad.world.get(&format!("{path}?tenant=x")).await;
+        answer.problem(400, "unknown_parameter").at("/tenant");
+    }
+    let wipe = json!({"dry_run": true});
+    bad.post("/v1/series/trial/wipe", wipe, 400, "unknown_field", "/dry_run")
+        .await;
+}
+
+#[tokio::test]
 async fn what_nothing_stored_can_be_is_not_looked_for() {
     // PostgreSQL takes no NUL: it answered with an error that counted as damage.
     let bad = Bad::begin().await;

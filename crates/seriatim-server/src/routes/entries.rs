@@ -16,7 +16,7 @@ use super::view::{View, Wish, printed};
 use super::{entries_of, json, one, page};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{InPath, InQuery, Patience, Payload};
+use crate::extract::{InPath, InQuery, NoQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -162,7 +162,12 @@ pub fn date(pointer: &str, text: Option<&str>) -> Result<Option<Date>, Problem> 
         (status = "default", response = Refused),
     ),
 )]
-pub async fn show(State(app): State<App>, caller: Caller, InPath(id): InPath<EntryId>) -> Result<Response, Problem> {
+pub async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(id): InPath<EntryId>,
+    NoQuery {}: NoQuery,
+) -> Result<Response, Problem> {
     caller.access.require(ApiScope::Read)?;
     let view = View::of(&app, caller.access).await?;
     let entry = app.issuer().reads().entry(id).await?;
@@ -195,6 +200,7 @@ pub async fn confirm(
     State(app): State<App>,
     caller: Caller,
     InPath(entry): InPath<EntryId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -217,6 +223,7 @@ pub async fn release(
     State(app): State<App>,
     caller: Caller,
     InPath(entry): InPath<EntryId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -239,6 +246,7 @@ pub async fn void(
     State(app): State<App>,
     caller: Caller,
     InPath(entry): InPath<EntryId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -268,6 +276,7 @@ pub async fn redact(
     State(app): State<App>,
     caller: Caller,
     InPath(entry): InPath<EntryId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {

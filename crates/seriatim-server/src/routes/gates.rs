@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 use super::{execute, json, mark_replayed, page};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{HeaderKey, InPath, InQuery, Patience, Payload};
+use crate::extract::{HeaderKey, InPath, InQuery, NoQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -38,6 +38,7 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 pub async fn claim(
     State(app): State<App>,
     caller: Caller,
+    NoQuery {}: NoQuery,
     key: HeaderKey,
     patience: Patience,
     payload: Payload,
@@ -72,6 +73,7 @@ pub async fn renew(
     State(app): State<App>,
     caller: Caller,
     InPath(gate): InPath<GateId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -95,6 +97,7 @@ pub async fn complete(
     State(app): State<App>,
     caller: Caller,
     InPath(gate): InPath<GateId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -118,6 +121,7 @@ pub async fn fail(
     State(app): State<App>,
     caller: Caller,
     InPath(gate): InPath<GateId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -147,6 +151,7 @@ pub async fn retry(
     State(app): State<App>,
     caller: Caller,
     InPath(gate): InPath<GateId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {

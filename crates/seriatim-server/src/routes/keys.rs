@@ -6,12 +6,11 @@ use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::response::Response;
 use seriatim::{Answer, ApiScope, Command};
 
-use super::series::NoQuery;
 use super::view::printed;
 use super::{execute, json, set};
 use crate::app::App;
 use crate::auth::{Caller, Token, draw_key};
-use crate::extract::{InPath, InQuery, Patience, Payload};
+use crate::extract::{InPath, NoQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -28,6 +27,7 @@ use crate::wire;
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -71,11 +71,7 @@ async fn known(app: &App) {
         (status = "default", response = Refused),
     ),
 )]
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    InQuery(NoQuery {}): InQuery<NoQuery>,
-) -> Result<Response, Problem> {
+pub async fn list(State(app): State<App>, caller: Caller, NoQuery {}: NoQuery) -> Result<Response, Problem> {
     caller.access.require_unbound(ApiScope::Admin)?;
     let keys = app.issuer().reads().api_keys().await?;
     let rows = keys.iter().map(wire::ApiKey::of).collect();
@@ -96,6 +92,7 @@ pub async fn revoke(
     State(app): State<App>,
     caller: Caller,
     InPath(id): InPath<String>,
+    NoQuery {}: NoQuery,
     patience: Patience,
 ) -> Result<Response, Problem> {
     caller.access.require_unbound(ApiScope::Admin)?;

@@ -8,7 +8,7 @@ use seriatim::{Command, SeriesName};
 use super::{Rehearsal, entries_of, json, mark_replayed, one};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{BatchPayload, HeaderKey, InPath, InQuery, Patience, Payload};
+use crate::extract::{BatchPayload, HeaderKey, InPath, InQuery, NoQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -34,6 +34,7 @@ pub async fn issue(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     header: HeaderKey,
     payload: Payload,
@@ -64,6 +65,7 @@ pub async fn issue_batch(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     header: HeaderKey,
     BatchPayload(payload): BatchPayload,
@@ -100,6 +102,7 @@ pub async fn reserve(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     header: HeaderKey,
     payload: Payload,
@@ -129,6 +132,7 @@ pub async fn adopt(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     header: HeaderKey,
     payload: Payload,
@@ -198,6 +202,7 @@ pub async fn preview(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {

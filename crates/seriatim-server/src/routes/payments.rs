@@ -18,7 +18,7 @@ use super::view::View;
 use super::{json, set, with_type};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{InPath, InQuery, Patience, Payload, Raw};
+use crate::extract::{InPath, InQuery, NoQuery, Patience, Payload, Raw};
 use crate::payments::{Desk, NoReceipt, Payments, VerifyError, is_held};
 use crate::problem::{Problem, Refused};
 use crate::webhooks::PaymentReference;
@@ -203,7 +203,12 @@ pub async fn verify(
         (status = "default", response = Refused),
     ),
 )]
-pub async fn receipt(State(app): State<App>, caller: Caller, InPath(id): InPath<EntryId>) -> Result<Response, Problem> {
+pub async fn receipt(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(id): InPath<EntryId>,
+    NoQuery {}: NoQuery,
+) -> Result<Response, Problem> {
     caller.access.require(ApiScope::Read)?;
     let view = View::of(&app, caller.access).await?;
     let entry = app.issuer().reads().entry(id).await?;

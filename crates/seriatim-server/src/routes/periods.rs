@@ -11,7 +11,7 @@ use super::view::{View, Wish};
 use super::{execute, json};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{InQuery, Patience, Payload};
+use crate::extract::{InQuery, NoQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -28,6 +28,7 @@ use crate::wire;
 pub async fn close(
     State(app): State<App>,
     caller: Caller,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -54,6 +55,7 @@ pub async fn close(
 pub async fn reopen(
     State(app): State<App>,
     caller: Caller,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {

@@ -12,7 +12,7 @@ use super::view::{View, Wish};
 use super::{Held, Rehearsal, execute, json, page, versioned};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{self, InPath, InQuery, Patience, Payload};
+use crate::extract::{self, InPath, InQuery, NoQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -86,6 +86,7 @@ pub async fn show(
     State(app): State<App>,
     caller: Caller,
     InPath(name): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let series = seen(&app, caller, &name).await?;
@@ -112,21 +113,12 @@ async fn seen(app: &App, caller: Caller, name: &SeriesName) -> Result<Held, Prob
         (status = "default", response = Refused),
     ),
 )]
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    InQuery(NoQuery {}): InQuery<NoQuery>,
-) -> Result<Response, Problem> {
+pub async fn list(State(app): State<App>, caller: Caller, NoQuery {}: NoQuery) -> Result<Response, Problem> {
     caller.access.require(ApiScope::Read)?;
     let view = View::of(&app, caller.access).await?;
     let rows = view.series().map(|series| wire::Series::of(series)).collect();
     json(StatusCode::OK, &wire::List::whole(rows))
 }
-
-/// A list without filters.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NoQuery {}
 
 /// Which counters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -189,6 +181,7 @@ pub async fn counters(
     post, path = "/v1/series/{series}/wipe", tag = "series", operation_id = "wipe_series",
     security(("api_key" = ["admin"])),
     params(("series" = String, Path, description = "The series")),
+    request_body = Option<wire::WipeAsk>,
     responses(
         (status = 200, description = "It is empty", body = wire::Wiped),
         (status = "default", response = Refused),
@@ -198,8 +191,11 @@ pub async fn wipe(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
+    payload: Payload,
 ) -> Result<Response, Problem> {
+    let wire::WipeAsk {} = payload.parse_or_default()?;
     match execute(&app, caller.asks(Command::Wipe { series }), &patience).await? {
         Answer::Wiped(series) => {
             let body = wire::Wiped {
@@ -227,6 +223,7 @@ pub async fn advance(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {

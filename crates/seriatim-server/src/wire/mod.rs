@@ -36,7 +36,7 @@ pub use number::{
 pub use page::{List, cursor_of, limit_of, next_cursor};
 pub use payment::{Delivered, Payment, PaymentAsk};
 pub use period::{Closure, PeriodAsk};
-pub use series::{Defined, Series, SeriesAsk, Wiped};
+pub use series::{Defined, Series, SeriesAsk, WipeAsk, Wiped};
 
 /// Anything that prints itself, as a JSON string.
 pub struct Shown<T>(pub T);

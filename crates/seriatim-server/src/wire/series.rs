@@ -228,6 +228,12 @@ pub struct Defined<'a> {
     pub dry_run: bool,
 }
 
+/// A test series to empty: there is nothing more to say.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = WipeRequest)]
+pub struct WipeAsk {}
+
 /// A test series that is empty again.
 #[derive(Serialize, ToSchema)]
 pub struct Wiped<'a> {
