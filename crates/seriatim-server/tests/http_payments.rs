@@ -352,3 +352,63 @@ async fn a_verification_waits_for_the_payment_that_another_events_worker_is_abou
         ("RCP-0001".to_string(), "another".to_string())
     );
 }
+
+#[tokio::test]
+async fn the_document_of_a_payment_is_kept_as_it_was_received() {
+    // It went through a map: digits were lost, and names sorted.
+    let shop = Shop::open_with("effects = []\n").await;
+    let text = r#"{ "z": 12345678901234567890.125,  "a": {"x": 1e2, "b": []} }"#;
+    let put = |payment: &str, document: &str| {
+        let body = format!(r#"{{"amount_minor": 100, "currency": "INR", "document": {document}}}"#);
+        let ask = shop.world.ask("PUT", &format!("/v1/payments/{payment}"));
+        ask.header("content-type", "application/json").body(body).send()
+    };
+    for (payment, document, begin) in [
+        (
+            "pay_1",
+            text,
+            r#"{ "z": 12345678901234567890.125,  "a": {"x": 1e2, "b": []} ,"payment":{"#,
+        ),
+        ("pay_2", "{}", r#"{"payment":{"#),
+    ] {
+        put(payment, document).await.is(200);
+        shop.deliver(payment).await.is(200);
+        let entry = shop.until_paid(payment).await["entry"].as_str().unwrap().to_string();
+        let shown = shop.world.get(&format!("/v1/entries/{entry}")).await.is(200);
+        assert!(shown.raw.contains(begin), "{}", shown.raw);
+    }
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(65), "}".repeat(65));
+    let large = format!(r#"{{"a": "{}"}}"#, "x".repeat(61_440));
+    for (document, status, code, pointer) in [
+        (r#"{"a": 1, "a": 2}"#, 400, "invalid_document", "/document"),
+        (deep.as_str(), 400, "invalid_document", "/document"),
+        (large.as_str(), 413, "document_too_large", "/document"),
+        ("[]", 400, "wrong_type", "/document"),
+        (r#"{"payment": 1}"#, 400, "invalid_document", "/document/payment"),
+    ] {
+        put("pay_3", document).await.problem(status, code).at(pointer);
+    }
+}
+
+#[tokio::test]
+async fn what_was_expected_before_documents_were_checked_still_gets_its_number() {
+    let shop = Shop::open_with("effects = []\n").await;
+    for (payment, document) in [
+        ("pay_1", json!({"payment": "mine"})),
+        ("pay_2", json!(["a"])),
+        ("pay_3", json!({"a": 1})),
+    ] {
+        let task = json!({"amount_minor": 100, "currency": "INR", "document": document}).to_string();
+        let open = Command::OpenGate {
+            tenant: Tenant::default(),
+            effect: Effect::parse("payment").unwrap(),
+            subject: Subject::parse(payment).unwrap(),
+            policy: GatePolicy::default(),
+            task: Some(Document::stored(&task)),
+            change: true,
+        };
+        shop.execute(open).await;
+        shop.deliver(payment).await.is(200);
+        shop.until_paid(payment).await;
+    }
+}

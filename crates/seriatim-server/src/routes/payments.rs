@@ -128,7 +128,7 @@ pub async fn expect(
     caller.access.require_gates(ApiScope::Issue, &tenant)?;
     let payments = payments(&app)?;
     let reference = reference_of(&reference)?;
-    let expected = payload.parse::<wire::PaymentAsk>()?.expected()?;
+    let expected = payload.parse::<wire::PaymentAsk<'_>>()?.expected()?;
     payments.expect(&tenant, &reference, &expected).await?;
     show_payment(payments, &tenant, &reference).await
 }
