@@ -412,3 +412,27 @@ async fn what_was_expected_before_documents_were_checked_still_gets_its_number()
         shop.until_paid(payment).await;
     }
 }
+
+#[tokio::test]
+async fn what_cannot_be_a_receipt_is_not_expected_where_receipts_follow() {
+    // The number was issued, the receipt held for ever: a payment that is paid takes no other document.
+    let shop = Shop::open().await;
+    let mut wrong = document();
+    wrong["totals"]["total"] = json!(99);
+    for (document, pointer) in [
+        (wrong.clone(), "/document/totals/total"),
+        (json!({}), "/document"),
+        (json!(null), "/document"),
+    ] {
+        let body = json!({"amount_minor": 100, "currency": "INR", "document": document});
+        let refused = shop.world.put("/v1/payments/pay_1", body).await;
+        refused.problem(400, "invalid_payment").at(pointer);
+    }
+    shop.world
+        .get("/v1/payments/pay_1")
+        .await
+        .problem(404, "unknown_payment");
+    let without = Shop::open_with("effects = []\n").await;
+    let body = json!({"amount_minor": 100, "currency": "INR", "document": wrong});
+    without.world.put("/v1/payments/pay_1", body).await.is(200);
+}

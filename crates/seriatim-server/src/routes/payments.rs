@@ -12,6 +12,7 @@ use axum::response::Response;
 use metrics::counter;
 use serde::Deserialize;
 use seriatim::{ApiScope, Code, EntryId, Refusal, Tenant};
+use seriatim_receipt::DocumentError;
 use utoipa::IntoParams;
 
 use super::view::View;
@@ -129,6 +130,7 @@ pub async fn expect(
     let payments = payments(&app)?;
     let reference = reference_of(&reference)?;
     let expected = payload.parse::<wire::PaymentAsk<'_>>()?.expected()?;
+    payments.check_receipt(&tenant, &expected).map_err(no_receipt)?;
     payments.expect(&tenant, &reference, &expected).await?;
     show_payment(payments, &tenant, &reference).await
 }
@@ -301,6 +303,12 @@ fn desk_of<'a>(payments: &'a Payments, tenant: &Tenant, name: Option<&str>) -> R
             Err(Problem::malformed("missing_parameter", detail).at("/source"))
         }
     }
+}
+
+/// A document that was wrong would hold the receipt once the number is issued, and could not be changed any more.
+fn no_receipt(error: DocumentError) -> Problem {
+    let detail = format!("a receipt follows from this payment, and its document is none: {error}");
+    Problem::malformed("invalid_payment", detail).at(format!("/document{}", error.pointer))
 }
 
 fn unverified(error: VerifyError) -> Problem {
