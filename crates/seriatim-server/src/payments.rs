@@ -19,6 +19,7 @@ use seriatim::{
 };
 use tokio::sync::Notify;
 
+use crate::auth::Caller;
 use crate::webhooks::status::{StatusApi, StatusError};
 use crate::webhooks::{PaymentReference, Received, Source};
 pub use receipts::{NoReceipt, RENDER_COMMAND, Receipts};
@@ -141,9 +142,7 @@ impl Payments {
         };
         let subject = subject_of_event(&source.name, &received.event.event_id)?;
         let effect = &self.effects.event;
-        let (gate, was_there) = self
-            .open(&source.tenant, effect, subject, &task.to_json(), false)
-            .await?;
+        let (gate, was_there) = self.open(&source.tenant, effect, subject, &task.to_json()).await?;
         // The event is its task: a gate that somebody else made has none, and says nothing of this event.
         if gate.task.is_none() {
             let message = format!(
@@ -155,19 +154,21 @@ impl Payments {
         Ok((gate, was_there))
     }
 
-    /// Writes down what is expected of a payment, until it is paid.
+    /// Writes down what is expected of a payment, until it is paid, in the name of the caller, who was asked before
+    /// whether he may.
     ///
     /// # Errors
     /// `gate_fixed` once it is paid; see [`Failure`].
-    pub async fn expect(
+    pub(crate) async fn expect(
         &self,
+        caller: Caller,
         tenant: &Tenant,
         reference: &PaymentReference,
         expected: &Expected,
     ) -> Result<(), Failure> {
         let subject = Subject::parse(reference.as_str())?;
-        self.open(tenant, &self.effects.payment, subject, &expected.to_json(), true)
-            .await?;
+        let command = self.opening(tenant, &self.effects.payment, subject, &expected.to_json(), true);
+        self.ask_as(caller.actor, caller.on_behalf_of, command).await?;
         Ok(())
     }
 
@@ -243,17 +244,8 @@ impl Payments {
         effect: &Effect,
         subject: Subject,
         task: &str,
-        change: bool,
     ) -> Result<(Arc<Gate>, bool), Failure> {
-        let command = Command::OpenGate {
-            tenant: tenant.clone(),
-            effect: effect.clone(),
-            subject,
-            policy: self.pace.policy,
-            task: Some(Document::stored(task)),
-            change,
-        };
-        match self.ask(command).await? {
+        match self.ask(self.opening(tenant, effect, subject, task, false)).await? {
             Answer::Gate { gate, replayed } => {
                 self.opened.notify_one();
                 Ok((gate, replayed))
@@ -262,10 +254,25 @@ impl Payments {
         }
     }
 
+    fn opening(&self, tenant: &Tenant, effect: &Effect, subject: Subject, task: &str, change: bool) -> Command {
+        Command::OpenGate {
+            tenant: tenant.clone(),
+            effect: effect.clone(),
+            subject,
+            policy: self.pace.policy,
+            task: Some(Document::stored(task)),
+            change,
+        }
+    }
+
     async fn ask(&self, command: Command) -> Result<Answer, Failure> {
+        self.ask_as(self.actor.clone(), None, command).await
+    }
+
+    async fn ask_as(&self, actor: Actor, on_behalf_of: Option<Actor>, command: Command) -> Result<Answer, Failure> {
         let request = Request {
-            actor: self.actor.clone(),
-            on_behalf_of: None,
+            actor,
+            on_behalf_of,
             access: Access::full(),
             rehearsal: false,
             command,

@@ -436,3 +436,25 @@ async fn what_cannot_be_a_receipt_is_not_expected_where_receipts_follow() {
     let body = json!({"amount_minor": 100, "currency": "INR", "document": wrong});
     without.world.put("/v1/payments/pay_1", body).await.is(200);
 }
+
+#[tokio::test]
+async fn who_said_what_is_expected_is_in_the_journal() {
+    let shop = Shop::open().await;
+    let key = shop.world.key(json!({"scopes": ["issue"]})).await;
+    let body = json!({"amount_minor": 100, "currency": "INR", "document": document()});
+    let ask = shop.world.ask("PUT", "/v1/payments/pay_1").key(&key);
+    ask.header("seriatim-actor", "user:ann")
+        .json(&body)
+        .send()
+        .await
+        .is(200);
+    let gates = shop.world.get("/v1/gates?effect=payment").await.is(200);
+    let id = gates.json["data"][0]["id"].as_str().unwrap().to_string();
+    let gate = shop.world.get(&format!("/v1/gates/{id}")).await.is(200);
+    let opened = &gate.json["events"][0];
+    let id = key.split('_').nth(1).unwrap();
+    assert_eq!(
+        (&opened["actor"], &opened["on_behalf_of"]),
+        (&json!(format!("key:{id}")), &json!("user:ann"))
+    );
+}

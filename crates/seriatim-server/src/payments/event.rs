@@ -49,7 +49,7 @@ impl Payments {
                 entry: entry.id.to_string(),
             };
             let subject = Subject::parse(reference.as_str())?;
-            self.open(tenant, &self.effects.receipt, subject, &task.to_json(), false)
+            self.open(tenant, &self.effects.receipt, subject, &task.to_json())
                 .await?;
         }
         self.close_payment(desk, &reference, event, &entry).await?;

@@ -131,7 +131,7 @@ pub async fn expect(
     let reference = reference_of(&reference)?;
     let expected = payload.parse::<wire::PaymentAsk<'_>>()?.expected()?;
     payments.check_receipt(&tenant, &expected).map_err(no_receipt)?;
-    payments.expect(&tenant, &reference, &expected).await?;
+    payments.expect(caller, &tenant, &reference, &expected).await?;
     show_payment(payments, &tenant, &reference).await
 }
 
