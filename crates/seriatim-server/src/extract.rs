@@ -15,6 +15,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use seriatim::{EntryId, GateId, Key, SeriesName};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{Object, Type};
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -350,6 +353,23 @@ fn unquoted(value: &[u8]) -> String {
 
 /// How long the caller wants to wait: `Prefer: wait=N`, in seconds.
 pub struct Patience(pub Option<Duration>);
+
+impl IntoParams for Patience {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let what = "`wait=N`: how many seconds to wait at most";
+        vec![described_header("Prefer", what)]
+    }
+}
+
+/// An optional header, as the description has it.
+pub fn described_header(name: &str, what: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .description(Some(what))
+        .schema(Some(Object::with_type(Type::String)))
+        .build()
+}
 
 impl FromRequestParts<App> for Patience {
     type Rejection = std::convert::Infallible;

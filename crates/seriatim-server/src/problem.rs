@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use seriatim::{Entry, Failure, Kind, Refusal, StoreError, Timestamp};
 use utoipa::openapi::response::Response as Described;
-use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{Content, HeaderBuilder, Object, Ref, RefOr, ResponseBuilder, Type};
 use utoipa::{ToResponse, ToSchema};
 
 use crate::wire;
@@ -331,3 +331,10 @@ impl<'r> ToResponse<'r> for Refused {
         ("Problem", RefOr::T(described))
     }
 }
+            .header(
+                "Retry-After",
+                HeaderBuilder::new()
+                    .description(Some("With 503: in how many seconds to try again"))
+                    .schema(Some(Object::with_type(Type::Integer)))
+                    .build(),
+            )

@@ -13,6 +13,61 @@ async fn the_description_is_the_one_in_the_repository() {
 }
 
 #[tokio::test]
+async fn the_description_says_what_is_read_and_answered() {
+    let described: Value = serde_json::from_str(&routes::openapi()).unwrap();
+    let operations = || {
+        described["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .flat_map(|path| path.as_object().unwrap().values())
+    };
+    let reads = |operation: &Value, header: &str| {
+        let found = operation["parameters"].as_array().into_iter().flatten();
+        found.filter(|parameter| parameter["name"] == header).count() == 1
+    };
+    for operation in operations().filter(|operation| operation["security"].is_array()) {
+        assert!(reads(operation, "Seriatim-Actor"), "{operation}");
+    }
+    for id in [
+        "confirm",
+        "void",
+        "claim",
+        "close_period",
+        "create_key",
+        "define_series",
+    ] {
+        let operation = operations().find(|operation| operation["operationId"] == id).unwrap();
+        assert!(reads(operation, "Prefer"), "{id}");
+    }
+    let schemas = &described["components"]["schemas"];
+    assert_eq!(schemas["NumberOrText"]["type"], json!(["integer", "string"]));
+    for (schema, field) in [
+        ("ReserveRequest", "ttl"),
+        ("ParamRequest", "digits"),
+        ("ClaimRequest", "pause"),
+        ("FailRequest", "retry_in"),
+    ] {
+        let shown = schemas[schema]["properties"][field].to_string();
+        assert!(shown.contains("#/components/schemas/NumberOrText"), "{shown}");
+    }
+    // A checkpoint is written by the library, so that its description could fall behind.
+    let world = World::furnished().await;
+    world
+        .post(
+            "/v1/gates/claim",
+            json!({"effect": "x", "subject": "y", "ttl": 60, "holder": "z"}),
+        )
+        .await
+        .is(200);
+    let checkpoint = world.get("/v1/audit/checkpoint").await.is(200).json;
+    let known = &schemas["Checkpoint"]["properties"];
+    for field in checkpoint.as_object().unwrap().keys() {
+        assert!(known[field].is_object(), "{field}");
+    }
+}
+
+#[tokio::test]
 async fn a_series_is_defined_shown_changed_and_listed() {
     let world = World::new().await;
     let body = json!({

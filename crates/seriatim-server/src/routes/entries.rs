@@ -189,10 +189,13 @@ pub async fn show(
 #[utoipa::path(
     post, path = "/v1/entries/{id}/confirm", tag = "entries", operation_id = "confirm",
     security(("api_key" = ["issue"])),
-    params(("id" = String, Path, description = "The entry")),
+    params(
+        ("id" = String, Path, description = "The entry"),
+        Patience,
+    ),
     request_body = Option<wire::ConfirmAsk>,
     responses(
-        (status = 200, description = "The entry", body = wire::Entry),
+        (status = 200, description = "The entry", body = wire::Entry, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -212,10 +215,13 @@ pub async fn confirm(
 #[utoipa::path(
     post, path = "/v1/entries/{id}/release", tag = "entries", operation_id = "release",
     security(("api_key" = ["issue"])),
-    params(("id" = String, Path, description = "The entry")),
+    params(
+        ("id" = String, Path, description = "The entry"),
+        Patience,
+    ),
     request_body = wire::ReasonAsk,
     responses(
-        (status = 200, description = "The entry", body = wire::Entry),
+        (status = 200, description = "The entry", body = wire::Entry, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -235,7 +241,10 @@ pub async fn release(
 #[utoipa::path(
     post, path = "/v1/entries/{id}/void", tag = "entries", operation_id = "void",
     security(("api_key" = ["void"])),
-    params(("id" = String, Path, description = "The entry")),
+    params(
+        ("id" = String, Path, description = "The entry"),
+        Patience,
+    ),
     request_body = wire::VoidAsk,
     responses(
         (status = 200, description = "The number that is spent, and its replacement", body = wire::Voided),
@@ -265,10 +274,13 @@ pub async fn void(
 #[utoipa::path(
     post, path = "/v1/entries/{id}/redact", tag = "entries", operation_id = "redact",
     security(("api_key" = ["void"])),
-    params(("id" = String, Path, description = "The entry")),
+    params(
+        ("id" = String, Path, description = "The entry"),
+        Patience,
+    ),
     request_body = wire::ReasonAsk,
     responses(
-        (status = 200, description = "The entry", body = wire::Entry),
+        (status = 200, description = "The entry", body = wire::Entry, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]

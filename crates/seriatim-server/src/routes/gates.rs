@@ -29,9 +29,13 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 #[utoipa::path(
     post, path = "/v1/gates/claim", tag = "gates", operation_id = "claim",
     security(("api_key" = ["gate"])),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The key, instead of in the body; quoted or bare"),
+        Patience,
+    ),
     request_body = wire::ClaimAsk,
     responses(
-        (status = 200, description = "What the claim came to", body = wire::Claimed),
+        (status = 200, description = "What the claim came to", body = wire::Claimed, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -62,10 +66,13 @@ pub async fn claim(
 #[utoipa::path(
     post, path = "/v1/gates/{id}/renew", tag = "gates", operation_id = "renew",
     security(("api_key" = ["gate"])),
-    params(("id" = String, Path, description = "The gate")),
+    params(
+        ("id" = String, Path, description = "The gate"),
+        Patience,
+    ),
     request_body = wire::RenewAsk,
     responses(
-        (status = 200, description = "The gate", body = wire::Gate),
+        (status = 200, description = "The gate", body = wire::Gate, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -86,10 +93,13 @@ pub async fn renew(
 #[utoipa::path(
     post, path = "/v1/gates/{id}/complete", tag = "gates", operation_id = "complete",
     security(("api_key" = ["gate"])),
-    params(("id" = String, Path, description = "The gate")),
+    params(
+        ("id" = String, Path, description = "The gate"),
+        Patience,
+    ),
     request_body = wire::CompleteAsk,
     responses(
-        (status = 200, description = "The gate", body = wire::Gate),
+        (status = 200, description = "The gate", body = wire::Gate, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -110,10 +120,13 @@ pub async fn complete(
 #[utoipa::path(
     post, path = "/v1/gates/{id}/fail", tag = "gates", operation_id = "fail",
     security(("api_key" = ["gate"])),
-    params(("id" = String, Path, description = "The gate")),
+    params(
+        ("id" = String, Path, description = "The gate"),
+        Patience,
+    ),
     request_body = wire::FailAsk,
     responses(
-        (status = 200, description = "The gate", body = wire::Gate),
+        (status = 200, description = "The gate", body = wire::Gate, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -140,10 +153,13 @@ pub async fn fail(
 #[utoipa::path(
     post, path = "/v1/gates/{id}/retry", tag = "gates", operation_id = "retry",
     security(("api_key" = ["admin"])),
-    params(("id" = String, Path, description = "The gate")),
+    params(
+        ("id" = String, Path, description = "The gate"),
+        Patience,
+    ),
     request_body = wire::ReasonAsk,
     responses(
-        (status = 200, description = "The gate", body = wire::Gate),
+        (status = 200, description = "The gate", body = wire::Gate, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]

@@ -18,9 +18,11 @@ use crate::wire;
 #[utoipa::path(
     post, path = "/v1/keys", tag = "keys", operation_id = "create_key",
     security(("api_key" = ["admin"])),
+    params(Patience),
     request_body = wire::KeyAsk,
     responses(
-        (status = 201, description = "The key, whole", body = wire::NewApiKey),
+        (status = 201, description = "The key, whole", body = wire::NewApiKey,
+            headers(("Location" = String, description = "Where the key is"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -82,7 +84,10 @@ pub async fn list(State(app): State<App>, caller: Caller, NoQuery {}: NoQuery) -
 #[utoipa::path(
     delete, path = "/v1/keys/{id}", tag = "keys", operation_id = "revoke_key",
     security(("api_key" = ["admin"])),
-    params(("id" = String, Path, description = "The public part of the key")),
+    params(
+        ("id" = String, Path, description = "The public part of the key"),
+        Patience,
+    ),
     responses(
         (status = 200, description = "The key; it opens nothing any more", body = wire::ApiKey),
         (status = "default", response = Refused),

@@ -21,12 +21,12 @@ use crate::wire;
     params(
         ("series" = String, Path, description = "The series"),
         ("Idempotency-Key" = Option<String>, Header, description = "The key, instead of in the body; quoted or bare"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait at most"),
-        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+        Patience,
     ),
     request_body = wire::IssueAsk,
     responses(
-        (status = 201, description = "The entry; `Idempotent-Replayed: true` if the key had it already", body = wire::Entry),
+        (status = 201, description = "The entry; `Idempotent-Replayed: true` if the key had it already", body = wire::Entry,
+            headers(("Location" = String, description = "Where the entry is"), ("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -52,12 +52,12 @@ pub async fn issue(
     params(
         ("series" = String, Path, description = "The series"),
         ("Idempotency-Key" = Option<String>, Header, description = "With `count`: the key, instead of in the body"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait at most"),
-        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+        Patience,
     ),
     request_body = wire::BatchAsk,
     responses(
-        (status = 201, description = "The entries, in the order of the request", body = wire::Issued),
+        (status = 201, description = "The entries, in the order of the request", body = wire::Issued,
+            headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -89,12 +89,12 @@ pub async fn issue_batch(
     params(
         ("series" = String, Path, description = "The series"),
         ("Idempotency-Key" = Option<String>, Header, description = "The key, instead of in the body"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait at most"),
-        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+        Patience,
     ),
     request_body = wire::ReserveAsk,
     responses(
-        (status = 201, description = "The entry", body = wire::Entry),
+        (status = 201, description = "The entry", body = wire::Entry,
+            headers(("Location" = String, description = "Where the entry is"), ("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -120,11 +120,12 @@ pub async fn reserve(
     params(
         ("series" = String, Path, description = "The series"),
         ("Idempotency-Key" = Option<String>, Header, description = "The key, instead of in the body"),
-        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+        Patience,
     ),
     request_body = wire::AdoptAsk,
     responses(
-        (status = 201, description = "The entry", body = wire::Entry),
+        (status = 201, description = "The entry", body = wire::Entry,
+            headers(("Location" = String, description = "Where the entry is"), ("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -152,13 +153,13 @@ pub async fn adopt(
     params(
         ("series" = String, Path, description = "The series"),
         Rehearsal,
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait at most"),
-        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+        Patience,
     ),
     request_body = wire::AdoptBatchAsk,
     responses(
         (status = 200, description = "With `dry_run`: the entries as they would be", body = wire::Issued),
-        (status = 201, description = "The entries, in the order of the request", body = wire::Issued),
+        (status = 201, description = "The entries, in the order of the request", body = wire::Issued,
+            headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -191,7 +192,10 @@ pub async fn adopt_batch(
 #[utoipa::path(
     post, path = "/v1/series/{series}/preview", tag = "numbers", operation_id = "preview",
     security(("api_key" = ["read"])),
-    params(("series" = String, Path, description = "The series")),
+    params(
+        ("series" = String, Path, description = "The series"),
+        Patience,
+    ),
     request_body = wire::PreviewAsk,
     responses(
         (status = 200, description = "The numbers", body = wire::Preview),

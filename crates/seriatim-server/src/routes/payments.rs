@@ -162,7 +162,10 @@ pub async fn show(
 #[utoipa::path(
     post, path = "/v1/payments/{reference}/verify", tag = "payments", operation_id = "verify_payment",
     security(("api_key" = ["issue"])),
-    params(("reference" = String, Path, description = "The payment's reference, percent-encoded"), PaymentQuery),
+    params(
+        ("reference" = String, Path, description = "The payment's reference, percent-encoded"), PaymentQuery,
+        Patience,
+    ),
     responses(
         (status = 200, description = "The payment as it is now", body = wire::Payment),
         (status = "default", response = Refused),
@@ -201,7 +204,8 @@ pub async fn verify(
     security(("api_key" = ["read"])),
     params(("id" = String, Path, description = "The entry")),
     responses(
-        (status = 200, description = "The receipt", content_type = "application/pdf", body = Vec<u8>),
+        (status = 200, description = "The receipt", content_type = "application/pdf", body = Vec<u8>,
+            headers(("ETag" = String, description = "The SHA-256 of the receipt, quoted"))),
         (status = "default", response = Refused),
     ),
 )]

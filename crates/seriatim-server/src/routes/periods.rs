@@ -19,6 +19,7 @@ use crate::wire;
 #[utoipa::path(
     post, path = "/v1/periods/close", tag = "periods", operation_id = "close_period",
     security(("api_key" = ["admin"])),
+    params(Patience),
     request_body = wire::PeriodAsk,
     responses(
         (status = 200, description = "What was found when it was closed", body = wire::Closure),
@@ -46,6 +47,7 @@ pub async fn close(
 #[utoipa::path(
     post, path = "/v1/periods/reopen", tag = "periods", operation_id = "reopen_period",
     security(("api_key" = ["admin"])),
+    params(Patience),
     request_body = wire::PeriodAsk,
     responses(
         (status = 200, description = "It is open", body = wire::Closure),

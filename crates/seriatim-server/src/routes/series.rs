@@ -26,11 +26,12 @@ use crate::wire;
         ("series" = String, Path, description = "The series"),
         Rehearsal,
         ("If-Match" = Option<String>, Header, description = "The ETag of the version to change"),
+        Patience,
     ),
     request_body = wire::SeriesAsk,
     responses(
-        (status = 200, description = "The series was changed, or was so already", body = wire::Defined),
-        (status = 201, description = "The series is new", body = wire::Defined),
+        (status = 200, description = "The series was changed, or was so already", body = wire::Defined, headers(("ETag" = String, description = "The version of the series, quoted"))),
+        (status = 201, description = "The series is new", body = wire::Defined, headers(("ETag" = String, description = "The version of the series, quoted"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -77,7 +78,7 @@ fn defined(series: &seriatim::Series, changed: bool, dry_run: bool) -> Result<Re
         ("If-None-Match" = Option<String>, Header, description = "The ETag of the version that is known"),
     ),
     responses(
-        (status = 200, description = "The series, with its version as ETag", body = wire::Series),
+        (status = 200, description = "The series, with its version as ETag", body = wire::Series, headers(("ETag" = String, description = "The version of the series, quoted"))),
         (status = 304, description = "The version is known"),
         (status = "default", response = Refused),
     ),
@@ -180,7 +181,10 @@ pub async fn counters(
 #[utoipa::path(
     post, path = "/v1/series/{series}/wipe", tag = "series", operation_id = "wipe_series",
     security(("api_key" = ["admin"])),
-    params(("series" = String, Path, description = "The series")),
+    params(
+        ("series" = String, Path, description = "The series"),
+        Patience,
+    ),
     request_body = Option<wire::WipeAsk>,
     responses(
         (status = 200, description = "It is empty", body = wire::Wiped),
@@ -212,7 +216,10 @@ pub async fn wipe(
 #[utoipa::path(
     post, path = "/v1/series/{series}/advance", tag = "series", operation_id = "advance",
     security(("api_key" = ["admin"])),
-    params(("series" = String, Path, description = "The series")),
+    params(
+        ("series" = String, Path, description = "The series"),
+        Patience,
+    ),
     request_body = wire::AdvanceAsk,
     responses(
         (status = 200, description = "The counter, and the run that is missing now", body = wire::Advanced),

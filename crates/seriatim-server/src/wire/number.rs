@@ -67,7 +67,6 @@ pub struct ReserveAsk<'a> {
     /// The caller's key; may come as the header `Idempotency-Key` instead.
     key: Option<String>,
     /// How long it is held: seconds, or a text like `90s`, `15m`, `24h`, `7d`.
-    #[schema(value_type = String, example = "15m")]
     ttl: NumberOrText,
     /// Whose number.
     tenant: Option<String>,
