@@ -73,7 +73,7 @@ async fn read_bytes(request: Request, bytes_max: usize, within: Duration) -> Res
         Ok(bytes) => Ok((parts.headers, bytes?)),
         Err(_) => {
             let detail = format!("the body did not arrive within {within:?}");
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail))
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail).worth_a_retry())
         }
     }
 }
@@ -109,6 +109,7 @@ async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
 fn body_too_large(bytes_max: usize) -> Problem {
     let detail = format!("the body has more than {bytes_max} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+            .worth_a_retry()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -81,6 +81,12 @@ impl Problem {
         problem
     }
 
+    /// The same problem, of a request that did not arrive whole: sent again it may.
+    pub fn worth_a_retry(mut self) -> Self {
+        self.0.retry = "retry";
+        self
+    }
+
     /// No API key, or one that opens nothing: both sound alike.
     pub fn unauthorized(code: &'static str, detail: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, code, detail).header(WWW_AUTHENTICATE, "Bearer")
@@ -327,10 +333,6 @@ impl<'r> ToResponse<'r> for Refused {
                 "application/problem+json",
                 Content::new(Some(Ref::from_schema_name("Problem"))),
             )
-            .build();
-        ("Problem", RefOr::T(described))
-    }
-}
             .header(
                 "Retry-After",
                 HeaderBuilder::new()
@@ -338,3 +340,7 @@ impl<'r> ToResponse<'r> for Refused {
                     .schema(Some(Object::with_type(Type::Integer)))
                     .build(),
             )
+            .build();
+        ("Problem", RefOr::T(described))
+    }
+}
