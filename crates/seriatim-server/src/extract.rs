@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use bytes::Bytes;
@@ -80,6 +80,13 @@ async fn read_bytes(request: Request, bytes_max: usize, within: Duration) -> Res
 
 async fn read(request: Request, bytes_max: usize, within: Duration) -> Result<Payload, Problem> {
     let (headers, bytes) = read_bytes(request, bytes_max, within).await?;
+    if let Some(coding) = headers.get(CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+        let detail = format!("the body is encoded as {coding:?}; send it as it is, without Content-Encoding");
+        return Err(
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+                .header(ACCEPT_ENCODING, "identity"),
+        );
+    }
     let is_json = is_json(&headers);
     if !bytes.is_empty() && !is_json {
         let detail = "the body must be JSON; send it with `Content-Type: application/json`";
@@ -102,6 +109,7 @@ async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
                 "body_incomplete",
                 "the body broke off before its end; send all of it again",
             )
+            .worth_a_retry()
         }
     })
 }
@@ -109,7 +117,6 @@ async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
 fn body_too_large(bytes_max: usize) -> Problem {
     let detail = format!("the body has more than {bytes_max} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
-            .worth_a_retry()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -163,7 +170,7 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
         // Only what follows the object is wrong.
         Ok(_) => String::new(),
     };
-    let message = error.to_string();
+    let message = in_json_words(&error.to_string());
     let (code, field) = match error.classify() {
         serde_json::error::Category::Eof => ("body_incomplete", None),
         serde_json::error::Category::Syntax | serde_json::error::Category::Io => ("invalid_json", None),
@@ -175,9 +182,20 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
             pointer.push_str(&last);
         }
     }
-    // Rust's word for it helps nobody who writes JSON.
-    let message = message.replace("expected u64", "expected a whole number, 0 or above");
     Problem::malformed(code, message).at(pointer)
+}
+
+/// Rust's words for a number help nobody who writes JSON.
+fn in_json_words(message: &str) -> String {
+    [
+        ("expected u64", "expected a whole number, 0 or above"),
+        ("expected u32", "expected a whole number, 0 or above and of 32 bits"),
+        ("expected i64", "expected a whole number of 64 bits"),
+    ]
+    .iter()
+    .fold(message.to_string(), |message, (rust, json)| {
+        message.replacen(rust, json, 1)
+    })
 }
 
 /// The code of a message of serde's, and the field that it names.
@@ -304,7 +322,10 @@ fn explain_query(text: &str) -> Problem {
         "missing_field" => "missing_parameter",
         _ => "invalid_query",
     };
-    let words = message.replace("field", "parameter");
+    let words =
+        message
+            .replacen(" field `", " parameter `", 1)
+            .replacen("there are no fields", "there are no parameters", 1);
     let problem = Problem::malformed(code, format!("query: {words}"));
     match data_error(message).1 {
         Some(name) => problem.at(format!("/{}", escape(name))),

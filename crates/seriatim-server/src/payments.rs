@@ -168,8 +168,15 @@ impl Payments {
     ) -> Result<(), Failure> {
         let subject = Subject::parse(reference.as_str())?;
         let command = self.opening(tenant, &self.effects.payment, subject, &expected.to_json(), true);
-        self.ask_as(caller.actor, caller.on_behalf_of, command).await?;
-        Ok(())
+        let asked = self.ask_as(caller.actor, caller.on_behalf_of, command).await;
+        asked.map(|_| ()).map_err(|failure| match failure {
+            Failure::Refused(refusal) if refusal.code == Code::GateFixed => Refusal::new(
+                Code::GateFixed,
+                format!("payment {reference} is being paid or was; what is expected of it cannot change any more"),
+            )
+            .into(),
+            other => other,
+        })
     }
 
     /// Asks the provider what became of a payment, and takes its answer as an event.

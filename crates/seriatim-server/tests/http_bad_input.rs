@@ -841,6 +841,43 @@ async fn a_rehearsal_is_refused_where_there_is_none() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_is_said_in_the_words_of_the_request() {
+    let world = World::furnished().await;
+    let says = |answer: &Answer, what: &str| assert!(answer.text("detail").contains(what), "{}", answer.raw);
+    let query = world
+        .get("/v1/entries?fieldx=1")
+        .await
+        .problem(400, "unknown_parameter");
+    says(&query, "unknown parameter `fieldx`");
+    let count = world.post(BATCH, json!({"key": "a", "count": 5_000_000_000_u64})).await;
+    says(
+        &count.problem(400, "invalid_count").at("/count"),
+        "count is 5000000000;",
+    );
+    let start = world
+        .put("/v1/series/x", json!({"format": "{seq}", "start": u64::MAX}))
+        .await;
+    says(&start.problem(422, "invalid_definition").at("/start"), "at most at 9");
+    let claim = json!({"effect": "x", "subject": "y", "ttl": 60, "holder": "z", "attempts": "many"});
+    let claim = world
+        .post("/v1/gates/claim", claim)
+        .await
+        .problem(400, "wrong_type")
+        .at("/attempts");
+    says(&claim, "expected a whole number");
+    let ask = world.ask("POST", ENTRIES).header("content-type", "application/json");
+    let packed = ask
+        .header("content-encoding", "gzip")
+        .body(&b"\x1f\x8b\x08"[..])
+        .send()
+        .await;
+    says(
+        &packed.problem(415, "unsupported_media_type"),
+        "without Content-Encoding",
+    );
+}
+
+#[tokio::test]
 async fn what_nothing_stored_can_be_is_not_looked_for() {
     // PostgreSQL takes no NUL: it answered with an error that counted as damage.
     let bad = Bad::begin().await;

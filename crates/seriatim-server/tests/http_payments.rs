@@ -259,6 +259,14 @@ async fn a_payment_takes_the_number_that_its_reference_has() {
     shop.expect("pay_1").await.is(200);
     shop.deliver("pay_1").await.is(200);
     assert_eq!(shop.until_paid("pay_1").await["number"], "RCP-0001");
+    let other = json!({"amount_minor": 5, "currency": "INR", "document": document()});
+    let late = shop.world.put("/v1/payments/pay_1", other).await;
+    let late = late.problem(409, "gate_fixed");
+    assert!(
+        late.json["errors"].is_null() && late.text("detail").starts_with("payment pay_1 "),
+        "{}",
+        late.raw
+    );
 }
 
 #[tokio::test]
