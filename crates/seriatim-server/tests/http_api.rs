@@ -515,6 +515,39 @@ async fn entries_are_found_by_every_filter_and_page() {
 }
 
 #[tokio::test]
+async fn the_numbers_of_a_key_are_paged_and_found_in_the_series_that_was_replaced() {
+    let world = World::furnished().await;
+    let batch = json!({"key": "a", "count": 5});
+    world.post("/v1/series/invoice/entries/batch", batch).await.is(201);
+    let successor = json!({"format": "NEW-{seq:3}", "replaces": "invoice"});
+    world.put("/v1/series/successor", successor).await.is(201);
+    for series in ["invoice", "successor"] {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/v1/entries?series={series}&key=a&limit=2{cursor}");
+            let page = world.get(&path).await.is(200);
+            seen.extend(page.rows(&["number"]));
+            match page.json["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+            assert!(
+                page.rows(&["number"]).len() == 2 && page.has_header("link"),
+                "{}",
+                page.raw
+            );
+        }
+        assert_eq!(
+            seen,
+            ["INV-001", "INV-002", "INV-003", "INV-004", "INV-005"],
+            "{series}"
+        );
+    }
+    let foreign = world.get("/v1/entries?series=invoice&key=a&cursor=e1").await;
+    foreign.problem(400, "invalid_cursor").at("/cursor");
+}
+
+#[tokio::test]
 async fn an_entry_is_shown_with_its_events() {
     let world = World::furnished().await;
     let ask = world
