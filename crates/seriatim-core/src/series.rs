@@ -278,7 +278,10 @@ impl Series {
 
     fn check_counts(&self) -> Result<(), DefinitionError> {
         if !(1..=Self::SEQ_MAX).contains(&self.start) {
-            return Err(DefinitionError::new("start", "a count starts at 1 or above"));
+            return Err(DefinitionError::new(
+                "start",
+                format!("a count starts at 1 or above, and at most at {}", Self::SEQ_MAX),
+            ));
         }
         if self.overflow == Overflow::Refuse && self.format.seq_width() == 0 && self.limit.is_none() {
             let message = "`{seq}` has no width to outgrow; write {seq:N} or set a limit";

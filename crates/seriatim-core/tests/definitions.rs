@@ -673,7 +673,7 @@ fn a_count_has_a_first_and_a_last() {
     check(
         "format={seq} start=0",
         expect![[r#"
-        start: a count starts at 1 or above
+        start: a count starts at 1 or above, and at most at 9223372036854775807
     "#]],
     );
     check(

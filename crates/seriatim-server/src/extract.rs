@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::de::{Deserialize, DeserializeOwned};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use seriatim::{EntryId, GateId, Key, SeriesName};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{Object, Type};
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -69,13 +73,20 @@ async fn read_bytes(request: Request, bytes_max: usize, within: Duration) -> Res
         Ok(bytes) => Ok((parts.headers, bytes?)),
         Err(_) => {
             let detail = format!("the body did not arrive within {within:?}");
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail))
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail).worth_a_retry())
         }
     }
 }
 
 async fn read(request: Request, bytes_max: usize, within: Duration) -> Result<Payload, Problem> {
     let (headers, bytes) = read_bytes(request, bytes_max, within).await?;
+    if let Some(coding) = headers.get(CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+        let detail = format!("the body is encoded as {coding:?}; send it as it is, without Content-Encoding");
+        return Err(
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+                .header(ACCEPT_ENCODING, "identity"),
+        );
+    }
     let is_json = is_json(&headers);
     if !bytes.is_empty() && !is_json {
         let detail = "the body must be JSON; send it with `Content-Type: application/json`";
@@ -98,6 +109,7 @@ async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
                 "body_incomplete",
                 "the body broke off before its end; send all of it again",
             )
+            .worth_a_retry()
         }
     })
 }
@@ -158,7 +170,7 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
         // Only what follows the object is wrong.
         Ok(_) => String::new(),
     };
-    let message = error.to_string();
+    let message = in_json_words(&error.to_string());
     let (code, field) = match error.classify() {
         serde_json::error::Category::Eof => ("body_incomplete", None),
         serde_json::error::Category::Syntax | serde_json::error::Category::Io => ("invalid_json", None),
@@ -170,9 +182,20 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> 
             pointer.push_str(&last);
         }
     }
-    // Rust's word for it helps nobody who writes JSON.
-    let message = message.replace("expected u64", "expected a whole number, 0 or above");
     Problem::malformed(code, message).at(pointer)
+}
+
+/// Rust's words for a number help nobody who writes JSON.
+fn in_json_words(message: &str) -> String {
+    [
+        ("expected u64", "expected a whole number, 0 or above"),
+        ("expected u32", "expected a whole number, 0 or above and of 32 bits"),
+        ("expected i64", "expected a whole number of 64 bits"),
+    ]
+    .iter()
+    .fold(message.to_string(), |message, (rust, json)| {
+        message.replacen(rust, json, 1)
+    })
 }
 
 /// The code of a message of serde's, and the field that it names.
@@ -273,6 +296,20 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for InQuery<T> {
     }
 }
 
+/// No query: a parameter that does something elsewhere must not be taken for one that does it here.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoQuery {}
+
+impl FromRequestParts<App> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let InQuery(none) = InQuery::<Self>::from_request_parts(parts, app).await?;
+        Ok(none)
+    }
+}
+
 fn explain_query(text: &str) -> Problem {
     // With a path, serde_path_to_error writes `name: message`.
     let message = ["unknown field", "duplicate field", "missing field"]
@@ -285,7 +322,10 @@ fn explain_query(text: &str) -> Problem {
         "missing_field" => "missing_parameter",
         _ => "invalid_query",
     };
-    let words = message.replace("field", "parameter");
+    let words =
+        message
+            .replacen(" field `", " parameter `", 1)
+            .replacen("there are no fields", "there are no parameters", 1);
     let problem = Problem::malformed(code, format!("query: {words}"));
     match data_error(message).1 {
         Some(name) => problem.at(format!("/{}", escape(name))),
@@ -335,6 +375,23 @@ fn unquoted(value: &[u8]) -> String {
 
 /// How long the caller wants to wait: `Prefer: wait=N`, in seconds.
 pub struct Patience(pub Option<Duration>);
+
+impl IntoParams for Patience {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let what = "`wait=N`: how many seconds to wait at most";
+        vec![described_header("Prefer", what)]
+    }
+}
+
+/// An optional header, as the description has it.
+pub fn described_header(name: &str, what: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .description(Some(what))
+        .schema(Some(Object::with_type(Type::String)))
+        .build()
+}
 
 impl FromRequestParts<App> for Patience {
     type Rejection = std::convert::Infallible;

@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seriatim::{
-    Access, Actor, Answer, Command, Document, Effect, Failure, Gate, GateId, GatePolicy, GateState, Hash, Issuer,
+    Access, Actor, Answer, Code, Command, Document, Effect, Failure, Gate, GateId, GatePolicy, GateState, Hash, Issuer,
     Refusal, Request, Subject, Tenant, Ttl,
 };
 use tokio::sync::Notify;
 
+use crate::auth::Caller;
 use crate::webhooks::status::{StatusApi, StatusError};
 use crate::webhooks::{PaymentReference, Received, Source};
 pub use receipts::{NoReceipt, RENDER_COMMAND, Receipts};
@@ -120,10 +121,18 @@ impl Payments {
         self.desks.values()
     }
 
+    /// Whether the gates of an effect are moved here and by nobody else: what they hold is believed.
+    #[must_use]
+    pub fn keeps(&self, effect: &Effect) -> bool {
+        let makes_receipts = || self.desks().any(|desk| desk.source.makes_receipts());
+        [&self.effects.event, &self.effects.payment].contains(&effect)
+            || (*effect == self.effects.receipt && makes_receipts())
+    }
+
     /// Stores a believed event, once; a worker does the rest. Says whether it was there already.
     ///
     /// # Errors
-    /// See [`Failure`]; nothing is acknowledged then.
+    /// `gate_fixed` if its gate was claimed before it came; see [`Failure`]. Nothing is acknowledged then.
     pub async fn deliver(&self, source: &Source, received: &Received) -> Result<(Arc<Gate>, bool), Failure> {
         let task = EventTask {
             source: source.name.clone(),
@@ -132,24 +141,42 @@ impl Payments {
             body: String::from_utf8_lossy(&received.body).into_owned(),
         };
         let subject = subject_of_event(&source.name, &received.event.event_id)?;
-        self.open(&source.tenant, &self.effects.event, subject, &task.to_json(), false)
-            .await
+        let effect = &self.effects.event;
+        let (gate, was_there) = self.open(&source.tenant, effect, subject, &task.to_json()).await?;
+        // The event is its task: a gate that somebody else made has none, and says nothing of this event.
+        if gate.task.is_none() {
+            let message = format!(
+                "gate {} was claimed before this event came, which is not stored",
+                gate.id
+            );
+            return Err(Refusal::new(Code::GateFixed, message).into());
+        }
+        Ok((gate, was_there))
     }
 
-    /// Writes down what is expected of a payment, until it is paid.
+    /// Writes down what is expected of a payment, until it is paid, in the name of the caller, who was asked before
+    /// whether he may.
     ///
     /// # Errors
     /// `gate_fixed` once it is paid; see [`Failure`].
-    pub async fn expect(
+    pub(crate) async fn expect(
         &self,
+        caller: Caller,
         tenant: &Tenant,
         reference: &PaymentReference,
         expected: &Expected,
     ) -> Result<(), Failure> {
         let subject = Subject::parse(reference.as_str())?;
-        self.open(tenant, &self.effects.payment, subject, &expected.to_json(), true)
-            .await?;
-        Ok(())
+        let command = self.opening(tenant, &self.effects.payment, subject, &expected.to_json(), true);
+        let asked = self.ask_as(caller.actor, caller.on_behalf_of, command).await;
+        asked.map(|_| ()).map_err(|failure| match failure {
+            Failure::Refused(refusal) if refusal.code == Code::GateFixed => Refusal::new(
+                Code::GateFixed,
+                format!("payment {reference} is being paid or was; what is expected of it cannot change any more"),
+            )
+            .into(),
+            other => other,
+        })
     }
 
     /// Asks the provider what became of a payment, and takes its answer as an event.
@@ -224,17 +251,8 @@ impl Payments {
         effect: &Effect,
         subject: Subject,
         task: &str,
-        change: bool,
     ) -> Result<(Arc<Gate>, bool), Failure> {
-        let command = Command::OpenGate {
-            tenant: tenant.clone(),
-            effect: effect.clone(),
-            subject,
-            policy: self.pace.policy,
-            task: Some(Document::stored(task)),
-            change,
-        };
-        match self.ask(command).await? {
+        match self.ask(self.opening(tenant, effect, subject, task, false)).await? {
             Answer::Gate { gate, replayed } => {
                 self.opened.notify_one();
                 Ok((gate, replayed))
@@ -243,10 +261,25 @@ impl Payments {
         }
     }
 
+    fn opening(&self, tenant: &Tenant, effect: &Effect, subject: Subject, task: &str, change: bool) -> Command {
+        Command::OpenGate {
+            tenant: tenant.clone(),
+            effect: effect.clone(),
+            subject,
+            policy: self.pace.policy,
+            task: Some(Document::stored(task)),
+            change,
+        }
+    }
+
     async fn ask(&self, command: Command) -> Result<Answer, Failure> {
+        self.ask_as(self.actor.clone(), None, command).await
+    }
+
+    async fn ask_as(&self, actor: Actor, on_behalf_of: Option<Actor>, command: Command) -> Result<Answer, Failure> {
         let request = Request {
-            actor: self.actor.clone(),
-            on_behalf_of: None,
+            actor,
+            on_behalf_of,
             access: Access::full(),
             rehearsal: false,
             command,

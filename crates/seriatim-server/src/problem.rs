@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use seriatim::{Entry, Failure, Kind, Refusal, StoreError, Timestamp};
 use utoipa::openapi::response::Response as Described;
-use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{Content, HeaderBuilder, Object, Ref, RefOr, ResponseBuilder, Type};
 use utoipa::{ToResponse, ToSchema};
 
 use crate::wire;
@@ -79,6 +79,12 @@ impl Problem {
         let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(retry_after);
         problem.0.retry = "retry";
         problem
+    }
+
+    /// The same problem, of a request that did not arrive whole: sent again it may.
+    pub fn worth_a_retry(mut self) -> Self {
+        self.0.retry = "retry";
+        self
     }
 
     /// No API key, or one that opens nothing: both sound alike.
@@ -326,6 +332,13 @@ impl<'r> ToResponse<'r> for Refused {
             .content(
                 "application/problem+json",
                 Content::new(Some(Ref::from_schema_name("Problem"))),
+            )
+            .header(
+                "Retry-After",
+                HeaderBuilder::new()
+                    .description(Some("With 503: in how many seconds to try again"))
+                    .schema(Some(Object::with_type(Type::Integer)))
+                    .build(),
             )
             .build();
         ("Problem", RefOr::T(described))

@@ -13,6 +13,61 @@ async fn the_description_is_the_one_in_the_repository() {
 }
 
 #[tokio::test]
+async fn the_description_says_what_is_read_and_answered() {
+    let described: Value = serde_json::from_str(&routes::openapi()).unwrap();
+    let operations = || {
+        described["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .flat_map(|path| path.as_object().unwrap().values())
+    };
+    let reads = |operation: &Value, header: &str| {
+        let found = operation["parameters"].as_array().into_iter().flatten();
+        found.filter(|parameter| parameter["name"] == header).count() == 1
+    };
+    for operation in operations().filter(|operation| operation["security"].is_array()) {
+        assert!(reads(operation, "Seriatim-Actor"), "{operation}");
+    }
+    for id in [
+        "confirm",
+        "void",
+        "claim",
+        "close_period",
+        "create_key",
+        "define_series",
+    ] {
+        let operation = operations().find(|operation| operation["operationId"] == id).unwrap();
+        assert!(reads(operation, "Prefer"), "{id}");
+    }
+    let schemas = &described["components"]["schemas"];
+    assert_eq!(schemas["NumberOrText"]["type"], json!(["integer", "string"]));
+    for (schema, field) in [
+        ("ReserveRequest", "ttl"),
+        ("ParamRequest", "digits"),
+        ("ClaimRequest", "pause"),
+        ("FailRequest", "retry_in"),
+    ] {
+        let shown = schemas[schema]["properties"][field].to_string();
+        assert!(shown.contains("#/components/schemas/NumberOrText"), "{shown}");
+    }
+    // A checkpoint is written by the library, so that its description could fall behind.
+    let world = World::furnished().await;
+    world
+        .post(
+            "/v1/gates/claim",
+            json!({"effect": "x", "subject": "y", "ttl": 60, "holder": "z"}),
+        )
+        .await
+        .is(200);
+    let checkpoint = world.get("/v1/audit/checkpoint").await.is(200).json;
+    let known = &schemas["Checkpoint"]["properties"];
+    for field in checkpoint.as_object().unwrap().keys() {
+        assert!(known[field].is_object(), "{field}");
+    }
+}
+
+#[tokio::test]
 async fn a_series_is_defined_shown_changed_and_listed() {
     let world = World::new().await;
     let body = json!({
@@ -457,6 +512,39 @@ async fn entries_are_found_by_every_filter_and_page() {
     );
     let second = world.get(&link[1..link.find('>').unwrap()]).await.is(200);
     assert_eq!(second.rows(&["number"]), ["INV-003", "INV-002"]);
+}
+
+#[tokio::test]
+async fn the_numbers_of_a_key_are_paged_and_found_in_the_series_that_was_replaced() {
+    let world = World::furnished().await;
+    let batch = json!({"key": "a", "count": 5});
+    world.post("/v1/series/invoice/entries/batch", batch).await.is(201);
+    let successor = json!({"format": "NEW-{seq:3}", "replaces": "invoice"});
+    world.put("/v1/series/successor", successor).await.is(201);
+    for series in ["invoice", "successor"] {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/v1/entries?series={series}&key=a&limit=2{cursor}");
+            let page = world.get(&path).await.is(200);
+            seen.extend(page.rows(&["number"]));
+            match page.json["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+            assert!(
+                page.rows(&["number"]).len() == 2 && page.has_header("link"),
+                "{}",
+                page.raw
+            );
+        }
+        assert_eq!(
+            seen,
+            ["INV-001", "INV-002", "INV-003", "INV-004", "INV-005"],
+            "{series}"
+        );
+    }
+    let foreign = world.get("/v1/entries?series=invoice&key=a&cursor=e1").await;
+    foreign.problem(400, "invalid_cursor").at("/cursor");
 }
 
 #[tokio::test]

@@ -745,6 +745,12 @@ async fn a_query_has_known_parameters_once_each() {
         ("/v1/entries?limit=501", "invalid_limit", "/limit"),
         ("/v1/entries?cursor=zzz", "invalid_cursor", "/cursor"),
         ("/v1/entries?cursor=c1", "invalid_cursor", "/cursor"),
+        ("/v1/entries?cursor=e8000000000000000", "invalid_cursor", "/cursor"),
+        (
+            "/v1/series/invoice/counters?cursor=cffffffffffffffff",
+            "invalid_cursor",
+            "/cursor",
+        ),
         ("/v1/entries?state=lost", "invalid_query", "/state"),
         ("/v1/entries?date_from=2026-02-30", "invalid_date", "/date_from"),
         ("/v1/entries?series=invoice&period=2026", "invalid_period", "/period"),
@@ -768,6 +774,124 @@ async fn a_query_has_known_parameters_once_each() {
         .await;
     dry.problem(400, "invalid_query").at("/dry_run");
     bad.unchanged().await;
+}
+
+#[tokio::test]
+async fn a_rehearsal_is_refused_where_there_is_none() {
+    // The parameter was ignored, and the series was wiped.
+    let world = World::furnished().await;
+    let id = world.issue("trial", json!({"key": "a"})).await.text("id");
+    let gate = json!({"effect": "x", "subject": "y", "ttl": "60s", "holder": "z"});
+    let gate_id = world.post("/v1/gates/claim", gate.clone()).await.json["gate"]["id"].clone();
+    let bad = Bad::after(world).await;
+    let number = json!({"number": "INV-007", "date": "2026-01-01"});
+    let period = json!({"series": "trial", "period": "all", "reason": "x"});
+    let reason = json!({"reason": "x"});
+    let gate_path = |verb: &str| format!("/v1/gates/{}/{verb}", gate_id.as_str().unwrap());
+    for (path, body) in [
+        ("/v1/series/trial/wipe".to_string(), json!({})),
+        (
+            "/v1/series/invoice/advance".to_string(),
+            json!({"to": 5, "reason": "x"}),
+        ),
+        (ENTRIES.to_string(), json!({"key": "b"})),
+        (BATCH.to_string(), json!({"key": "b", "count": 2})),
+        (
+            "/v1/series/invoice/reservations".to_string(),
+            json!({"key": "b", "ttl": "1m"}),
+        ),
+        ("/v1/series/invoice/adopt".to_string(), number),
+        ("/v1/series/invoice/preview".to_string(), json!({})),
+        (format!("/v1/entries/{id}/confirm"), json!({})),
+        (format!("/v1/entries/{id}/release"), reason.clone()),
+        (
+            format!("/v1/entries/{id}/void"),
+            json!({"reason_code": "spoiled", "reason": "x"}),
+        ),
+        (format!("/v1/entries/{id}/redact"), reason.clone()),
+        ("/v1/gates/claim".to_string(), gate),
+        (gate_path("renew"), json!({"token": 1, "ttl": "60s"})),
+        (gate_path("complete"), json!({"token": 1, "result": {}})),
+        (gate_path("fail"), json!({"token": 1, "error": "x"})),
+        (gate_path("retry"), reason),
+        ("/v1/periods/close".to_string(), period.clone()),
+        ("/v1/periods/reopen".to_string(), period),
+        ("/v1/keys".to_string(), json!({"scopes": ["read"]})),
+    ] {
+        bad.post(
+            &format!("{path}?dry_run=true"),
+            body,
+            400,
+            "unknown_parameter",
+            "/dry_run",
+        )
+        .await;
+    }
+    for path in [
+        format!("/v1/entries/{id}"),
+        "/v1/series/trial".to_string(),
+        "/v1/audit/checkpoint".to_string(),
+    ] {
+        let answer = bad.world.get(&format!("{path}?tenant=x")).await;
+        answer.problem(400, "unknown_parameter").at("/tenant");
+    }
+    let wipe = json!({"dry_run": true});
+    bad.post("/v1/series/trial/wipe", wipe, 400, "unknown_field", "/dry_run")
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_the_words_of_the_request() {
+    let world = World::furnished().await;
+    let says = |answer: &Answer, what: &str| assert!(answer.text("detail").contains(what), "{}", answer.raw);
+    let query = world
+        .get("/v1/entries?fieldx=1")
+        .await
+        .problem(400, "unknown_parameter");
+    says(&query, "unknown parameter `fieldx`");
+    let count = world.post(BATCH, json!({"key": "a", "count": 5_000_000_000_u64})).await;
+    says(
+        &count.problem(400, "invalid_count").at("/count"),
+        "count is 5000000000;",
+    );
+    let start = world
+        .put("/v1/series/x", json!({"format": "{seq}", "start": u64::MAX}))
+        .await;
+    says(&start.problem(422, "invalid_definition").at("/start"), "at most at 9");
+    let claim = json!({"effect": "x", "subject": "y", "ttl": 60, "holder": "z", "attempts": "many"});
+    let claim = world
+        .post("/v1/gates/claim", claim)
+        .await
+        .problem(400, "wrong_type")
+        .at("/attempts");
+    says(&claim, "expected a whole number");
+    let ask = world.ask("POST", ENTRIES).header("content-type", "application/json");
+    let packed = ask
+        .header("content-encoding", "gzip")
+        .body(&b"\x1f\x8b\x08"[..])
+        .send()
+        .await;
+    says(
+        &packed.problem(415, "unsupported_media_type"),
+        "without Content-Encoding",
+    );
+}
+
+#[tokio::test]
+async fn what_nothing_stored_can_be_is_not_looked_for() {
+    // PostgreSQL takes no NUL: it answered with an error that counted as damage.
+    let bad = Bad::begin().await;
+    for (path, pointer) in [
+        ("/v1/entries?number=%00", "/number"),
+        ("/v1/entries?period=%00", "/period"),
+        ("/v1/audit/gaps?period=a%0a", "/period"),
+    ] {
+        bad.world.get(path).await.problem(400, "invalid_text").at(pointer);
+    }
+    let revoke = || bad.world.ask("DELETE", "/v1/keys/%00");
+    revoke().send().await.problem(400, "invalid_text").at("/id");
+    let reader = bad.world.key(json!({"scopes": ["read"]})).await;
+    revoke().key(&reader).send().await.problem(403, "forbidden");
 }
 
 #[tokio::test]

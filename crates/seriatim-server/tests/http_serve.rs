@@ -197,7 +197,9 @@ async fn a_body_that_does_not_come_is_given_up() {
     let key = server.key().await;
     let answer = over(&mut server.connect().await, &issue_head(&key, 100)).await;
     assert!(
-        answer.starts_with("HTTP/1.1 408") && answer.contains("body_timeout"),
+        answer.starts_with("HTTP/1.1 408")
+            && answer.contains("body_timeout")
+            && answer.contains(r#""outcome":"nothing","retry":"retry""#),
         "{answer}"
     );
     assert_eq!(server.issued().await, 0);

@@ -463,36 +463,6 @@ fn start_with_status(folder: &Path) -> Server {
 }
 
 #[test]
-fn a_verification_waits_for_the_payment_that_another_events_worker_is_about_to_close() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = start_with_status(folder.path());
-    expect(&server, "pay_1", 100);
-    let claim = r#"{"effect": "payment", "subject": "pay_1", "ttl": "60s", "holder": "another"}"#;
-    let claimed = post(&server.address, "/v1/gates/claim", claim).unwrap();
-    assert_eq!(claimed.status, 200, "{}", claimed.body);
-    let address = server.address.clone();
-    let verification = std::thread::spawn(move || post(&address, "/v1/payments/pay_1/verify", "").unwrap());
-    let started = Instant::now();
-    while entries(&server).is_empty() {
-        assert!(started.elapsed() < Duration::from_secs(3), "no number");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    std::thread::sleep(Duration::from_millis(500));
-    assert!(!verification.is_finished(), "answered before the payment was closed");
-
-    let entry = &entries(&server)[0];
-    let gate = claimed.json();
-    let result = json!({"entry": entry["id"], "number": entry["number"], "event": "another"});
-    let complete = json!({"token": gate["token"], "result": result}).to_string();
-    let path = format!("/v1/gates/{}/complete", gate["gate"]["id"].as_str().unwrap());
-    let completed = post(&server.address, &path, &complete).unwrap();
-    assert_eq!(completed.status, 200, "{}", completed.body);
-    let answer = verification.join().unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.json()["number"], "RCP-0001", "{}", answer.body);
-}
-
-#[test]
 fn webhooks_and_verifications_at_once_are_one_number_and_every_caller_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let server = start_with_status(folder.path());

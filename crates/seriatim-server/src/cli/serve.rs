@@ -208,9 +208,7 @@ fn payments(config: &Config, opened: &Opened) -> Result<Option<Arc<Payments>>, F
     };
     let template = config.text("receipt_template").map(PathBuf::from);
     let workers: usize = config.parse("workers")?;
-    let wants_receipts = sources
-        .iter()
-        .any(|source| source.effects.iter().any(|effect| effect == "receipt"));
+    let wants_receipts = sources.iter().any(Source::makes_receipts);
     let receipts = wants_receipts
         .then(|| Receipts::start(&directory, template.as_deref(), workers))
         .transpose()

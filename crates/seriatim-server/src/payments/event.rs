@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use seriatim::{Answer, Claim, Command, Document, Entry, Gate, GatePolicy, Holder, Key, KeyRef, Series, Subject, Take};
+use serde_json::{Map, Value, json};
+use seriatim::{
+    Answer, Claim, Command, Document, Entry, Gate, GatePolicy, Holder, Key, KeyRef, Series, State, Subject, Take,
+};
 
 use super::record::{EventResult, EventTask, Expected, PaymentResult, ReceiptTask};
 use super::workers::Trouble;
-use super::{Desk, EVENT, Payments, RECEIPT, unexpected};
+use super::{Desk, EVENT, PAYMENT, Payments, unexpected};
 use crate::webhooks::{PaymentEvent, PaymentReference};
 
 impl Payments {
@@ -41,12 +44,12 @@ impl Payments {
         check_amount(event, &expected)?;
         let (entry, is_new) = self.number(desk, event, &reference, &expected).await?;
         let tenant = &desk.source.tenant;
-        if desk.source.effects.iter().any(|effect| effect == RECEIPT) {
+        if desk.source.makes_receipts() {
             let task = ReceiptTask {
                 entry: entry.id.to_string(),
             };
             let subject = Subject::parse(reference.as_str())?;
-            self.open(tenant, &self.effects.receipt, subject, &task.to_json(), false)
+            self.open(tenant, &self.effects.receipt, subject, &task.to_json())
                 .await?;
         }
         self.close_payment(desk, &reference, event, &entry).await?;
@@ -85,9 +88,10 @@ impl Payments {
             series: series.name.clone(),
             tenant: desk.source.tenant.clone(),
         };
-        // Another event of the same payment may have been first, with other words for it.
+        // Another event of the same payment may have been first, with other words for it. Any other entry of the key is
+        // void or not issued yet, and issuing says so.
         let entries = self.issuer.reads().entries_of_key(&known).await?;
-        if let Some(entry) = entries.first() {
+        if let Some(entry) = entries.first().filter(|entry| entry.state == State::Issued) {
             return Ok((entry.clone(), false));
         }
         let document = document(&series, event, reference, expected)?;
@@ -212,12 +216,7 @@ fn document(
     reference: &PaymentReference,
     expected: &Expected,
 ) -> Result<Document, seriatim::Refusal> {
-    let mut fields = match &expected.document {
-        Some(serde_json::Value::Object(fields)) => fields.clone(),
-        Some(other) => serde_json::Map::from_iter([("document".to_string(), other.clone())]),
-        None => serde_json::Map::new(),
-    };
-    let payment = serde_json::json!({
+    let payment = json!({
         "reference": reference.as_str(),
         "amount_minor": expected.amount_minor,
         "currency": expected.currency,
@@ -227,6 +226,26 @@ fn document(
         // In which it is printed.
         "time_zone": series.zone.name(),
     });
-    fields.insert("payment".to_string(), payment);
-    Document::parse(&serde_json::Value::Object(fields).to_string())
+    let text = match &expected.document {
+        Some(document) => with_payment(document.get(), payment),
+        None => json!({ PAYMENT: payment }).to_string(),
+    };
+    Document::parse(&text)
+}
+
+/// A document as it was received, with one more field at its end.
+fn with_payment(document: &str, payment: Value) -> String {
+    match serde_json::from_str::<Map<String, Value>>(document) {
+        Ok(fields) if !fields.contains_key(PAYMENT) => {
+            let open = document.trim_end().strip_suffix('}').unwrap_or_default();
+            let comma = if fields.is_empty() { "" } else { "," };
+            format!("{open}{comma}\"{PAYMENT}\":{payment}}}")
+        }
+        // Only what was stored before documents were checked has such a field of its own, or is no object.
+        Ok(mut fields) => {
+            fields.insert(PAYMENT.to_string(), payment);
+            Value::Object(fields).to_string()
+        }
+        Err(_) => format!("{{\"document\":{document},\"{PAYMENT}\":{payment}}}"),
+    }
 }

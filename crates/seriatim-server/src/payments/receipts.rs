@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use seriatim::store::GateFilter;
-use seriatim::{Entry, EntryId, Gate, GateState, Subject};
-use seriatim_receipt::{Files, Folder, Issued, Kept, Paid, Pool, PoolOptions, Receipt, RenderError};
+use seriatim::{Entry, EntryId, Gate, GateState, Subject, Tenant};
+use seriatim_receipt::{DocumentError, Files, Folder, Issued, Kept, Paid, Pool, PoolOptions, Receipt, RenderError};
 
-use super::Payments;
 use super::record::{ReceiptResult, ReceiptTask};
 use super::workers::Trouble;
+use super::{Expected, Payments};
+use crate::webhooks::Source;
 
 /// A file that nothing refers to is left this long: its gate may refer to it in a moment.
 const SWEEP_AFTER: Duration = Duration::from_secs(3_600);
@@ -106,6 +107,25 @@ impl Payments {
             bytes,
         }
         .to_json())
+    }
+
+    /// Checks that what is expected can be printed, if every payment of the tenant gets a receipt.
+    ///
+    /// # Errors
+    /// The first field of the document that is wrong.
+    pub fn check_receipt(&self, tenant: &Tenant, expected: &Expected) -> Result<(), DocumentError> {
+        let sources = self.desks().map(|desk| &desk.source);
+        let mut own = sources.filter(|source| source.tenant == *tenant).peekable();
+        if own.peek().is_none() || !own.all(Source::makes_receipts) {
+            return Ok(());
+        }
+        let document = expected.document.as_ref().map_or("{}", |document| document.get());
+        // Neither is known yet, and neither can be wrong.
+        let issued = Issued {
+            number: String::new(),
+            date: jiff::civil::Date::ZERO,
+        };
+        Receipt::read(document, issued, None).map(|_| ())
     }
 
     /// The receipt of an entry, if it is there.

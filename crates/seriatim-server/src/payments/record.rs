@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use seriatim::{EntryId, Timestamp};
 
 use crate::webhooks::{Meaning, Money, PaymentEvent, PaymentReference};
@@ -42,15 +43,15 @@ pub struct EventResult {
 }
 
 /// What the shop expects of a payment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Expected {
     /// In the currency's smallest unit.
     pub amount_minor: i64,
     /// Three capital letters.
     pub currency: String,
-    /// What is stored with the number, and printed on the receipt.
+    /// What is stored with the number, and printed on the receipt: byte for byte as it was received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub document: Option<serde_json::Value>,
+    pub document: Option<Box<RawValue>>,
     /// Values for the format of the number.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, String>,

@@ -14,7 +14,7 @@ use super::view::{View, Wish};
 use super::{json, with_type};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::InQuery;
+use crate::extract::{InQuery, NoQuery};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -109,7 +109,7 @@ pub async fn summary(
         (status = "default", response = Refused),
     ),
 )]
-pub async fn checkpoint(State(app): State<App>, caller: Caller) -> Result<Response, Problem> {
+pub async fn checkpoint(State(app): State<App>, caller: Caller, NoQuery {}: NoQuery) -> Result<Response, Problem> {
     caller.access.require_unbound(ApiScope::Audit)?;
     let Some(key) = &app.options().checkpoint_key else {
         let detail = "this service has no key to sign checkpoints with; its operator must give it one";

@@ -6,17 +6,17 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::Deserialize;
-use seriatim::store::EntryFilter;
+use seriatim::store::{EntryFilter, Page};
 use seriatim::{
     ApiScope, Code, Command, Date, Entry, EntryId, Key, KeyRef, Reason, Refusal, State as EntryState, Void, VoidReason,
 };
 use utoipa::IntoParams;
 
-use super::view::{View, Wish};
+use super::view::{View, Wish, printed};
 use super::{entries_of, json, one, page};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{InPath, InQuery, Patience, Payload};
+use crate::extract::{InPath, InQuery, NoQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -31,7 +31,7 @@ pub struct EntriesQuery {
     tenant: Option<String>,
     /// Only this number.
     number: Option<String>,
-    /// Only those that this key stands for; needs `series`.
+    /// Only those that this key stands for, in their order; needs `series`, and finds those of a series that it replaced.
     key: Option<String>,
     /// Only `reserved`, `issued` or `voided`.
     state: Option<String>,
@@ -65,66 +65,99 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     caller.access.require(ApiScope::Read)?;
     let view = View::of(&app, caller.access).await?;
-    let (rows, next) = find(&app, &view, query).await?;
+    let found = find(&app, &view, query).await?;
     let now = app.now();
     let list = wire::List {
-        data: rows
+        data: found
+            .rows
             .iter()
             .map(|entry| wire::Entry::of(entry, now, view.is_test(&entry.counter.series)))
             .collect(),
-        next_cursor: wire::next_cursor('e', next),
+        next_cursor: found.next_cursor,
     };
     page(&uri, &list)
 }
 
-async fn find(app: &App, view: &View, query: EntriesQuery) -> Result<(Vec<Arc<Entry>>, Option<u64>), Problem> {
+/// Entries of one page, with the cursor of the next.
+struct Found {
+    rows: Vec<Arc<Entry>>,
+    next_cursor: Option<String>,
+}
+
+async fn find(app: &App, view: &View, mut query: EntriesQuery) -> Result<Found, Problem> {
     let limit = wire::limit_of(query.limit.as_deref())?;
+    let cursor = query.cursor.take();
     let key = query.key.as_deref().map(Key::parse).transpose()?;
     let wish = Wish::read(query.series.as_deref(), query.tenant.as_deref(), query.period)?;
+    if let Some(number) = &query.number {
+        printed("/number", number)?;
+    }
     let mut filter = EntryFilter {
         number: query.number,
         state: query.state.as_deref().map(state).transpose()?,
         date_from: date("/date_from", query.date_from.as_deref())?,
         date_to: date("/date_to", query.date_to.as_deref())?,
-        cursor: wire::cursor_of('e', query.cursor.as_deref())?,
         ..EntryFilter::default()
     };
-    let Some(narrowed) = view.narrow(&wish)? else {
-        return Ok((Vec::new(), None));
+    // The entries of a key are counted, those of a filter are where the store says.
+    let kind = if key.is_some() { 'k' } else { 'e' };
+    filter.cursor = wire::cursor_of(kind, cursor.as_deref())?;
+    let found = match (view.narrow(&wish)?, key) {
+        (None, _) => Page {
+            rows: Vec::new(),
+            next: None,
+        },
+        (Some(narrowed), Some(key)) => {
+            filter.period = narrowed.period;
+            let mut rows = of_key(app, view, key, wish).await?;
+            rows.retain(|entry| passes(&filter, entry));
+            page_of(rows, filter.cursor.unwrap_or(0), limit)
+        }
+        (Some(narrowed), None) => {
+            filter.series = narrowed.series;
+            filter.tenants = narrowed.tenants;
+            filter.period = narrowed.period;
+            app.issuer().reads().entries(&filter, limit).await?
+        }
     };
-    filter.series = narrowed.series;
-    filter.tenants = narrowed.tenants;
-    filter.period = narrowed.period;
-    if let Some(key) = key {
-        return Ok((of_key(app, view, key, wish, &filter).await?, None));
-    }
-    let found = app.issuer().reads().entries(&filter, limit).await?;
-    Ok((found.rows, found.next))
+    Ok(Found {
+        rows: found.rows,
+        next_cursor: wire::next_cursor(kind, found.next),
+    })
 }
 
-/// The entries that a key stands for, as far as the other filters let them through.
-async fn of_key(
-    app: &App,
-    view: &View,
-    key: Key,
-    wish: Wish,
-    filter: &EntryFilter,
-) -> Result<Vec<Arc<Entry>>, Problem> {
-    let Some(series) = wish.series else {
+/// The entries that a key stands for, as issuing with it finds them: in the series, else in the one that it replaced.
+async fn of_key(app: &App, view: &View, key: Key, wish: Wish) -> Result<Vec<Arc<Entry>>, Problem> {
+    let Some(mut series) = wish.series else {
         let detail = "a key belongs to a series and a tenant; give the series too";
         return Err(Problem::malformed("missing_parameter", detail).at("/series"));
     };
     let tenant = wish.tenant.unwrap_or_default();
-    if !view.sees(&series, &tenant) {
-        return Ok(Vec::new());
+    while view.sees(&series, &tenant) {
+        let known = KeyRef {
+            key: key.clone(),
+            series: series.clone(),
+            tenant: tenant.clone(),
+        };
+        let entries = app.issuer().reads().entries_of_key(&known).await?;
+        match &view.one(&series)?.replaces {
+            Some(replaced) if entries.is_empty() => series = replaced.clone(),
+            Some(_) | None => return Ok(entries),
+        }
     }
-    let mut entries = app
-        .issuer()
-        .reads()
-        .entries_of_key(&KeyRef { key, series, tenant })
-        .await?;
-    entries.retain(|entry| passes(filter, entry));
-    Ok(entries)
+    Ok(Vec::new())
+}
+
+/// A page of what is known as a whole; the cursor says how many came before.
+fn page_of(rows: Vec<Arc<Entry>>, skip: u64, limit: usize) -> Page<Arc<Entry>> {
+    let all = rows.len();
+    let before = usize::try_from(skip).unwrap_or(all);
+    let rows: Vec<_> = rows.into_iter().skip(before).take(limit).collect();
+    let upto = before.saturating_add(rows.len());
+    Page {
+        next: (upto < all).then_some(upto as u64),
+        rows,
+    }
 }
 
 fn passes(filter: &EntryFilter, entry: &Entry) -> bool {
@@ -159,7 +192,12 @@ pub fn date(pointer: &str, text: Option<&str>) -> Result<Option<Date>, Problem> 
         (status = "default", response = Refused),
     ),
 )]
-pub async fn show(State(app): State<App>, caller: Caller, InPath(id): InPath<EntryId>) -> Result<Response, Problem> {
+pub async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(id): InPath<EntryId>,
+    NoQuery {}: NoQuery,
+) -> Result<Response, Problem> {
     caller.access.require(ApiScope::Read)?;
     let view = View::of(&app, caller.access).await?;
     let entry = app.issuer().reads().entry(id).await?;
@@ -181,10 +219,13 @@ pub async fn show(State(app): State<App>, caller: Caller, InPath(id): InPath<Ent
 #[utoipa::path(
     post, path = "/v1/entries/{id}/confirm", tag = "entries", operation_id = "confirm",
     security(("api_key" = ["issue"])),
-    params(("id" = String, Path, description = "The entry")),
+    params(
+        ("id" = String, Path, description = "The entry"),
+        Patience,
+    ),
     request_body = Option<wire::ConfirmAsk>,
     responses(
-        (status = 200, description = "The entry", body = wire::Entry),
+        (status = 200, description = "The entry", body = wire::Entry, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -192,6 +233,7 @@ pub async fn confirm(
     State(app): State<App>,
     caller: Caller,
     InPath(entry): InPath<EntryId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -203,10 +245,13 @@ pub async fn confirm(
 #[utoipa::path(
     post, path = "/v1/entries/{id}/release", tag = "entries", operation_id = "release",
     security(("api_key" = ["issue"])),
-    params(("id" = String, Path, description = "The entry")),
+    params(
+        ("id" = String, Path, description = "The entry"),
+        Patience,
+    ),
     request_body = wire::ReasonAsk,
     responses(
-        (status = 200, description = "The entry", body = wire::Entry),
+        (status = 200, description = "The entry", body = wire::Entry, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -214,6 +259,7 @@ pub async fn release(
     State(app): State<App>,
     caller: Caller,
     InPath(entry): InPath<EntryId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -225,7 +271,10 @@ pub async fn release(
 #[utoipa::path(
     post, path = "/v1/entries/{id}/void", tag = "entries", operation_id = "void",
     security(("api_key" = ["void"])),
-    params(("id" = String, Path, description = "The entry")),
+    params(
+        ("id" = String, Path, description = "The entry"),
+        Patience,
+    ),
     request_body = wire::VoidAsk,
     responses(
         (status = 200, description = "The number that is spent, and its replacement", body = wire::Voided),
@@ -236,6 +285,7 @@ pub async fn void(
     State(app): State<App>,
     caller: Caller,
     InPath(entry): InPath<EntryId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -254,10 +304,13 @@ pub async fn void(
 #[utoipa::path(
     post, path = "/v1/entries/{id}/redact", tag = "entries", operation_id = "redact",
     security(("api_key" = ["void"])),
-    params(("id" = String, Path, description = "The entry")),
+    params(
+        ("id" = String, Path, description = "The entry"),
+        Patience,
+    ),
     request_body = wire::ReasonAsk,
     responses(
-        (status = 200, description = "The entry", body = wire::Entry),
+        (status = 200, description = "The entry", body = wire::Entry, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -265,6 +318,7 @@ pub async fn redact(
     State(app): State<App>,
     caller: Caller,
     InPath(entry): InPath<EntryId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {

@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 use super::{execute, json, mark_replayed, page};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{HeaderKey, InPath, InQuery, Patience, Payload};
+use crate::extract::{HeaderKey, InPath, InQuery, NoQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -29,20 +29,27 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 #[utoipa::path(
     post, path = "/v1/gates/claim", tag = "gates", operation_id = "claim",
     security(("api_key" = ["gate"])),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The key, instead of in the body; quoted or bare"),
+        Patience,
+    ),
     request_body = wire::ClaimAsk,
     responses(
-        (status = 200, description = "What the claim came to", body = wire::Claimed),
+        (status = 200, description = "What the claim came to", body = wire::Claimed, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
 pub async fn claim(
     State(app): State<App>,
     caller: Caller,
+    NoQuery {}: NoQuery,
     key: HeaderKey,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
     let claim = payload.parse::<wire::ClaimAsk>()?.claim(key)?;
+    caller.access.require_gates(ApiScope::Gate, &claim.tenant)?;
+    not_kept(&app, &claim.effect)?;
     match execute(&app, caller.asks(Command::Claim(Box::new(claim))), &patience).await? {
         Answer::Claim { gate, outcome } => {
             let mut response = json(StatusCode::OK, &wire::Claimed::of(&gate, outcome))?;
@@ -59,10 +66,13 @@ pub async fn claim(
 #[utoipa::path(
     post, path = "/v1/gates/{id}/renew", tag = "gates", operation_id = "renew",
     security(("api_key" = ["gate"])),
-    params(("id" = String, Path, description = "The gate")),
+    params(
+        ("id" = String, Path, description = "The gate"),
+        Patience,
+    ),
     request_body = wire::RenewAsk,
     responses(
-        (status = 200, description = "The gate", body = wire::Gate),
+        (status = 200, description = "The gate", body = wire::Gate, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -70,22 +80,26 @@ pub async fn renew(
     State(app): State<App>,
     caller: Caller,
     InPath(gate): InPath<GateId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
     let ask = payload.parse::<wire::RenewAsk>()?;
     let (token, ttl) = (ask.token, ask.ttl()?);
-    change(&app, caller, &patience, Command::Renew { gate, token, ttl }).await
+    work(&app, caller, &patience, gate, Command::Renew { gate, token, ttl }).await
 }
 
 /// Record the result: it has happened, and stays so
 #[utoipa::path(
     post, path = "/v1/gates/{id}/complete", tag = "gates", operation_id = "complete",
     security(("api_key" = ["gate"])),
-    params(("id" = String, Path, description = "The gate")),
+    params(
+        ("id" = String, Path, description = "The gate"),
+        Patience,
+    ),
     request_body = wire::CompleteAsk,
     responses(
-        (status = 200, description = "The gate", body = wire::Gate),
+        (status = 200, description = "The gate", body = wire::Gate, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -93,22 +107,26 @@ pub async fn complete(
     State(app): State<App>,
     caller: Caller,
     InPath(gate): InPath<GateId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
     let ask = payload.parse::<wire::CompleteAsk<'_>>()?;
     let (token, result) = (ask.token, ask.result()?);
-    change(&app, caller, &patience, Command::Complete { gate, token, result }).await
+    work(&app, caller, &patience, gate, Command::Complete { gate, token, result }).await
 }
 
 /// Say that an attempt failed: it may be tried again, or is dead
 #[utoipa::path(
     post, path = "/v1/gates/{id}/fail", tag = "gates", operation_id = "fail",
     security(("api_key" = ["gate"])),
-    params(("id" = String, Path, description = "The gate")),
+    params(
+        ("id" = String, Path, description = "The gate"),
+        Patience,
+    ),
     request_body = wire::FailAsk,
     responses(
-        (status = 200, description = "The gate", body = wire::Gate),
+        (status = 200, description = "The gate", body = wire::Gate, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -116,6 +134,7 @@ pub async fn fail(
     State(app): State<App>,
     caller: Caller,
     InPath(gate): InPath<GateId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -127,17 +146,20 @@ pub async fn fail(
         retry_in: ask.retry_in()?,
         give_up: ask.give_up,
     };
-    change(&app, caller, &patience, command).await
+    work(&app, caller, &patience, gate, command).await
 }
 
 /// Open a dead gate again
 #[utoipa::path(
     post, path = "/v1/gates/{id}/retry", tag = "gates", operation_id = "retry",
     security(("api_key" = ["admin"])),
-    params(("id" = String, Path, description = "The gate")),
+    params(
+        ("id" = String, Path, description = "The gate"),
+        Patience,
+    ),
     request_body = wire::ReasonAsk,
     responses(
-        (status = 200, description = "The gate", body = wire::Gate),
+        (status = 200, description = "The gate", body = wire::Gate, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -145,11 +167,42 @@ pub async fn retry(
     State(app): State<App>,
     caller: Caller,
     InPath(gate): InPath<GateId>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
     let reason = payload.parse::<wire::ReasonAsk>()?.reason()?;
     change(&app, caller, &patience, Command::Retry { gate, reason }).await
+}
+
+/// What the holder of a claim says of its gate.
+async fn work(
+    app: &App,
+    caller: Caller,
+    patience: &Patience,
+    id: GateId,
+    command: Command,
+) -> Result<Response, Problem> {
+    if app.payments().is_some() {
+        caller.access.require(ApiScope::Gate)?;
+        let gate = seen(app, &caller.access, ApiScope::Gate, id, Duration::ZERO).await?;
+        not_kept(app, &gate.effect)?;
+    }
+    change(app, caller, patience, command).await
+}
+
+/// Who moved a gate of the payments could say that a payment is paid, or that an event was stored.
+fn not_kept(app: &App, effect: &Effect) -> Result<(), Problem> {
+    match app.payments() {
+        Some(payments) if payments.keeps(effect) => {
+            let detail = format!(
+                "this server takes payments and keeps the effect {effect} for itself; use an effect of another name, \
+                 or let a dead gate go on with retry"
+            );
+            Err(Problem::new(StatusCode::FORBIDDEN, "reserved_effect", detail).at("/effect"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 async fn change(app: &App, caller: Caller, patience: &Patience, command: Command) -> Result<Response, Problem> {

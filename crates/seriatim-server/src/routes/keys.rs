@@ -6,11 +6,11 @@ use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::response::Response;
 use seriatim::{Answer, ApiScope, Command};
 
-use super::series::NoQuery;
+use super::view::printed;
 use super::{execute, json, set};
 use crate::app::App;
 use crate::auth::{Caller, Token, draw_key};
-use crate::extract::{InPath, InQuery, Patience, Payload};
+use crate::extract::{InPath, NoQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -18,15 +18,18 @@ use crate::wire;
 #[utoipa::path(
     post, path = "/v1/keys", tag = "keys", operation_id = "create_key",
     security(("api_key" = ["admin"])),
+    params(Patience),
     request_body = wire::KeyAsk,
     responses(
-        (status = 201, description = "The key, whole", body = wire::NewApiKey),
+        (status = 201, description = "The key, whole", body = wire::NewApiKey,
+            headers(("Location" = String, description = "Where the key is"))),
         (status = "default", response = Refused),
     ),
 )]
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -70,11 +73,7 @@ async fn known(app: &App) {
         (status = "default", response = Refused),
     ),
 )]
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    InQuery(NoQuery {}): InQuery<NoQuery>,
-) -> Result<Response, Problem> {
+pub async fn list(State(app): State<App>, caller: Caller, NoQuery {}: NoQuery) -> Result<Response, Problem> {
     caller.access.require_unbound(ApiScope::Admin)?;
     let keys = app.issuer().reads().api_keys().await?;
     let rows = keys.iter().map(wire::ApiKey::of).collect();
@@ -85,7 +84,10 @@ pub async fn list(
 #[utoipa::path(
     delete, path = "/v1/keys/{id}", tag = "keys", operation_id = "revoke_key",
     security(("api_key" = ["admin"])),
-    params(("id" = String, Path, description = "The public part of the key")),
+    params(
+        ("id" = String, Path, description = "The public part of the key"),
+        Patience,
+    ),
     responses(
         (status = 200, description = "The key; it opens nothing any more", body = wire::ApiKey),
         (status = "default", response = Refused),
@@ -95,8 +97,11 @@ pub async fn revoke(
     State(app): State<App>,
     caller: Caller,
     InPath(id): InPath<String>,
+    NoQuery {}: NoQuery,
     patience: Patience,
 ) -> Result<Response, Problem> {
+    caller.access.require_unbound(ApiScope::Admin)?;
+    printed("/id", &id)?;
     match execute(&app, caller.asks(Command::RevokeApiKey { id }), &patience).await? {
         Answer::ApiKey(api_key) => {
             known(&app).await;

@@ -26,13 +26,14 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use seriatim::{Answer, EntriesAnswer, Request};
 use utoipa::IntoParams;
+use utoipa::openapi::path::PathItem;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::extract::Patience;
+use crate::extract::{Patience, described_header};
 use crate::frame::frame;
 use crate::problem::{Problem, Refused, method_not_allowed, unknown_route};
 use crate::wire;
@@ -126,8 +127,20 @@ fn openapi_json(mut api: OpenApi, version: &str) -> String {
         .info(info.build())
         .components(Some(parts.build()))
         .build();
-    described.merge(std::mem::take(&mut api));
+    api.paths.paths.values_mut().for_each(describe_actor);
+    described.merge(api);
     described.to_pretty_json().unwrap_or_default()
+}
+
+/// Whoever needs a key may say on whose behalf he asks.
+fn describe_actor(path: &mut PathItem) {
+    let operations = [&mut path.get, &mut path.put, &mut path.post, &mut path.delete];
+    for operation in operations.into_iter().flatten() {
+        if operation.security.is_some() {
+            let actor = described_header("Seriatim-Actor", "On whose behalf");
+            operation.parameters.get_or_insert_default().push(actor.into());
+        }
+    }
 }
 
 /// Describe this interface

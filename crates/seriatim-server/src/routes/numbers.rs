@@ -8,7 +8,7 @@ use seriatim::{Command, SeriesName};
 use super::{Rehearsal, entries_of, json, mark_replayed, one};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{BatchPayload, HeaderKey, InPath, InQuery, Patience, Payload};
+use crate::extract::{BatchPayload, HeaderKey, InPath, InQuery, NoQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -21,12 +21,12 @@ use crate::wire;
     params(
         ("series" = String, Path, description = "The series"),
         ("Idempotency-Key" = Option<String>, Header, description = "The key, instead of in the body; quoted or bare"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait at most"),
-        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+        Patience,
     ),
     request_body = wire::IssueAsk,
     responses(
-        (status = 201, description = "The entry; `Idempotent-Replayed: true` if the key had it already", body = wire::Entry),
+        (status = 201, description = "The entry; `Idempotent-Replayed: true` if the key had it already", body = wire::Entry,
+            headers(("Location" = String, description = "Where the entry is"), ("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -34,6 +34,7 @@ pub async fn issue(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     header: HeaderKey,
     payload: Payload,
@@ -51,12 +52,12 @@ pub async fn issue(
     params(
         ("series" = String, Path, description = "The series"),
         ("Idempotency-Key" = Option<String>, Header, description = "With `count`: the key, instead of in the body"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait at most"),
-        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+        Patience,
     ),
     request_body = wire::BatchAsk,
     responses(
-        (status = 201, description = "The entries, in the order of the request", body = wire::Issued),
+        (status = 201, description = "The entries, in the order of the request", body = wire::Issued,
+            headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -64,6 +65,7 @@ pub async fn issue_batch(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     header: HeaderKey,
     BatchPayload(payload): BatchPayload,
@@ -87,12 +89,12 @@ pub async fn issue_batch(
     params(
         ("series" = String, Path, description = "The series"),
         ("Idempotency-Key" = Option<String>, Header, description = "The key, instead of in the body"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait at most"),
-        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+        Patience,
     ),
     request_body = wire::ReserveAsk,
     responses(
-        (status = 201, description = "The entry", body = wire::Entry),
+        (status = 201, description = "The entry", body = wire::Entry,
+            headers(("Location" = String, description = "Where the entry is"), ("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -100,6 +102,7 @@ pub async fn reserve(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     header: HeaderKey,
     payload: Payload,
@@ -117,11 +120,12 @@ pub async fn reserve(
     params(
         ("series" = String, Path, description = "The series"),
         ("Idempotency-Key" = Option<String>, Header, description = "The key, instead of in the body"),
-        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+        Patience,
     ),
     request_body = wire::AdoptAsk,
     responses(
-        (status = 201, description = "The entry", body = wire::Entry),
+        (status = 201, description = "The entry", body = wire::Entry,
+            headers(("Location" = String, description = "Where the entry is"), ("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -129,6 +133,7 @@ pub async fn adopt(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     header: HeaderKey,
     payload: Payload,
@@ -148,13 +153,13 @@ pub async fn adopt(
     params(
         ("series" = String, Path, description = "The series"),
         Rehearsal,
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: how many seconds to wait at most"),
-        ("Seriatim-Actor" = Option<String>, Header, description = "On whose behalf"),
+        Patience,
     ),
     request_body = wire::AdoptBatchAsk,
     responses(
         (status = 200, description = "With `dry_run`: the entries as they would be", body = wire::Issued),
-        (status = 201, description = "The entries, in the order of the request", body = wire::Issued),
+        (status = 201, description = "The entries, in the order of the request", body = wire::Issued,
+            headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -187,7 +192,10 @@ pub async fn adopt_batch(
 #[utoipa::path(
     post, path = "/v1/series/{series}/preview", tag = "numbers", operation_id = "preview",
     security(("api_key" = ["read"])),
-    params(("series" = String, Path, description = "The series")),
+    params(
+        ("series" = String, Path, description = "The series"),
+        Patience,
+    ),
     request_body = wire::PreviewAsk,
     responses(
         (status = 200, description = "The numbers", body = wire::Preview),
@@ -198,6 +206,7 @@ pub async fn preview(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {

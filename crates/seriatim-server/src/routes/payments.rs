@@ -12,13 +12,14 @@ use axum::response::Response;
 use metrics::counter;
 use serde::Deserialize;
 use seriatim::{ApiScope, Code, EntryId, Refusal, Tenant};
+use seriatim_receipt::DocumentError;
 use utoipa::IntoParams;
 
 use super::view::View;
 use super::{json, set, with_type};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{InPath, InQuery, Patience, Payload, Raw};
+use crate::extract::{InPath, InQuery, NoQuery, Patience, Payload, Raw};
 use crate::payments::{Desk, NoReceipt, Payments, VerifyError, is_held};
 use crate::problem::{Problem, Refused};
 use crate::webhooks::PaymentReference;
@@ -128,8 +129,9 @@ pub async fn expect(
     caller.access.require_gates(ApiScope::Issue, &tenant)?;
     let payments = payments(&app)?;
     let reference = reference_of(&reference)?;
-    let expected = payload.parse::<wire::PaymentAsk>()?.expected()?;
-    payments.expect(&tenant, &reference, &expected).await?;
+    let expected = payload.parse::<wire::PaymentAsk<'_>>()?.expected()?;
+    payments.check_receipt(&tenant, &expected).map_err(no_receipt)?;
+    payments.expect(caller, &tenant, &reference, &expected).await?;
     show_payment(payments, &tenant, &reference).await
 }
 
@@ -160,7 +162,10 @@ pub async fn show(
 #[utoipa::path(
     post, path = "/v1/payments/{reference}/verify", tag = "payments", operation_id = "verify_payment",
     security(("api_key" = ["issue"])),
-    params(("reference" = String, Path, description = "The payment's reference, percent-encoded"), PaymentQuery),
+    params(
+        ("reference" = String, Path, description = "The payment's reference, percent-encoded"), PaymentQuery,
+        Patience,
+    ),
     responses(
         (status = 200, description = "The payment as it is now", body = wire::Payment),
         (status = "default", response = Refused),
@@ -199,11 +204,17 @@ pub async fn verify(
     security(("api_key" = ["read"])),
     params(("id" = String, Path, description = "The entry")),
     responses(
-        (status = 200, description = "The receipt", content_type = "application/pdf", body = Vec<u8>),
+        (status = 200, description = "The receipt", content_type = "application/pdf", body = Vec<u8>,
+            headers(("ETag" = String, description = "The SHA-256 of the receipt, quoted"))),
         (status = "default", response = Refused),
     ),
 )]
-pub async fn receipt(State(app): State<App>, caller: Caller, InPath(id): InPath<EntryId>) -> Result<Response, Problem> {
+pub async fn receipt(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(id): InPath<EntryId>,
+    NoQuery {}: NoQuery,
+) -> Result<Response, Problem> {
     caller.access.require(ApiScope::Read)?;
     let view = View::of(&app, caller.access).await?;
     let entry = app.issuer().reads().entry(id).await?;
@@ -296,6 +307,12 @@ fn desk_of<'a>(payments: &'a Payments, tenant: &Tenant, name: Option<&str>) -> R
             Err(Problem::malformed("missing_parameter", detail).at("/source"))
         }
     }
+}
+
+/// A document that was wrong would hold the receipt once the number is issued, and could not be changed any more.
+fn no_receipt(error: DocumentError) -> Problem {
+    let detail = format!("a receipt follows from this payment, and its document is none: {error}");
+    Problem::malformed("invalid_payment", detail).at(format!("/document{}", error.pointer))
 }
 
 fn unverified(error: VerifyError) -> Problem {

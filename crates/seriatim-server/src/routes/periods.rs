@@ -11,7 +11,7 @@ use super::view::{View, Wish};
 use super::{execute, json};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{InQuery, Patience, Payload};
+use crate::extract::{InQuery, NoQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -19,6 +19,7 @@ use crate::wire;
 #[utoipa::path(
     post, path = "/v1/periods/close", tag = "periods", operation_id = "close_period",
     security(("api_key" = ["admin"])),
+    params(Patience),
     request_body = wire::PeriodAsk,
     responses(
         (status = 200, description = "What was found when it was closed", body = wire::Closure),
@@ -28,6 +29,7 @@ use crate::wire;
 pub async fn close(
     State(app): State<App>,
     caller: Caller,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {
@@ -45,6 +47,7 @@ pub async fn close(
 #[utoipa::path(
     post, path = "/v1/periods/reopen", tag = "periods", operation_id = "reopen_period",
     security(("api_key" = ["admin"])),
+    params(Patience),
     request_body = wire::PeriodAsk,
     responses(
         (status = 200, description = "It is open", body = wire::Closure),
@@ -54,6 +57,7 @@ pub async fn close(
 pub async fn reopen(
     State(app): State<App>,
     caller: Caller,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {

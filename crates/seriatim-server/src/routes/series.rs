@@ -12,7 +12,7 @@ use super::view::{View, Wish};
 use super::{Held, Rehearsal, execute, json, page, versioned};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{self, InPath, InQuery, Patience, Payload};
+use crate::extract::{self, InPath, InQuery, NoQuery, Patience, Payload};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -26,11 +26,12 @@ use crate::wire;
         ("series" = String, Path, description = "The series"),
         Rehearsal,
         ("If-Match" = Option<String>, Header, description = "The ETag of the version to change"),
+        Patience,
     ),
     request_body = wire::SeriesAsk,
     responses(
-        (status = 200, description = "The series was changed, or was so already", body = wire::Defined),
-        (status = 201, description = "The series is new", body = wire::Defined),
+        (status = 200, description = "The series was changed, or was so already", body = wire::Defined, headers(("ETag" = String, description = "The version of the series, quoted"))),
+        (status = 201, description = "The series is new", body = wire::Defined, headers(("ETag" = String, description = "The version of the series, quoted"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -77,7 +78,7 @@ fn defined(series: &seriatim::Series, changed: bool, dry_run: bool) -> Result<Re
         ("If-None-Match" = Option<String>, Header, description = "The ETag of the version that is known"),
     ),
     responses(
-        (status = 200, description = "The series, with its version as ETag", body = wire::Series),
+        (status = 200, description = "The series, with its version as ETag", body = wire::Series, headers(("ETag" = String, description = "The version of the series, quoted"))),
         (status = 304, description = "The version is known"),
         (status = "default", response = Refused),
     ),
@@ -86,6 +87,7 @@ pub async fn show(
     State(app): State<App>,
     caller: Caller,
     InPath(name): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let series = seen(&app, caller, &name).await?;
@@ -112,21 +114,12 @@ async fn seen(app: &App, caller: Caller, name: &SeriesName) -> Result<Held, Prob
         (status = "default", response = Refused),
     ),
 )]
-pub async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    InQuery(NoQuery {}): InQuery<NoQuery>,
-) -> Result<Response, Problem> {
+pub async fn list(State(app): State<App>, caller: Caller, NoQuery {}: NoQuery) -> Result<Response, Problem> {
     caller.access.require(ApiScope::Read)?;
     let view = View::of(&app, caller.access).await?;
     let rows = view.series().map(|series| wire::Series::of(series)).collect();
     json(StatusCode::OK, &wire::List::whole(rows))
 }
-
-/// A list without filters.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NoQuery {}
 
 /// Which counters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -188,7 +181,11 @@ pub async fn counters(
 #[utoipa::path(
     post, path = "/v1/series/{series}/wipe", tag = "series", operation_id = "wipe_series",
     security(("api_key" = ["admin"])),
-    params(("series" = String, Path, description = "The series")),
+    params(
+        ("series" = String, Path, description = "The series"),
+        Patience,
+    ),
+    request_body = Option<wire::WipeAsk>,
     responses(
         (status = 200, description = "It is empty", body = wire::Wiped),
         (status = "default", response = Refused),
@@ -198,8 +195,11 @@ pub async fn wipe(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
+    payload: Payload,
 ) -> Result<Response, Problem> {
+    let wire::WipeAsk {} = payload.parse_or_default()?;
     match execute(&app, caller.asks(Command::Wipe { series }), &patience).await? {
         Answer::Wiped(series) => {
             let body = wire::Wiped {
@@ -216,7 +216,10 @@ pub async fn wipe(
 #[utoipa::path(
     post, path = "/v1/series/{series}/advance", tag = "series", operation_id = "advance",
     security(("api_key" = ["admin"])),
-    params(("series" = String, Path, description = "The series")),
+    params(
+        ("series" = String, Path, description = "The series"),
+        Patience,
+    ),
     request_body = wire::AdvanceAsk,
     responses(
         (status = 200, description = "The counter, and the run that is missing now", body = wire::Advanced),
@@ -227,6 +230,7 @@ pub async fn advance(
     State(app): State<App>,
     caller: Caller,
     InPath(series): InPath<SeriesName>,
+    NoQuery {}: NoQuery,
     patience: Patience,
     payload: Payload,
 ) -> Result<Response, Problem> {

@@ -80,9 +80,18 @@ impl View {
         let Some(text) = &wish.period else { return Ok(None) };
         match &wish.series {
             Some(name) => Ok(Some(self.one(name)?.reset.period(text)?)),
-            None => Ok(Some(Period::stored(text))),
+            None => Ok(Some(Period::stored(printed("/period", text)?))),
         }
     }
+}
+
+/// A text to look for; none that is stored has control characters, and not every store can look for them.
+pub fn printed<'a>(pointer: &str, text: &'a str) -> Result<&'a str, Problem> {
+    if text.chars().any(char::is_control) {
+        let detail = "this has control characters, which nothing that is stored here has";
+        return Err(Problem::malformed("invalid_text", detail).at(pointer));
+    }
+    Ok(text)
 }
 
 /// What a list is asked for.

@@ -160,6 +160,12 @@ impl Source {
         self.paid.contains(&event.meaning)
     }
 
+    /// Whether a receipt follows from the number.
+    #[must_use]
+    pub fn makes_receipts(&self) -> bool {
+        self.effects.iter().any(|effect| effect == "receipt")
+    }
+
     /// The secret that new deliveries are signed with: the first.
     #[must_use]
     pub fn secret(&self) -> Option<&Secret> {

@@ -128,6 +128,9 @@ pub struct CheckpointDocument {
     definitions: Head,
     /// Every counter.
     counters: Vec<CheckpointCounter>,
+    /// Every gate; absent if there is none.
+    #[schema(required = false)]
+    gates: Vec<CheckpointGate>,
     /// Who signed it, an Ed25519 key in hexadecimal.
     public_key: String,
     /// The signature, in hexadecimal.
@@ -154,6 +157,20 @@ struct CheckpointCounter {
     counter: String,
     /// The seq taken last.
     last_seq: u64,
+    /// How many events its chain has.
+    length: u64,
+    /// The hash of the last one.
+    head: String,
+}
+
+/// Where one gate stood.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its description is used")]
+struct CheckpointGate {
+    /// Its id.
+    id: String,
+    /// Tenant, effect and subject, for a person.
+    gate: String,
     /// How many events its chain has.
     length: u64,
     /// The hash of the last one.

@@ -26,7 +26,6 @@ pub struct ClaimAsk {
     #[schema(example = "pay_123", max_length = 255)]
     subject: String,
     /// How long the lease is: seconds, or a text like `90s`, `15m`.
-    #[schema(value_type = String, example = "60s")]
     ttl: NumberOrText,
     /// Who claims, for the person who looks later.
     #[schema(example = "worker-3", max_length = 255)]
@@ -36,11 +35,9 @@ pub struct ClaimAsk {
     /// How often it may be tried before it is dead, 1 to 1,000; 10 if not given. Told by the claim that makes the gate.
     #[schema(maximum = 1000)]
     attempts: Option<u32>,
-    /// The pause after the first failure, which doubles with each; 1 s if not given.
-    #[schema(value_type = Option<String>)]
+    /// The pause after the first failure, which doubles with each: seconds, or a text like `90s`; 1 s if not given.
     pause: Option<NumberOrText>,
-    /// The longest pause; 5 min if not given.
-    #[schema(value_type = Option<String>)]
+    /// The longest pause: seconds, or a text like `5m`; 5 min if not given.
     pause_max: Option<NumberOrText>,
 }
 
@@ -73,8 +70,7 @@ impl ClaimAsk {
 pub struct RenewAsk {
     /// The token of the claim.
     pub token: u64,
-    /// How long from now.
-    #[schema(value_type = String, example = "60s")]
+    /// How long from now: seconds, or a text like `90s`, `15m`.
     ttl: NumberOrText,
 }
 
@@ -115,8 +111,7 @@ pub struct FailAsk {
     /// Why, in words.
     #[schema(min_length = 1, max_length = 1000)]
     error: String,
-    /// From when it may be tried again; by the gate's policy if not given.
-    #[schema(value_type = Option<String>)]
+    /// From when it may be tried again: seconds from now, or a text like `90s`; by the gate's policy if not given.
     retry_in: Option<NumberOrText>,
     /// Nobody tries again before somebody has looked: the gate is dead at once.
     #[serde(default)]

@@ -19,7 +19,7 @@ pub struct KeyAsk {
     /// What it is for.
     #[schema(example = "checkout service", max_length = 255)]
     label: Option<String>,
-    /// Of `issue`, `void`, `read`, `audit`, `admin`; `admin` has every one.
+    /// Of `issue`, `void`, `read`, `audit`, `gate`, `admin`; `admin` has every one.
     #[schema(example = json!(["issue", "read"]), min_items = 1)]
     scopes: Vec<String>,
     /// The only tenants it may see; all if not given.

@@ -22,6 +22,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use seriatim::Hash;
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{Object as Described, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 pub use audit::{CheckpointDocument, Gaps, SummaryLine, VerificationAsk, VerificationReport};
 pub use counter::{Advanced, Counter, Counts};
@@ -36,7 +39,7 @@ pub use number::{
 pub use page::{List, cursor_of, limit_of, next_cursor};
 pub use payment::{Delivered, Payment, PaymentAsk};
 pub use period::{Closure, PeriodAsk};
-pub use series::{Defined, Series, SeriesAsk, Wiped};
+pub use series::{Defined, Series, SeriesAsk, WipeAsk, Wiped};
 
 /// Anything that prints itself, as a JSON string.
 pub struct Shown<T>(pub T);
@@ -150,6 +153,16 @@ pub enum NumberOrText {
     /// A text.
     Text(String),
 }
+
+impl PartialSchema for NumberOrText {
+    fn schema() -> RefOr<Schema> {
+        let either = SchemaType::from_iter([Type::Integer, Type::String]);
+        let what = "A whole number, or a text with its unit (`90s`) or its range (`1..4`)";
+        Described::builder().schema_type(either).description(Some(what)).into()
+    }
+}
+
+impl ToSchema for NumberOrText {}
 
 impl<'de> Deserialize<'de> for NumberOrText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use seriatim::{Adopt, Date, Document, Key, Reason, Reference, Refusal, Take, Tenant, Ttl};
+use seriatim::{Adopt, Code, Command, Date, Document, Key, Reason, Reference, Refusal, Take, Tenant, Ttl};
 use utoipa::ToSchema;
 
 use super::{NumberOrText, Object, Texts};
@@ -67,7 +67,6 @@ pub struct ReserveAsk<'a> {
     /// The caller's key; may come as the header `Idempotency-Key` instead.
     key: Option<String>,
     /// How long it is held: seconds, or a text like `90s`, `15m`, `24h`, `7d`.
-    #[schema(value_type = String, example = "15m")]
     ttl: NumberOrText,
     /// Whose number.
     tenant: Option<String>,
@@ -158,11 +157,7 @@ impl BatchAsk<'_> {
                     document: self.document,
                     reference: self.reference,
                 };
-                // What is too large for 32 bits is too large anyway; the core says so.
-                Ok(Batch::Count(
-                    issue.take(header)?,
-                    u32::try_from(count).unwrap_or(u32::MAX),
-                ))
+                Ok(Batch::Count(issue.take(header)?, count_of(count)?))
             }
             (Some(items), None) => {
                 let shared = [
@@ -212,7 +207,7 @@ impl PreviewAsk {
             date: self.date.map(|date| date.parse::<Date>()).transpose()?,
             ..Take::default()
         };
-        Ok((take, u32::try_from(self.count.unwrap_or(1)).unwrap_or(u32::MAX)))
+        Ok((take, count_of(self.count.unwrap_or(1))?))
     }
 }
 
@@ -365,6 +360,15 @@ pub struct AdvanceAsk {
 /// The tenant of a text, or the default one.
 pub fn tenant(text: Option<&str>) -> Result<Tenant, Refusal> {
     text.map_or_else(|| Ok(Tenant::default()), Tenant::parse)
+}
+
+/// A count of the core's width; what is wider is far too large.
+fn count_of(count: u64) -> Result<u32, Refusal> {
+    u32::try_from(count).map_err(|_| {
+        let most = Command::COUNT_MAX;
+        let message = format!("count is {count}; one commit takes 1 to {most} numbers");
+        Refusal::new(Code::InvalidCount, message).at("/count")
+    })
 }
 
 fn key_of(text: Option<&str>) -> Result<Option<Key>, Refusal> {

@@ -35,8 +35,9 @@ pub fn cursor_of(kind: char, text: Option<&str>) -> Result<Option<u64>, Problem>
     let digits = text
         .strip_prefix(kind)
         .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-    let cursor = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    cursor.map(Some).ok_or_else(|| {
+    // No store counts further than 63 bits.
+    let cursor = digits.and_then(|digits| i64::from_str_radix(digits, 16).ok());
+    cursor.map(|cursor| Some(cursor.unsigned_abs())).ok_or_else(|| {
         let detail = "this is not a cursor of this list; take next_cursor from the page before, or leave it out";
         Problem::malformed("invalid_cursor", detail).at("/cursor")
     })

@@ -1,7 +1,10 @@
 //! Payments as they are sent and shown.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use seriatim::{GateState, Tenant};
+use serde_json::value::RawValue;
+use seriatim::{Code, Document, GateState, Refusal, Tenant};
 use utoipa::ToSchema;
 
 use super::Texts;
@@ -13,21 +16,24 @@ use crate::webhooks::PaymentReference;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[schema(as = PaymentRequest)]
-pub struct PaymentAsk {
+pub struct PaymentAsk<'a> {
     /// In the currency's smallest unit: 49900 for 499.00.
     #[schema(example = 49900)]
     amount_minor: i64,
     /// Three capital letters.
     #[schema(example = "INR")]
     currency: String,
-    /// What is stored with the number, and printed on the receipt.
-    document: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What is stored with the number as it was received, and printed on the receipt: an object of up to 60 KiB. What the
+    /// provider says is added to it as `payment`.
+    #[serde(borrow)]
+    #[schema(value_type = Option<serde_json::Map<String, serde_json::Value>>)]
+    document: Option<&'a RawValue>,
     /// Values for the format of the number.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     params: Option<Texts>,
 }
 
-impl PaymentAsk {
+impl PaymentAsk<'_> {
     /// What it says, checked.
     pub fn expected(self) -> Result<payments::Expected, Problem> {
         let wrong = |field: &str, what: &str| Err(Problem::malformed("invalid_payment", what).at(field));
@@ -43,10 +49,32 @@ impl PaymentAsk {
         Ok(payments::Expected {
             amount_minor: self.amount_minor,
             currency: self.currency,
-            document: self.document.map(serde_json::Value::Object),
+            document: self.document.map(document).transpose()?,
             params: self.params.unwrap_or_default().0,
         })
     }
+}
+
+/// What the provider says is stored with the document, and must find room.
+const DOCUMENT_BYTES_MAX: usize = Document::BYTES_MAX - 4 * 1024;
+
+/// A document that can be stored once the payment is made: what is wrong with it must be said before.
+fn document(raw: &RawValue) -> Result<Box<RawValue>, Problem> {
+    if raw.get().len() > DOCUMENT_BYTES_MAX {
+        let message = format!(
+            "the document has {} bytes; at most {DOCUMENT_BYTES_MAX} are kept beside what the provider says",
+            raw.get().len()
+        );
+        return Err(Refusal::new(Code::DocumentTooLarge, message).at("/document").into());
+    }
+    Document::parse(raw.get())?;
+    let fields = serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get())
+        .map_err(|_| Problem::malformed("wrong_type", "the document of a payment is an object").at("/document"))?;
+    if fields.contains_key("payment") {
+        let what = "the field payment is what the provider says of it; give yours another name";
+        return Err(Problem::malformed("invalid_document", what).at("/document/payment"));
+    }
+    Ok(raw.to_owned())
 }
 
 /// A payment as it stands.

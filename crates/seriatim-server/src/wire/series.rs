@@ -73,10 +73,8 @@ pub struct SeriesAsk {
 #[schema(as = ParamRequest)]
 pub struct ParamAsk {
     /// Decimal digits, of this width: a number, or a range like `1..4`.
-    #[schema(value_type = Option<String>, example = "2")]
     digits: Option<NumberOrText>,
     /// Latin letters, of this width: a number, or a range like `1..4`.
-    #[schema(value_type = Option<String>, example = "1..4")]
     letters: Option<NumberOrText>,
     /// One of these texts.
     one_of: Option<Vec<String>>,
@@ -227,6 +225,12 @@ pub struct Defined<'a> {
     #[schema(required = false)]
     pub dry_run: bool,
 }
+
+/// A test series to empty: there is nothing more to say.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(as = WipeRequest)]
+pub struct WipeAsk {}
 
 /// A test series that is empty again.
 #[derive(Serialize, ToSchema)]

@@ -141,10 +141,13 @@ impl Display for Fault {
 }
 
 fn kind_of(error: &DbError) -> Kind {
-    let code = error.code();
-    if *code == SqlState::UNIQUE_VIOLATION && error.constraint() == Some("key_is_bound_once") {
+    if *error.code() == SqlState::UNIQUE_VIOLATION && error.constraint() == Some("key_is_bound_once") {
         return Kind::KeyTaken;
     }
+    kind_of_code(error.code())
+}
+
+fn kind_of_code(code: &SqlState) -> Kind {
     match code.code() {
         ROWS => return Kind::Damage,
         WRITER => return Kind::WriterMoved,
@@ -154,6 +157,9 @@ fn kind_of(error: &DbError) -> Kind {
         Kind::Busy
     } else if *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE {
         Kind::Conflict
+    } else if *code == SqlState::CHARACTER_NOT_IN_REPERTOIRE || *code == SqlState::UNTRANSLATABLE_CHARACTER {
+        // A text that PostgreSQL cannot hold was asked for; nothing that is stored is to blame.
+        Kind::Unavailable
     } else if code.code().starts_with("23") || code.code().starts_with("XX") || code.code().starts_with("22") {
         // A constraint kept out what the rules had let pass, or a page cannot be read.
         Kind::Damage
@@ -181,5 +187,18 @@ pub(super) fn in_words(error: &tokio_postgres::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_cannot_be_stored_is_no_damage() {
+        assert_eq!(kind_of_code(&SqlState::from_code("22021")), Kind::Unavailable);
+        assert_eq!(kind_of_code(&SqlState::from_code("22P05")), Kind::Unavailable);
+        assert_eq!(kind_of_code(&SqlState::from_code("22003")), Kind::Damage);
+        assert_eq!(kind_of_code(&SqlState::from_code("23505")), Kind::Damage);
     }
 }

@@ -1,0 +1,468 @@
+//! Payments over HTTP, within one process: what a shop may expect, what is held, and what strangers cannot do.
+
+mod http;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Answer, World};
+use serde_json::{Value, json};
+use seriatim::{
+    Access, Actor, Answer as Done, Claim, Command, Document, Effect, Gate, GatePolicy, Holder, Issuer, Memory, Request,
+    Subject, Tenant, Ttl,
+};
+use seriatim_server::app::{App, AppOptions};
+use seriatim_server::config::Config;
+use seriatim_server::payments::{Pace, Payments, Workers};
+use seriatim_server::routes::router;
+use seriatim_server::webhooks::sample::Sample;
+use seriatim_server::webhooks::{Money, PaymentReference, Pointers, Scheme, Secret, Source};
+
+const SECRET: &str = "topsecret";
+
+/// A service that takes payments of one source, and its workers. Nothing renders receipts.
+struct Shop {
+    world: World,
+    _workers: Workers,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        Self::open_with("").await
+    }
+
+    async fn open_with(settings: &str) -> Self {
+        let issuer = Issuer::open(Memory::new()).await.unwrap();
+        let pace = Pace {
+            workers: 2,
+            lease: Ttl::from_seconds(60).unwrap(),
+            policy: GatePolicy::default(),
+        };
+        let payments = Arc::new(Payments::new(issuer.clone(), sources(settings), None, pace).unwrap());
+        let options = AppOptions {
+            payments: Some(payments.clone()),
+            production: true,
+            ..AppOptions::default()
+        };
+        let app = App::new(issuer, options);
+        let world = World {
+            router: router(app.clone()),
+            app,
+        };
+        world
+            .put("/v1/series/receipt", json!({"format": "RCP-{seq:4}", "test": true}))
+            .await
+            .is(201);
+        Self {
+            world,
+            _workers: Workers::start(payments),
+        }
+    }
+
+    async fn expect(&self, payment: &str) -> Answer {
+        let body = json!({"amount_minor": 100, "currency": "INR", "document": document()});
+        self.world.put(&format!("/v1/payments/{payment}"), body).await
+    }
+
+    /// The provider says that 100 were paid.
+    async fn deliver(&self, payment: &str) -> Answer {
+        let reference = PaymentReference::parse(payment).unwrap();
+        let sample = Sample {
+            event: "payment.captured",
+            payment: &reference,
+            money: &Money {
+                minor: 100,
+                currency: "INR".to_string(),
+            },
+            at: self.world.app.issuer().clock().now(),
+        };
+        let body = sample.body(Scheme::Razorpay, &Pointers::default()).unwrap();
+        let secret = Secret::parse(Scheme::Razorpay, SECRET).unwrap();
+        let signed = Scheme::Razorpay
+            .sign(&body, &secret, sample.at, &event_of(payment))
+            .unwrap();
+        let mut ask = self.world.ask("POST", "/v1/webhooks/shop").who(&http::Who::Nobody);
+        for (name, value) in &signed {
+            ask = ask.header(name, value);
+        }
+        ask.body(body).send().await
+    }
+
+    /// Asks the store as its other doors do, past HTTP.
+    async fn execute(&self, command: Command) -> Done {
+        let request = Request {
+            actor: Actor::parse("db:ann").unwrap(),
+            on_behalf_of: None,
+            access: Access::full(),
+            rehearsal: false,
+            command,
+        };
+        self.world.app.issuer().execute(request).await.unwrap()
+    }
+
+    async fn claim(&self, effect: &str, subject: &str) -> Arc<Gate> {
+        let claim = Claim {
+            tenant: Tenant::default(),
+            effect: Effect::parse(effect).unwrap(),
+            subject: Subject::parse(subject).unwrap(),
+            ttl: Ttl::from_seconds(60).unwrap(),
+            holder: Holder::parse("another").unwrap(),
+            key: None,
+            policy: GatePolicy::default(),
+        };
+        match self.execute(Command::Claim(Box::new(claim))).await {
+            Done::Claim { gate, .. } => gate,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn until_issued(&self) -> Value {
+        let started = Instant::now();
+        loop {
+            let entries = self.world.get("/v1/entries?series=receipt").await.is(200);
+            if let Some(entry) = entries.json["data"].get(0) {
+                return entry.clone();
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "no number");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn payment(&self, payment: &str) -> Value {
+        self.world.get(&format!("/v1/payments/{payment}")).await.is(200).json
+    }
+
+    async fn until_paid(&self, payment: &str) -> Value {
+        let started = Instant::now();
+        loop {
+            let shown = self.payment(payment).await;
+            if shown["state"] == "paid" {
+                return shown;
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "{shown}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The first gate that somebody must look at.
+    async fn until_held(&self) -> Value {
+        let started = Instant::now();
+        loop {
+            let dead = self.world.get("/v1/gates?state=dead").await.is(200);
+            if let Some(gate) = dead.json["data"].get(0) {
+                return gate.clone();
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "nothing is held");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn sources(settings: &str) -> Vec<Source> {
+    let file = format!(
+        "[sources.shop]\nscheme = \"razorpay\"\nseries = \"receipt\"\nsecrets = [\"{SECRET}\"]\ntest = true\n{settings}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seriatim.toml");
+    std::fs::write(&path, file).unwrap();
+    let config = Config::load(Some(Path::new(&path)), Default::default(), &|_| None).unwrap();
+    Source::all(&config).unwrap()
+}
+
+/// A provider that gives one answer to whoever asks, until the test ends.
+fn provider(answer: String) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                head.push(byte[0]);
+            }
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+                answer.len()
+            );
+        }
+    });
+    port
+}
+
+fn event_of(payment: &str) -> String {
+    format!("evt_{payment}")
+}
+
+fn document() -> Value {
+    json!({
+        "currency": "INR", "locale": "en-IN", "seller": {"name": "Shop"},
+        "lines": [{"description": "Tea", "quantity": 1, "unit_price": 100, "amount": 100}],
+        "totals": {"subtotal": 100, "total": 100}
+    })
+}
+
+#[tokio::test]
+async fn a_payment_whose_number_is_void_or_only_reserved_is_held() {
+    // It was shown as paid, with a receipt, on a number that is on no document.
+    let reserve = json!({"key": "pay_1", "ttl": "1h"});
+    for (taken, then, code) in [
+        ("entries", Some("void"), "voided"),
+        ("reservations", Some("release"), "key_reused"),
+        ("reservations", None, "key_reused"),
+    ] {
+        let shop = Shop::open().await;
+        let body = if taken == "entries" {
+            json!({"key": "pay_1"})
+        } else {
+            reserve.clone()
+        };
+        let path = format!("/v1/series/receipt/{taken}");
+        let id = shop.world.post(&path, body).await.is(201).text("id");
+        if let Some(verb) = then {
+            let body = match verb {
+                "void" => json!({"reason_code": "spoiled", "reason": "torn"}),
+                _ => json!({"reason": "left"}),
+            };
+            shop.world.post(&format!("/v1/entries/{id}/{verb}"), body).await.is(200);
+        }
+        shop.expect("pay_1").await.is(200);
+        shop.deliver("pay_1").await.is(200);
+        let why = shop.until_held().await["last_error"].as_str().unwrap().to_string();
+        assert!(why.starts_with(code), "{why}");
+        let payment = shop.payment("pay_1").await;
+        assert_eq!(
+            (&payment["state"], &payment["receipt"]),
+            (&json!("expected"), &json!(null))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_payment_takes_the_number_that_its_reference_has() {
+    let shop = Shop::open().await;
+    let confirmed = json!({"key": "pay_1", "ttl": "1h"});
+    let id = shop
+        .world
+        .post("/v1/series/receipt/reservations", confirmed)
+        .await
+        .is(201)
+        .text("id");
+    shop.world
+        .post(&format!("/v1/entries/{id}/confirm"), json!({}))
+        .await
+        .is(200);
+    shop.expect("pay_1").await.is(200);
+    shop.deliver("pay_1").await.is(200);
+    assert_eq!(shop.until_paid("pay_1").await["number"], "RCP-0001");
+    let other = json!({"amount_minor": 5, "currency": "INR", "document": document()});
+    let late = shop.world.put("/v1/payments/pay_1", other).await;
+    let late = late.problem(409, "gate_fixed");
+    assert!(
+        late.json["errors"].is_null() && late.text("detail").starts_with("payment pay_1 "),
+        "{}",
+        late.raw
+    );
+}
+
+#[tokio::test]
+async fn the_gates_of_payments_are_moved_by_nobody_else() {
+    // A key that may claim gates swallowed a delivery, said that a payment is paid, and kept one from being expected.
+    let shop = Shop::open().await;
+    let worker = shop.world.key(json!({"scopes": ["gate"]})).await;
+    let ask = |path: &str, body: Value| shop.world.ask("POST", path).key(&worker).json(&body).send();
+    let claim = |effect: &str, subject: &str| {
+        ask(
+            "/v1/gates/claim",
+            json!({"effect": effect, "subject": subject, "ttl": "60s", "holder": "x"}),
+        )
+    };
+    for (effect, subject) in [
+        ("payment-event", "shop:evt_pay_1"),
+        ("payment", "pay_1"),
+        ("receipt", "pay_1"),
+    ] {
+        let refused = claim(effect, subject)
+            .await
+            .problem(403, "reserved_effect")
+            .at("/effect");
+        assert_eq!(refused.json["outcome"], "nothing");
+    }
+    claim("payout", "pay_1").await.is(200);
+    shop.expect("pay_1").await.is(200);
+    assert_eq!(shop.deliver("pay_1").await.is(200).json["duplicate"], false);
+    shop.until_paid("pay_1").await;
+    let kept = shop.world.get("/v1/gates").await.is(200);
+    let kept: Vec<&Value> = kept.json["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|gate| gate["effect"] != "payout")
+        .collect();
+    assert_eq!(kept.len(), 3);
+    for gate in kept {
+        let id = gate["id"].as_str().unwrap();
+        for (verb, body) in [
+            ("renew", json!({"token": 1, "ttl": "60s"})),
+            ("complete", json!({"token": 1, "result": {}})),
+            ("fail", json!({"token": 1, "error": "no"})),
+        ] {
+            ask(&format!("/v1/gates/{id}/{verb}"), body)
+                .await
+                .problem(403, "reserved_effect");
+        }
+    }
+    let without = Shop::open_with("effects = []\n").await;
+    let own = json!({"effect": "receipt", "subject": "pay_1", "ttl": "60s", "holder": "x"});
+    without.world.post("/v1/gates/claim", own).await.is(200);
+}
+
+#[tokio::test]
+async fn a_delivery_is_not_acknowledged_while_another_holds_its_gate() {
+    let shop = Shop::open().await;
+    // As whoever writes into the store through another door can.
+    shop.claim("payment-event", "shop:evt_pay_1").await;
+    let refused = shop.deliver("pay_1").await.problem(409, "gate_fixed");
+    assert!(refused.text("detail").contains("not stored"), "{}", refused.raw);
+}
+
+#[tokio::test]
+async fn a_verification_waits_for_the_payment_that_another_events_worker_is_about_to_close() {
+    let answer = json!({"entity": "payment", "id": "pay_1", "status": "captured", "amount": 100, "currency": "INR",
+        "created_at": jiff::Timestamp::now().as_second(), "order_id": null});
+    let shop = Shop::open_with(&format!(
+        "status = \"razorpay\"\nstatus_url = \"http://127.0.0.1:{}\"\nstatus_id = \"me\"\nstatus_secret = \"mine\"\n",
+        provider(answer.to_string())
+    ))
+    .await;
+    shop.expect("pay_1").await.is(200);
+    let gate = shop.claim("payment", "pay_1").await;
+    let ask = shop.world.ask("POST", "/v1/payments/pay_1/verify").send();
+    let close = async {
+        let entry = shop.until_issued().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let result = json!({"entry": entry["id"], "number": entry["number"], "event": "another"}).to_string();
+        let command = Command::Complete {
+            gate: gate.id,
+            token: gate.token,
+            result: Document::parse(&result).unwrap(),
+        };
+        shop.execute(command).await
+    };
+    let (answer, _) = tokio::join!(ask, close);
+    let answer = answer.is(200);
+    assert_eq!(
+        (answer.text("number"), answer.text("event_id")),
+        ("RCP-0001".to_string(), "another".to_string())
+    );
+}
+
+#[tokio::test]
+async fn the_document_of_a_payment_is_kept_as_it_was_received() {
+    // It went through a map: digits were lost, and names sorted.
+    let shop = Shop::open_with("effects = []\n").await;
+    let text = r#"{ "z": 12345678901234567890.125,  "a": {"x": 1e2, "b": []} }"#;
+    let put = |payment: &str, document: &str| {
+        let body = format!(r#"{{"amount_minor": 100, "currency": "INR", "document": {document}}}"#);
+        let ask = shop.world.ask("PUT", &format!("/v1/payments/{payment}"));
+        ask.header("content-type", "application/json").body(body).send()
+    };
+    for (payment, document, begin) in [
+        (
+            "pay_1",
+            text,
+            r#"{ "z": 12345678901234567890.125,  "a": {"x": 1e2, "b": []} ,"payment":{"#,
+        ),
+        ("pay_2", "{}", r#"{"payment":{"#),
+    ] {
+        put(payment, document).await.is(200);
+        shop.deliver(payment).await.is(200);
+        let entry = shop.until_paid(payment).await["entry"].as_str().unwrap().to_string();
+        let shown = shop.world.get(&format!("/v1/entries/{entry}")).await.is(200);
+        assert!(shown.raw.contains(begin), "{}", shown.raw);
+    }
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(65), "}".repeat(65));
+    let large = format!(r#"{{"a": "{}"}}"#, "x".repeat(61_440));
+    for (document, status, code, pointer) in [
+        (r#"{"a": 1, "a": 2}"#, 400, "invalid_document", "/document"),
+        (deep.as_str(), 400, "invalid_document", "/document"),
+        (large.as_str(), 413, "document_too_large", "/document"),
+        ("[]", 400, "wrong_type", "/document"),
+        (r#"{"payment": 1}"#, 400, "invalid_document", "/document/payment"),
+    ] {
+        put("pay_3", document).await.problem(status, code).at(pointer);
+    }
+}
+
+#[tokio::test]
+async fn what_was_expected_before_documents_were_checked_still_gets_its_number() {
+    let shop = Shop::open_with("effects = []\n").await;
+    for (payment, document) in [
+        ("pay_1", json!({"payment": "mine"})),
+        ("pay_2", json!(["a"])),
+        ("pay_3", json!({"a": 1})),
+    ] {
+        let task = json!({"amount_minor": 100, "currency": "INR", "document": document}).to_string();
+        let open = Command::OpenGate {
+            tenant: Tenant::default(),
+            effect: Effect::parse("payment").unwrap(),
+            subject: Subject::parse(payment).unwrap(),
+            policy: GatePolicy::default(),
+            task: Some(Document::stored(&task)),
+            change: true,
+        };
+        shop.execute(open).await;
+        shop.deliver(payment).await.is(200);
+        shop.until_paid(payment).await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_receipt_is_not_expected_where_receipts_follow() {
+    // The number was issued, the receipt held for ever: a payment that is paid takes no other document.
+    let shop = Shop::open().await;
+    let mut wrong = document();
+    wrong["totals"]["total"] = json!(99);
+    for (document, pointer) in [
+        (wrong.clone(), "/document/totals/total"),
+        (json!({}), "/document"),
+        (json!(null), "/document"),
+    ] {
+        let body = json!({"amount_minor": 100, "currency": "INR", "document": document});
+        let refused = shop.world.put("/v1/payments/pay_1", body).await;
+        refused.problem(400, "invalid_payment").at(pointer);
+    }
+    shop.world
+        .get("/v1/payments/pay_1")
+        .await
+        .problem(404, "unknown_payment");
+    let without = Shop::open_with("effects = []\n").await;
+    let body = json!({"amount_minor": 100, "currency": "INR", "document": wrong});
+    without.world.put("/v1/payments/pay_1", body).await.is(200);
+}
+
+#[tokio::test]
+async fn who_said_what_is_expected_is_in_the_journal() {
+    let shop = Shop::open().await;
+    let key = shop.world.key(json!({"scopes": ["issue"]})).await;
+    let body = json!({"amount_minor": 100, "currency": "INR", "document": document()});
+    let ask = shop.world.ask("PUT", "/v1/payments/pay_1").key(&key);
+    ask.header("seriatim-actor", "user:ann")
+        .json(&body)
+        .send()
+        .await
+        .is(200);
+    let gates = shop.world.get("/v1/gates?effect=payment").await.is(200);
+    let id = gates.json["data"][0]["id"].as_str().unwrap().to_string();
+    let gate = shop.world.get(&format!("/v1/gates/{id}")).await.is(200);
+    let opened = &gate.json["events"][0];
+    let id = key.split('_').nth(1).unwrap();
+    assert_eq!(
+        (&opened["actor"], &opened["on_behalf_of"]),
+        (&json!(format!("key:{id}")), &json!("user:ann"))
+    );
+}
