@@ -4,6 +4,8 @@ mod cli_support;
 #[path = "../../seriatim/tests/disk/mod.rs"]
 mod disk;
 
+use std::process::Stdio;
+
 use cli_support::{Desk, Ran};
 use disk::Disk;
 use expect_test::{Expect, expect};
@@ -76,6 +78,41 @@ fn a_refusal_is_5_and_says_code_field_and_way_out() {
         exit 5
     "#]],
     );
+}
+
+/// Data that could not be written counted as done: an export was cut off, a new key's secret was gone.
+#[test]
+fn data_that_cannot_be_written_is_a_failure() {
+    let desk = desk_with_series();
+    let verbs: [&[&str]; 8] = [
+        &["export"],
+        &["checkpoint"],
+        &["issue", "invoice", "--key", "a"],
+        &["list"],
+        &["openapi"],
+        &["version"],
+        &["counters", "-o", "json"],
+        &["config", "show"],
+    ];
+    for verb in verbs {
+        let ran = desk.run_into_full(verb);
+        assert!(
+            ran.stderr.contains("error: cannot write to stdout: No space left"),
+            "{verb:?}: {ran:?}"
+        );
+        assert_eq!(ran.code, 1, "{verb:?}");
+    }
+    assert_eq!(desk.run_into_full(&["--help"]).code, 1);
+    let ran = desk.run_into_full(&["key", "create", "--label", "app", "--scope", "issue"]);
+    let id = ran.stderr.split("`seriatim key revoke ").nth(1).unwrap();
+    let id = id.split('`').next().unwrap();
+    assert!(desk.ok(&["key", "list"]).starts_with(&format!("{id}\t")), "{ran:?}");
+    assert_eq!(ran.code, 1);
+    // Whoever closes the pipe has read enough.
+    let mut command = desk.command(&["openapi"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -70,7 +70,7 @@ async fn print_pages(
     each_page(session, at, wanted, |page| {
         let lines: Vec<String> = page.rows()?.iter().map(|row| wrap(row.get()) + "\n").collect();
         session.output.bytes(lines.concat().as_bytes());
-        Ok(())
+        session.output.written().map_err(Failed::Other)
     })
     .await
 }

@@ -62,6 +62,12 @@ impl Create {
         } else {
             context.output.line(text(&answer.json, "key"));
         }
+        let id = text(&answer.json, "id");
+        context.output.written().map_err(|why| {
+            Failed::Other(format!(
+                "{why}; the key {id} exists and nobody has seen it: revoke it with `seriatim key revoke {id}`"
+            ))
+        })?;
         context.output.note("keep it: it is shown once and kept nowhere");
         Ok(())
     }

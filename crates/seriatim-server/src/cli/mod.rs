@@ -26,6 +26,7 @@ mod session;
 mod store;
 mod webhook;
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -215,10 +216,12 @@ pub fn main() -> ExitCode {
 
 /// Help and version are data; everything else that the parser says is a usage error.
 fn usage(error: &clap::Error) -> ExitCode {
-    // A closed pipe is nobody's fault.
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+    let printed = error.print();
+    match (error.kind(), printed) {
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, Err(lost)) if lost.kind() != io::ErrorKind::BrokenPipe => {
+            ExitCode::from(1)
+        }
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, _) => ExitCode::SUCCESS,
         _ => ExitCode::from(2),
     }
 }
@@ -279,7 +282,11 @@ async fn run(cli: Cli) -> Result<(), Failed> {
     if let Some(session) = context.session.get() {
         session.close().await;
     }
-    ended
+    match ended {
+        // What nobody can read is no answer.
+        Ok(()) | Err(Failed::Found(_)) => output.written().map_err(Failed::Other).and(ended),
+        Err(failed) => Err(failed),
+    }
 }
 
 async fn carry_out(verb: Verb, context: &Context) -> Result<(), Failed> {

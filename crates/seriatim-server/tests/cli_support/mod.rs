@@ -92,6 +92,13 @@ impl Desk {
         finished(child)
     }
 
+    /// With a disk that is full behind stdout.
+    pub fn run_into_full(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.command(arguments);
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        finished(command.stdout(full).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
     /// A server on the usual data directory and a free port.
     pub fn serve(&self) -> Server {
         self.serve_with(&[], &[])
