@@ -23,6 +23,8 @@ pub struct Setting {
     pub default: Option<&'static str>,
     /// A secret is never a flag, is never shown, and may come from the file named by `<name>_file`.
     pub secret: bool,
+    /// In the file it may stand without quotes.
+    is_count: bool,
 }
 
 const fn plain(name: &'static str, default: Option<&'static str>) -> Setting {
@@ -30,6 +32,14 @@ const fn plain(name: &'static str, default: Option<&'static str>) -> Setting {
         name,
         default,
         secret: false,
+        is_count: false,
+    }
+}
+
+const fn count(name: &'static str, default: &'static str) -> Setting {
+    Setting {
+        is_count: true,
+        ..plain(name, Some(default))
     }
 }
 
@@ -38,6 +48,7 @@ const fn secret(name: &'static str) -> Setting {
         name,
         default: None,
         secret: true,
+        is_count: false,
     }
 }
 
@@ -52,16 +63,16 @@ pub const SETTINGS: &[Setting] = &[
     plain("accept", None),
     plain("receipts_dir", None),
     plain("receipt_template", None),
-    plain("workers", Some("4")),
+    count("workers", "4"),
     plain("lease", Some("30s")),
-    plain("attempts", Some("20")),
+    count("attempts", "20"),
     plain("witness", None),
     plain("witness_every", Some("10s")),
     plain("http_addr", Some("127.0.0.1:8080")),
     secret("admin_key"),
     plain("deadline", Some("3s")),
-    plain("queue_max", Some("10000")),
-    plain("batch_max", Some("2000")),
+    count("queue_max", "10000"),
+    count("batch_max", "2000"),
     plain("shutdown_delay", None),
     plain("drain", Some("20s")),
     plain("log", None),
@@ -212,6 +223,34 @@ impl Config {
         parse_duration(&value.text).or_else(|error| wrong(complaint(name, value, &error)))
     }
 
+    /// A stretch of time that is longer than none.
+    ///
+    /// # Errors
+    /// It is missing, does not read, or is none.
+    pub fn stretch(&self, name: &str) -> Result<Duration, ConfigError> {
+        let duration = self.duration(name)?;
+        self.above_zero(name, duration)
+    }
+
+    /// A count that is at least one.
+    ///
+    /// # Errors
+    /// It is missing, does not read, or is zero.
+    pub fn count<T>(&self, name: &str) -> Result<T, ConfigError>
+    where
+        T: FromStr<Err: fmt::Display> + Default + PartialEq,
+    {
+        let count = self.parse(name)?;
+        self.above_zero(name, count)
+    }
+
+    fn above_zero<T: Default + PartialEq>(&self, name: &str, value: T) -> Result<T, ConfigError> {
+        if value == T::default() {
+            return wrong(complaint(name, self.required(name)?, "must be more than 0"));
+        }
+        Ok(value)
+    }
+
     /// One of a few words.
     ///
     /// # Errors
@@ -355,31 +394,30 @@ fn parse_file(path: &str, text: &str) -> Result<Written, ConfigError> {
         }
         let place = at(key.span().start);
         let (setting, from_file) = setting_of(key.get_ref()).or_else(|what| wrong(format!("{place}: {what}")))?;
-        let text = scalar(value.get_ref())
+        let (name, is_count) = (setting.name, setting.is_count);
+        let text = scalar(is_count, value.get_ref())
             .or_else(|what| wrong(format!("{}: {}: {what}", at(value.span().start), key.get_ref())))?;
         let text = if from_file {
             read_secret(Path::new(&text), &place)?
         } else {
             text
         };
-        if written.values.iter().any(|(name, _)| *name == setting) {
-            return wrong(format!(
-                "{place}: {setting} and {setting}_file are both set; set one of them"
-            ));
+        if written.values.iter().any(|(known, _)| *known == name) {
+            return wrong(format!("{place}: {name} and {name}_file are both set; set one of them"));
         }
-        written.values.push((setting, said(&text, Source::File(place))));
+        written.values.push((name, said(&text, Source::File(place))));
     }
     Ok(written)
 }
 
 /// The setting that a key of the file means, and whether its value is in another file.
-fn setting_of(key: &str) -> Result<(&'static str, bool), String> {
+fn setting_of(key: &str) -> Result<(&'static Setting, bool), String> {
     for setting in SETTINGS {
         if key == setting.name {
-            return Ok((setting.name, false));
+            return Ok((setting, false));
         }
         if setting.secret && key.strip_suffix("_file") == Some(setting.name) {
-            return Ok((setting.name, true));
+            return Ok((setting, true));
         }
     }
     let mut names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
@@ -391,10 +429,11 @@ fn setting_of(key: &str) -> Result<(&'static str, bool), String> {
     ))
 }
 
-fn scalar(value: &DeValue<'_>) -> Result<String, String> {
+fn scalar(is_count: bool, value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::String(text) => Ok(text.to_string()),
-        DeValue::Integer(number) => Ok(number.as_str().replace('_', "")),
+        DeValue::Integer(number) if is_count => Ok(number.as_str().replace('_', "")),
+        DeValue::Integer(_) => Err("expected a text, found a number; write it in quotes".to_string()),
         other => Err(format!("expected a text or a number, found a {}", other.type_str())),
     }
 }
@@ -474,6 +513,10 @@ mod tests {
         check_error(
             "deadline = \"1s\"\nqueue_max 7",
             expect!["seriatim.toml:2:11: key with no value, expected `=`"],
+        );
+        check_error(
+            "queue_max = 7\ndata_dir = 3",
+            expect!["seriatim.toml:2:12: data_dir: expected a text, found a number; write it in quotes"],
         );
         check_error(
             "deadline = [1]",

@@ -177,6 +177,54 @@ fn a_usage_error_is_2() {
 }
 
 #[test]
+fn a_setting_that_makes_no_sense_is_2_whatever_else_is_configured() {
+    let desk = Desk::new();
+    let flags = [
+        ("--deadline", "0s"),
+        ("--queue-max", "0"),
+        ("--batch-max", "0"),
+        ("--witness-every", "0s"),
+        ("--lease", "0s"),
+        ("--attempts", "0"),
+        ("--workers", "0"),
+    ];
+    for (flag, nothing) in flags {
+        let ran = desk.run(&["serve", "--http-addr", "127.0.0.1:0", flag, nothing]);
+        assert!(
+            ran.stderr
+                .contains(&format!("= `{nothing}` (flag): must be more than 0")),
+            "{flag}: {ran:?}"
+        );
+        assert_eq!(ran.code, 2);
+    }
+    let ran = desk.run_with(&["serve"], &[("SERIATIM_WORKERS", "x")]);
+    assert!(
+        ran.stderr.contains("error: workers = `x` (SERIATIM_WORKERS): "),
+        "{ran:?}"
+    );
+    assert_eq!(ran.code, 2);
+    assert_eq!(std::fs::read_dir(desk.path()).unwrap().count(), 0);
+}
+
+/// The key was registered, and the port was taken: nobody ever saw it, and no other came.
+#[test]
+fn a_server_that_cannot_listen_draws_no_key() {
+    let desk = Desk::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ran = desk.run(&["serve", "--http-addr", &address]);
+    assert!(
+        ran.stderr.contains(&format!("error: cannot listen on {address}")),
+        "{ran:?}"
+    );
+    assert_eq!(ran.code, 1);
+    assert_eq!(desk.ok(&["key", "list"]), "");
+    let server = desk.serve();
+    server.says("Admin key  srt_");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
 fn a_password_in_a_store_is_not_repeated() {
     let ran = Desk::new().run(&["list", "--store", "postgres://me:secret@127.0.0.1:1/x"]);
     assert_eq!(ran.code, 4);

@@ -220,9 +220,9 @@ fn there_is_none(place: &Place) -> Failed {
 /// How the issuer behaves.
 pub fn issuing(config: &Config) -> Result<seriatim::Options, Failed> {
     Ok(seriatim::Options {
-        deadline: config.duration("deadline")?,
-        queue_max: config.parse("queue_max")?,
-        batch_max: config.parse("batch_max")?,
+        deadline: config.stretch("deadline")?,
+        queue_max: config.count("queue_max")?,
+        batch_max: config.count("batch_max")?,
         ..seriatim::Options::default()
     })
 }
