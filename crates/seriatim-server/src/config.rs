@@ -193,12 +193,11 @@ impl Config {
         self.get(name).map(|value| value.text.as_str())
     }
 
-    /// Which of these settings was said by the strongest source; between equals the first named.
+    /// Whether the first of two settings was said by a stronger source than the second.
     #[must_use]
-    pub fn strongest(&self, names: &[&'static str]) -> Option<&'static str> {
-        let rank = |name: &&'static str| self.get(name).map_or(0, |value| value.source.rank() + 1);
-        let best = names.iter().copied().map(|name| rank(&name)).max()?;
-        names.iter().copied().find(|name| rank(name) == best && best > 0)
+    pub fn is_stronger(&self, one: &str, other: &str) -> bool {
+        let rank = |name| self.get(name).map(|value| value.source.rank());
+        rank(one) > rank(other)
     }
 
     /// A setting that must be there, read as what it is.

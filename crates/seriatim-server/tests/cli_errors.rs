@@ -226,7 +226,8 @@ fn a_server_that_cannot_listen_draws_no_key() {
 
 #[test]
 fn a_password_in_a_store_is_not_repeated() {
-    let ran = Desk::new().run(&["list", "--store", "postgres://me:secret@127.0.0.1:1/x"]);
+    let store = "postgres://me:secret@127.0.0.1:1/x";
+    let ran = Desk::new().run(&["serve", "--store", store, "--data-dir", "here"]);
     assert_eq!(ran.code, 4);
     assert!(ran.stderr.contains("127.0.0.1:1/x"), "{ran:?}");
     assert!(!ran.stderr.contains("secret"), "{ran:?}");

@@ -60,11 +60,11 @@ struct Common {
     /// Configuration file [default: ./seriatim.toml, then /etc/seriatim/seriatim.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Directory of the store [default: ./seriatim-data]
+    /// Directory of the store, or of files beside it [default: ./seriatim-data]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
     /// Another place for the store: sqlite:PATH or postgres://USER@HOST/DATABASE
-    #[arg(long, global = true, value_name = "STORE", conflicts_with = "data_dir")]
+    #[arg(long, global = true, value_name = "STORE")]
     store: Option<String>,
     /// A server to ask instead, with the API key in SERIATIM_API_KEY or SERIATIM_API_KEY_FILE
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["data_dir", "store"])]
