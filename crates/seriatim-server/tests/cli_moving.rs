@@ -74,6 +74,28 @@ fn inspect_tells_what_is_there_and_writes_nothing() {
     assert_eq!(ran.code, 3);
 }
 
+/// One number without its zeros made the format `INV-{seq:1}`: two rows were looked at, and the rest were holes.
+#[test]
+fn one_number_that_is_written_otherwise_does_not_blind_inspect() {
+    let desk = Desk::new();
+    let mut file = String::from("number,date\n");
+    for seq in (1..=1_000).chain([42]) {
+        writeln!(file, "INV-{seq:04},2025-09-01").unwrap();
+    }
+    desk.write("mostly.csv", &(file + "INV-7,2025-09-01\n"));
+    expect![[r#"
+        to go on with them: seriatim series create NAME --format 'INV-{seq:4}'
+        found: 1 duplicate, 1 unfit
+        rows			1002	
+        format			INV-{seq:4}	reset never, start 1; 1002 rows, INV-0001 to INV-7
+        counter	default	all	1 to 1000	1001 rows
+        unfit	default		INV-7	line 1003: the format INV-{seq:4} cannot print it
+        duplicate	default	all	INV-0042	line 43 has it first, line 1002 again
+        exit 3
+    "#]]
+    .assert_eq(&desk.run(&["inspect", "mostly.csv"]).seen());
+}
+
 #[test]
 fn what_inspect_proposes_can_be_defined_and_takes_the_numbers_in() {
     let desk = Desk::new();
