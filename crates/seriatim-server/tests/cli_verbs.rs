@@ -155,6 +155,7 @@ const EVERY_VERB: &[&str] = &[
     "issue trial --key t",
     "series wipe trial --yes",
     "list trial",
+    "gate claim receipt pay_1 --holder worker",
     "export invoice",
     "export",
     "inspect old.csv",
