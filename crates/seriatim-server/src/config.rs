@@ -356,14 +356,28 @@ fn read_secret(path: &Path, source: &str) -> Result<String, ConfigError> {
 fn find_file(asked: Option<&Path>, environment: Environment<'_>) -> Result<Option<PathBuf>, ConfigError> {
     let variable = environment("SERIATIM_CONFIG").filter(|path| !path.is_empty());
     if let Some(path) = asked.map(Path::to_path_buf).or(variable.map(PathBuf::from)) {
-        return if path.is_file() {
+        return if is_file(&path)? {
             Ok(Some(path))
         } else {
             wrong(format!("there is no configuration file {}", path.display()))
         };
     }
-    let usual = ["seriatim.toml", "/etc/seriatim/seriatim.toml"];
-    Ok(usual.into_iter().map(PathBuf::from).find(|path| path.is_file()))
+    for path in ["seriatim.toml", "/etc/seriatim/seriatim.toml"].map(PathBuf::from) {
+        if is_file(&path)? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// A file that this user may not look at could name another store.
+fn is_file(path: &Path) -> Result<bool, ConfigError> {
+    use std::io::ErrorKind;
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(found.is_file()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => wrong(format!("cannot read {}: {error}", path.display())),
+    }
 }
 
 /// What a file says.

@@ -521,6 +521,62 @@ fn a_check_that_finds_something_is_3() {
     assert!(changed.stderr.contains("checkpoint_changed"), "{changed:?}");
 }
 
+/// SQLite went on with the file that it could not write, and left an index of the log that was as read-only: the store
+/// could not be written any more when the file could, and the doctor found nothing.
+#[test]
+fn a_file_that_was_read_only_for_a_while_can_be_written_again() {
+    let desk = Desk::new();
+    desk.give_to_nobody("", 0o755);
+    let create = ["series", "create", "invoice", "--format", "INV-{seq:3}"];
+    desk.run_as_nobody(&create).ok();
+    let issue = ["issue", "invoice", "--key", "a"];
+    desk.give_to_nobody("seriatim-data/seriatim.db", 0o400);
+    let refused = expect![[r#"
+        error: cannot write to ./seriatim-data/seriatim.db: Permission denied (os error 13); make sure that file and directory are there and writable
+        exit 2
+    "#]];
+    check_ran(&desk, &desk.run_as_nobody(&issue), refused);
+    desk.give_to_nobody("seriatim-data/seriatim.db", 0o600);
+    assert_eq!(desk.run_as_nobody(&issue).ok(), "INV-001\n");
+
+    desk.write("seriatim-data/seriatim.db-shm", "");
+    desk.give_to_nobody("seriatim-data/seriatim.db-shm", 0o400);
+    let ran = desk.run_as_nobody(&["doctor"]);
+    let found = "NOT OK\tpermissions of ./seriatim-data/seriatim.db-shm\t400\n";
+    assert!(ran.stdout.contains(found), "{ran:?}");
+    let refused = "cannot write to ./seriatim-data/seriatim.db-shm: Permission denied";
+    assert!(ran.stderr.contains(refused), "{ran:?}");
+    assert_eq!(ran.code, 2);
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_not_said_to_be_empty() {
+    let desk = Desk::new();
+    desk.give_to_nobody("", 0o755);
+    desk.run_as_nobody(&["init"]).ok();
+    desk.give_to_nobody("seriatim-data", 0);
+    for verb in [
+        &["list"][..],
+        &["init"],
+        &["doctor"],
+        &["backup", "copy.db"],
+        &["series", "create", "a", "--format", "{seq}"],
+    ] {
+        let ran = desk.run_as_nobody(verb);
+        let said = "cannot see whether there is a store ./seriatim-data/seriatim.db: Permission denied";
+        assert!(ran.stderr.contains(said), "{verb:?}: {ran:?}");
+        assert_eq!(ran.code, 2);
+    }
+    for arguments in [
+        &["list", "--config", "seriatim-data/mine.toml"][..],
+        &["restore", "seriatim-data/seriatim.db", "--data-dir", "new"],
+    ] {
+        let ran = desk.run_as_nobody(arguments);
+        assert!(ran.stderr.contains("error: cannot read seriatim-data/"), "{ran:?}");
+    }
+    desk.give_to_nobody("seriatim-data", 0o700);
+}
+
 #[test]
 fn a_directory_that_others_can_read_is_found_by_the_doctor() {
     use std::os::unix::fs::PermissionsExt as _;

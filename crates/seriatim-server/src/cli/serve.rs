@@ -177,7 +177,7 @@ fn serve_options(config: &Config, from: &Where, production: bool) -> Result<Serv
 }
 
 async fn open_store(place: &Place, issuing: seriatim::Options, production: bool) -> Result<Opened, Failed> {
-    if production && !place.exists() {
+    if production && !place.exists()? {
         // A container without its volume must not start again at 1.
         let database = place.database.display();
         return Err(Failed::from(PlaceError::Absent(format!(

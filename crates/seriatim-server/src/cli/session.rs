@@ -174,7 +174,7 @@ impl Session {
     ) -> Result<Self, Failed> {
         let database = place.database.display();
         match absent {
-            _ if place.exists() => {}
+            _ if place.exists()? => {}
             Absent::Create if !is_production(config)? => place.make_directory()?,
             Absent::Pretend => return Self::pretend(output).await,
             Absent::Create | Absent::Refuse => return Err(there_is_none(place)),
