@@ -23,8 +23,15 @@ pub struct Setting {
     pub default: Option<&'static str>,
     /// A secret is never a flag, is never shown, and may come from the file named by `<name>_file`.
     pub secret: bool,
-    /// In the file it may stand without quotes.
-    is_count: bool,
+    kind: Kind,
+}
+
+/// How its value may stand in the file besides in quotes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Count,
+    Flag,
 }
 
 const fn plain(name: &'static str, default: Option<&'static str>) -> Setting {
@@ -32,14 +39,21 @@ const fn plain(name: &'static str, default: Option<&'static str>) -> Setting {
         name,
         default,
         secret: false,
-        is_count: false,
+        kind: Kind::Text,
     }
 }
 
 const fn count(name: &'static str, default: &'static str) -> Setting {
     Setting {
-        is_count: true,
+        kind: Kind::Count,
         ..plain(name, Some(default))
+    }
+}
+
+const fn flag(name: &'static str) -> Setting {
+    Setting {
+        kind: Kind::Flag,
+        ..plain(name, Some("false"))
     }
 }
 
@@ -48,7 +62,7 @@ const fn secret(name: &'static str) -> Setting {
         name,
         default: None,
         secret: true,
-        is_count: false,
+        kind: Kind::Text,
     }
 }
 
@@ -59,6 +73,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("server", None),
     secret("api_key"),
     plain("output", Some("plain")),
+    flag("quiet"),
     plain("env", Some("development")),
     plain("accept", None),
     plain("receipts_dir", None),
@@ -267,14 +282,16 @@ impl Config {
         self.get(name).map_or_else(|| wrong(format!("{name} is not set")), Ok)
     }
 
-    /// Every setting that has a value: name, what may be shown of it, and who said it.
+    /// Every setting: name, what may be shown of it, and who said it.
     pub fn shown(&self) -> impl Iterator<Item = (String, String, String)> {
-        let settings = SETTINGS.iter().filter_map(|setting| {
-            let value = self.get(setting.name)?;
+        let settings = SETTINGS.iter().map(|setting| {
+            let Some(value) = self.get(setting.name) else {
+                return (setting.name.to_string(), String::new(), "not set".to_string());
+            };
             // The URL of a database may hold its password.
             let is_hidden = setting.secret || value.text.contains("://") && value.text.contains('@');
             let text = if is_hidden { "(hidden)" } else { value.text.as_str() };
-            Some((setting.name.to_string(), text.to_string(), value.source.to_string()))
+            (setting.name.to_string(), text.to_string(), value.source.to_string())
         });
         settings.chain(self.sources.iter().flat_map(Section::shown))
     }
@@ -407,8 +424,8 @@ fn parse_file(path: &str, text: &str) -> Result<Written, ConfigError> {
         }
         let place = at(key.span().start);
         let (setting, from_file) = setting_of(key.get_ref()).or_else(|what| wrong(format!("{place}: {what}")))?;
-        let (name, is_count) = (setting.name, setting.is_count);
-        let text = scalar(is_count, value.get_ref())
+        let name = setting.name;
+        let text = scalar(setting.kind, value.get_ref())
             .or_else(|what| wrong(format!("{}: {}: {what}", at(value.span().start), key.get_ref())))?;
         let text = if from_file {
             read_secret(Path::new(&text), &place)?
@@ -442,10 +459,11 @@ fn setting_of(key: &str) -> Result<(&'static Setting, bool), String> {
     ))
 }
 
-fn scalar(is_count: bool, value: &DeValue<'_>) -> Result<String, String> {
+fn scalar(kind: Kind, value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::String(text) => Ok(text.to_string()),
-        DeValue::Integer(number) if is_count => Ok(number.as_str().replace('_', "")),
+        DeValue::Integer(number) if kind == Kind::Count => Ok(number.as_str().replace('_', "")),
+        DeValue::Boolean(flag) if kind == Kind::Flag => Ok(flag.to_string()),
         DeValue::Integer(_) => Err("expected a text, found a number; write it in quotes".to_string()),
         other => Err(format!("expected a text or a number, found a {}", other.type_str())),
     }
@@ -516,7 +534,7 @@ mod tests {
         check_error(
             "deadline = \"1s\"\n\n  htp_addr = \"x\"",
             expect![
-                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers"
+                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, quiet, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers"
             ],
         );
     }
@@ -528,8 +546,8 @@ mod tests {
             expect!["seriatim.toml:2:11: key with no value, expected `=`"],
         );
         check_error(
-            "queue_max = 7\ndata_dir = 3",
-            expect!["seriatim.toml:2:12: data_dir: expected a text, found a number; write it in quotes"],
+            "queue_max = 7\nquiet = true\ndata_dir = 3",
+            expect!["seriatim.toml:3:12: data_dir: expected a text, found a number; write it in quotes"],
         );
         check_error(
             "deadline = [1]",

@@ -263,6 +263,10 @@ fn quiet_leaves_only_data() {
     desk.ok(&["series", "create", "order", "--format", "{seq}"]);
     let ran = desk.run(&["issue", "order", "--key", "a", "-q"]);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("1\n", ""));
+    let issue = ["issue", "order", "--key", "a"];
+    assert_eq!(desk.run_with(&issue, &[("SERIATIM_QUIET", "true")]), ran);
+    desk.write("seriatim.toml", "quiet = true\n");
+    assert_eq!(desk.run(&issue), ran);
 }
 
 #[test]
@@ -340,22 +344,37 @@ fn the_settings_in_force_are_shown_with_their_source_and_without_secrets() {
     desk.write("seriatim.toml", "queue_max = 500\napi_key = \"srt_a_hush\"\n");
     let ran = desk.run_with(
         &["config", "show", "--output", "plain"],
-        &[("SERIATIM_DEADLINE", "1s"), ("PORT", "9000")],
+        &[
+            ("SERIATIM_DEADLINE", "1s"),
+            ("SERIATIM_QUIET", "true"),
+            ("PORT", "9000"),
+        ],
     );
     expect![[r#"
         data_dir	./seriatim-data	default
+        store		not set
+        server		not set
         api_key	(hidden)	seriatim.toml:2:1
         output	plain	flag
+        quiet	true	SERIATIM_QUIET
         env	development	default
+        accept		not set
+        receipts_dir		not set
+        receipt_template		not set
         workers	4	default
         lease	30s	default
         attempts	20	default
+        witness		not set
         witness_every	10s	default
         http_addr	127.0.0.1:9000	PORT
+        admin_key		not set
         deadline	1s	SERIATIM_DEADLINE
         queue_max	500	seriatim.toml:1:1
         batch_max	2000	default
+        shutdown_delay		not set
         drain	20s	default
+        log		not set
+        log_format		not set
         exit 0
     "#]]
     .assert_eq(&ran.seen());

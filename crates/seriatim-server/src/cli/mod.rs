@@ -51,7 +51,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a check found something, 4 store unreachable, 5 refused.
-Each global option is also SERIATIM_<OPTION> in the environment and a key of seriatim.toml.";
+Each global option is also SERIATIM_<OPTION> in the environment and, but for config, a key of seriatim.toml.";
 
 /// What every verb understands.
 #[derive(Args)]
@@ -84,6 +84,7 @@ impl Common {
             ("store", &self.store),
             ("server", &self.server),
             ("output", &self.output),
+            ("quiet", &self.quiet.then(|| true.to_string())),
         ];
         given
             .into_iter()
@@ -269,7 +270,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
     };
     let output = Output {
         form,
-        quiet: cli.common.quiet,
+        quiet: config.choice("quiet", &["false", "true"])? == "true",
     };
     session::start_logging(&config, matches!(cli.verb, Verb::Serve(_)))?;
     let session = OnceCell::new();
