@@ -150,6 +150,8 @@ const EVERY_VERB: &[&str] = &[
     "series show order",
     "series show order -o json",
     "series create order --format {seq}",
+    "series create order --format {branch}-{seq} --param branch=digits:2 --max-length 21 --if-version 2",
+    "series create order --format {branch}-{seq} --param branch=digits:2 --max-length 21 --if-version 1",
     "issue order --key o1 --param branch=7",
     "series create trial --format T{seq} --test",
     "issue trial --key t",
