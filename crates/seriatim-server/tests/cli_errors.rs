@@ -684,8 +684,29 @@ fn a_full_disk_is_4_and_says_what_to_do() {
     disk.empty();
     assert_eq!(run(&["issue", "invoice", "--key", "a"]).ok(), "INV-001\n");
 
+    // There is space for the lock and the log's index, and then no more.
+    disk.fill(40 * 1024);
+    let full = run(&["issue", "invoice", "--key", "c"]).seen();
+    let full = full.replace(&data_dir, "DATA");
+    expect![[r#"
+        store sqlite DATA/seriatim.db (in process)
+        error: cannot write to DATA/seriatim.db: disk is full; free space and retry
+          code store_unavailable; nothing happened; try again in a moment
+        exit 4
+    "#]]
+    .assert_eq(&full);
+    disk.empty();
+    disk.fill(8 * 1024);
+    let doctor = run(&["doctor"]);
+    assert!(doctor.stdout.contains("NOT OK\tdisk\tcannot write to "), "{doctor:?}");
+    assert!(
+        doctor.stderr.contains("disk is full; free space and retry"),
+        "{doctor:?}"
+    );
+    disk.empty();
+
     // Beside a server: what is there can still be read, and issuing goes on by itself when there is space again.
-    let server = desk.serve_with(&["--data-dir", &data_dir], &[]);
+    let server = desk.serve_with(&["--data-dir", &data_dir, "--log-format", "json"], &[]);
     disk.fill(0);
     let full = run(&["issue", "invoice", "--key", "b"]).seen();
     let full = full.replace(&data_dir, "DATA");
@@ -699,6 +720,9 @@ fn a_full_disk_is_4_and_says_what_to_do() {
     assert!(run(&["list"]).ok().contains("INV-001"));
     disk.empty();
     assert_eq!(run(&["issue", "invoice", "--key", "b"]).ok(), "INV-002\n");
+    let logged = server.says("store unavailable; nothing happened");
+    // Twice in one object, and who reads it keeps one of them.
+    assert_eq!(logged.matches("\"message\":").count(), 1, "{logged}");
     assert_eq!(server.stop(), Some(0));
 }
 

@@ -326,9 +326,14 @@ struct Rows<'a> {
     data: Vec<&'a RawValue>,
 }
 
-/// Where log lines go and how they look. A server tells what it does; a verb only what goes wrong.
+/// Where log lines go and how they look. A server tells what it does; a verb only what goes wrong and what it does not
+/// say itself: what became of its request it does.
 pub fn start_logging(config: &Config, is_server: bool) -> Result<(), Failed> {
-    let usual = if is_server { "info" } else { "error" };
+    let usual = if is_server {
+        "info"
+    } else {
+        "error,seriatim::issuer=off"
+    };
     let filter = match config.text("log") {
         Some(filter) => filter.to_string(),
         None => std::env::var("RUST_LOG").unwrap_or_else(|_| usual.to_string()),
