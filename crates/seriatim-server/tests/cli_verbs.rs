@@ -271,6 +271,42 @@ fn quiet_leaves_only_data() {
     assert_eq!(desk.run(&issue), ran);
 }
 
+/// A program got two rows and no sign of more, a bare path, nothing at all, or numbers as texts.
+#[test]
+fn as_json_every_verb_says_what_a_program_needs() {
+    let desk = Desk::new();
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&desk.ok(&[arguments, &["-o", "json", "-q"]].concat())).unwrap()
+    };
+    let store = "sqlite ./seriatim-data/seriatim.db";
+    assert_eq!(json(&["init"]), serde_json::json!({ "store": store, "created": true }));
+    assert_eq!(json(&["init"])["created"], false);
+    desk.ok(&["series", "create", "order", "--format", "{seq}", "-q"]);
+    desk.ok(&["issue", "order", "--count", "5", "--key", "a", "-q"]);
+
+    let list = ["list", "-n", "3", "-o", "json", "-q"];
+    let first = desk.run(&list);
+    assert_eq!(first.stdout.lines().count(), 3);
+    let more: serde_json::Value = serde_json::from_str(&first.stderr).unwrap();
+    let rest = desk.run(&[&list[..], &["--cursor", more["next_cursor"].as_str().unwrap()]].concat());
+    assert_eq!((rest.stdout.lines().count(), rest.stderr.as_str()), (2, ""));
+
+    assert_eq!(json(&["backup", "copy.db"])["file"], "copy.db");
+    let restored = desk.run(&["restore", "copy.db", "--data-dir", "new", "-o", "json", "-q"]);
+    let restored: serde_json::Value = serde_json::from_str(&restored.ok()).unwrap();
+    assert_eq!(restored["last"], 5);
+    let key = json(&["key", "create", "--label", "shop", "--scope", "issue,read"]);
+    let id = key["id"].as_str().unwrap();
+    assert!(desk.ok(&["key", "list", "-q"]).contains("\tshop\tissue,read\t\t\t"));
+    assert_eq!(
+        json(&["key", "revoke", id]),
+        serde_json::json!({ "id": id, "revoked": true })
+    );
+    let server = desk.serve();
+    assert_eq!(json(&["healthcheck", "--server", &server.url])["ready"], true);
+    assert_eq!(server.stop(), Some(0));
+}
+
 #[test]
 fn verbs_that_collide_wait_for_each_other() {
     let desk = Desk::new();

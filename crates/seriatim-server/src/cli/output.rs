@@ -52,6 +52,14 @@ impl Output {
         LOST.get().map_or(Ok(()), |why| Err(why.clone()))
     }
 
+    /// What was done: a remark for people, an object for programs.
+    pub fn done(&self, remark: impl AsRef<str>, object: &Value) {
+        if self.form == Form::Json {
+            self.line(object.to_string());
+        }
+        self.note(remark);
+    }
+
     /// A remark: not data, and left out with `--quiet`.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
@@ -133,6 +141,13 @@ pub fn row(value: &Value, fields: &[&str]) -> Vec<String> {
 #[must_use]
 pub fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The texts of a list, with commas between.
+#[must_use]
+pub fn words(value: &Value, field: &str) -> String {
+    let words = list(value, field).iter().filter_map(Value::as_str);
+    words.collect::<Vec<_>>().join(",")
 }
 
 /// `name=value` of an object, with commas between.

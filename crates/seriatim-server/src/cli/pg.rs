@@ -1,8 +1,9 @@
 //! The verbs on the SQL door: what is put into a user's own PostgreSQL database, and taken out again.
 
 use clap::{Args, Subcommand};
-use seriatim::store::postgres::PostgresOptions;
+use serde_json::json;
 use seriatim::store::postgres::door::{self, DoorError};
+use seriatim::store::postgres::PostgresOptions;
 
 use super::Context;
 use super::failed::{Failed, Problem};
@@ -58,11 +59,13 @@ impl Install {
     async fn run(self, context: &Context) -> Result<(), Failed> {
         let url = database(context, self.url)?;
         let created = door::install(&url, &PostgresOptions::default()).await.map_err(failed)?;
-        context.output.note(if created {
+        let what = if created {
             "schema seriatim was created, with its tables and functions"
         } else {
             "the functions in schema seriatim were replaced; the tables are up to date"
-        });
+        };
+        let installed = json!({ "schema": "seriatim", "created": created });
+        context.output.done(what, &installed);
         Ok(())
     }
 }
@@ -82,9 +85,10 @@ impl Uninstall {
         let url = database(context, self.url)?;
         let uninstalled = door::uninstall(&url, self.drop_numbers_of.as_deref(), &PostgresOptions::default()).await;
         uninstalled.map_err(failed)?;
-        context
-            .output
-            .note("schema seriatim is gone; the roles seriatim_… belong to the cluster and stay");
+        context.output.done(
+            "schema seriatim is gone; the roles seriatim_… belong to the cluster and stay",
+            &json!({ "schema": "seriatim", "uninstalled": true }),
+        );
         Ok(())
     }
 }
@@ -100,9 +104,10 @@ impl Detach {
     async fn run(self, context: &Context) -> Result<(), Failed> {
         let url = database(context, self.url)?;
         door::detach(&url, &PostgresOptions::default()).await.map_err(failed)?;
-        context
-            .output
-            .note("schema numbers has the plain function numbers.next, and copies of all entries, gates and events");
+        context.output.done(
+            "schema numbers has the plain function numbers.next, and copies of all entries, gates and events",
+            &json!({ "schema": "numbers", "detached": true }),
+        );
         Ok(())
     }
 }
@@ -119,7 +124,7 @@ fn failed(error: DoorError) -> Failed {
     match error {
         DoorError::Open(error) => PlaceError::from(error).into(),
         DoorError::Refused { code, message } => {
-            let body = serde_json::json!({ "code": code, "detail": message, "retry": "never" });
+            let body = json!({ "code": code, "detail": message, "retry": "never" });
             Failed::Problem(Box::new(Problem {
                 status: 409,
                 body,

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use serde_json::json;
 use seriatim::Reads;
 use seriatim::store::postgres::Postgres;
 
 use super::Context;
 use super::failed::Failed;
+use super::output::Form;
 use super::session::{Session, Where, issuing, postgres_options};
 use crate::config::Config;
 use crate::open::{self, Lock, Opened, Place, PlaceError};
@@ -26,9 +28,7 @@ impl Init {
         }
         let place = Where::here(&context.config)?;
         if place.exists()? {
-            context
-                .output
-                .note(format!("there is a store already: {}", place.database.display()));
+            say_made(context, &format!("sqlite {}", place.database.display()), false);
             return Ok(());
         }
         place.make_directory()?;
@@ -36,22 +36,26 @@ impl Init {
         let opened = Opened::open(&place, lock, issuing(&context.config)?).await?;
         open::checkpoint_key(&place)?;
         opened.close().await;
-        context
-            .output
-            .note(format!("store sqlite {} (created)", place.database.display()));
+        say_made(context, &format!("sqlite {}", place.database.display()), true);
         Ok(())
     }
+}
+
+fn say_made(context: &Context, store: &str, created: bool) {
+    let remark = if created {
+        format!("store {store} (created)")
+    } else {
+        format!("there is a store already: {store}")
+    };
+    context
+        .output
+        .done(remark, &json!({ "store": store, "created": created }));
 }
 
 async fn init_postgres(context: &Context, url: &str) -> Result<(), Failed> {
     let options = postgres_options(&context.config, true)?;
     let store = Postgres::open(url, options).await.map_err(PlaceError::from)?;
-    let store_is = store.describe();
-    context.output.note(if store.was_created() {
-        format!("store {store_is} (created)")
-    } else {
-        format!("there is a store already: {store_is}")
-    });
+    say_made(context, &store.describe(), store.was_created());
     store.close().await;
     Ok(())
 }
@@ -89,7 +93,11 @@ impl Backup {
         let copied = store.backup(&self.to).await;
         store.close().await;
         copied.map_err(|error| Failed::Other(format!("cannot back up to {}: {error}", self.to.display())))?;
-        context.output.line(self.to.display().to_string());
+        let to = self.to.display().to_string();
+        context.output.line(match context.output.form {
+            Form::Plain => to,
+            Form::Json => json!({ "file": to }).to_string(),
+        });
         context.output.note(
             "the key that signs checkpoints (checkpoint.key) is not in it; numbers that are taken from now on are not \
              in it either",
@@ -193,11 +201,18 @@ async fn say_where_it_stands(context: &Context, opened: &Opened) -> Result<(), F
         .heads()
         .await
         .map_err(|error| Failed::Other(error.to_string()))?;
-    let rows = heads
-        .counters
-        .iter()
-        .map(|counter| vec![counter.key.to_string(), counter.last_seq.to_string()]);
-    context.output.table(&["counter", "last"], rows.collect());
+    let counters = heads.counters.iter();
+    let counters = counters.map(|counter| (counter.key.to_string(), counter.last_seq));
+    match context.output.form {
+        Form::Plain => {
+            let rows = counters.map(|(counter, last)| vec![counter, last.to_string()]);
+            context.output.table(&["counter", "last"], rows.collect());
+        }
+        Form::Json => counters.for_each(|(counter, last)| {
+            let line = json!({ "counter": counter, "last": last });
+            context.output.line(line.to_string());
+        }),
+    }
     context.output.warn(
         "numbers handed out after this backup are not in it. Before anything is issued, take each counter above the \
          last number that is on a document:\n  seriatim advance SERIES --to SEQ --reason 'restored from backup'",
