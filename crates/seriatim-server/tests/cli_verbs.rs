@@ -418,6 +418,29 @@ fn the_settings_in_force_are_shown_with_their_source_and_without_secrets() {
     .assert_eq(&ran.seen());
 }
 
+/// Its throw-away store of some 60 MB stayed.
+#[test]
+fn an_interrupted_bench_leaves_nothing_behind() {
+    let desk = Desk::new();
+    let bench = ["bench", "--requests", "100000000", "--dir", "."];
+    for signal in ["-INT", "-TERM"] {
+        let mut child = desk
+            .command(&bench)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let is_made = || std::fs::read_dir(desk.path()).unwrap().count() > 0;
+        while !is_made() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let pid = child.id().to_string();
+        let sent = std::process::Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+        assert!(!is_made());
+    }
+}
+
 #[test]
 fn a_bench_proves_what_it_measured() {
     let desk = Desk::new();
