@@ -639,6 +639,33 @@ fn a_restore_never_overwrites() {
     );
 }
 
+/// A restored directory has a key of its own. The witness was refused for that, with another file as the way out: on it
+/// the server issued again what the witness knew.
+#[test]
+fn a_restored_backup_is_compared_with_the_witness_whatever_its_key() {
+    let desk = desk_with_series();
+    desk.ok(&["issue", "invoice", "--key", "a"]);
+    desk.ok(&["backup", "copy.db"]);
+    let witness = ["--witness", "file:witness.json"];
+    let server = desk.serve_with(&witness, &[]);
+    desk.ok(&["issue", "invoice", "--key", "b"]);
+    assert_eq!(server.stop(), Some(0));
+    desk.ok(&["restore", "copy.db", "--data-dir", "new"]);
+    let serve = ["serve", "--http-addr", "127.0.0.1:0"];
+    let ran = desk.run(&[&serve[..], &witness, &["--data-dir", "new"]].concat());
+    assert!(ran.stderr.contains("found: the witness witness.json of "), "{ran:?}");
+    assert!(
+        ran.stderr.contains("numbers that were handed out are missing"),
+        "{ran:?}"
+    );
+    assert_eq!(ran.code, 3);
+    // The store that lacks nothing, and another's key.
+    std::fs::remove_file(desk.path().join("seriatim-data/checkpoint.key")).unwrap();
+    let ran = desk.run(&[&serve[..], &witness].concat());
+    assert!(ran.stderr.contains("was signed by another key"), "{ran:?}");
+    assert_eq!(ran.code, 2);
+}
+
 #[test]
 fn a_database_of_a_newer_version_is_left_alone() {
     let desk = desk_with_series();
