@@ -160,8 +160,6 @@ codes! {
     VersionRequired = "version_required", PreconditionRequired;
     /// Only test series can be wiped.
     NotATestSeries = "not_a_test_series", Conflict;
-    /// The setting belongs to a part that is not built yet.
-    NotYet = "not_yet", Rule;
 }
 
 impl fmt::Display for Code {

@@ -1235,7 +1235,7 @@ fn a_redacted_document_is_gone_and_its_hash_stays() {
 // Every no.
 
 /// Codes that are decided before a command is one, when its words are read, and one that is for later.
-const NOT_DECIDED: [Code; 16] = [
+const NOT_DECIDED: [Code; 15] = [
     // Of tasks: the conformance cases of gates have it.
     Code::GateFixed,
     // Of gates: crates/seriatim/scenarios/gates.txt has each of them.
@@ -1253,7 +1253,6 @@ const NOT_DECIDED: [Code; 16] = [
     Code::DocumentTooLarge,
     Code::InvalidTtl,
     Code::InvalidId,
-    Code::NotYet,
 ];
 
 #[test]

@@ -23,6 +23,15 @@ pub struct Setting {
     pub default: Option<&'static str>,
     /// A secret is never a flag, is never shown, and may come from the file named by `<name>_file`.
     pub secret: bool,
+    kind: Kind,
+}
+
+/// How its value may stand in the file besides in quotes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Count,
+    Flag,
 }
 
 const fn plain(name: &'static str, default: Option<&'static str>) -> Setting {
@@ -30,6 +39,21 @@ const fn plain(name: &'static str, default: Option<&'static str>) -> Setting {
         name,
         default,
         secret: false,
+        kind: Kind::Text,
+    }
+}
+
+const fn count(name: &'static str, default: &'static str) -> Setting {
+    Setting {
+        kind: Kind::Count,
+        ..plain(name, Some(default))
+    }
+}
+
+const fn flag(name: &'static str) -> Setting {
+    Setting {
+        kind: Kind::Flag,
+        ..plain(name, Some("false"))
     }
 }
 
@@ -38,6 +62,7 @@ const fn secret(name: &'static str) -> Setting {
         name,
         default: None,
         secret: true,
+        kind: Kind::Text,
     }
 }
 
@@ -48,20 +73,21 @@ pub const SETTINGS: &[Setting] = &[
     plain("server", None),
     secret("api_key"),
     plain("output", Some("plain")),
+    flag("quiet"),
     plain("env", Some("development")),
     plain("accept", None),
     plain("receipts_dir", None),
     plain("receipt_template", None),
-    plain("workers", Some("4")),
+    count("workers", "4"),
     plain("lease", Some("30s")),
-    plain("attempts", Some("20")),
+    count("attempts", "20"),
     plain("witness", None),
     plain("witness_every", Some("10s")),
     plain("http_addr", Some("127.0.0.1:8080")),
     secret("admin_key"),
     plain("deadline", Some("3s")),
-    plain("queue_max", Some("10000")),
-    plain("batch_max", Some("2000")),
+    count("queue_max", "10000"),
+    count("batch_max", "2000"),
     plain("shutdown_delay", None),
     plain("drain", Some("20s")),
     plain("log", None),
@@ -141,13 +167,8 @@ impl Config {
     /// # Errors
     /// The file cannot be read, names a setting that does not exist, or a secret is given twice.
     pub fn load(file: Option<&Path>, flags: Flags, environment: Environment<'_>) -> Result<Self, ConfigError> {
-        let mut values = BTreeMap::new();
+        let mut values = defaults();
         let mut sources = Vec::new();
-        for setting in SETTINGS {
-            if let Some(text) = setting.default {
-                values.insert(setting.name, said(text, Source::Default));
-            }
-        }
         values.extend(port(environment));
         if let Some(path) = find_file(file, environment)? {
             let read = read_file(&path)?;
@@ -160,8 +181,19 @@ impl Config {
         for setting in SETTINGS {
             values.extend(from_environment(setting, environment)?.map(|value| (setting.name, value)));
         }
-        values.extend(flags.into_iter().map(|(name, text)| (name, said(&text, Source::Flag))));
+        values.extend(said_by_flag(flags));
         Ok(Self { values, sources })
+    }
+
+    /// The defaults, and the flags above them.
+    #[must_use]
+    pub fn of_flags(flags: Flags) -> Self {
+        let mut values = defaults();
+        values.extend(said_by_flag(flags));
+        Self {
+            values,
+            sources: Vec::new(),
+        }
     }
 
     /// Every `[sources.NAME]`, by name.
@@ -182,12 +214,11 @@ impl Config {
         self.get(name).map(|value| value.text.as_str())
     }
 
-    /// Which of these settings was said by the strongest source; between equals the first named.
+    /// Whether the first of two settings was said by a stronger source than the second.
     #[must_use]
-    pub fn strongest(&self, names: &[&'static str]) -> Option<&'static str> {
-        let rank = |name: &&'static str| self.get(name).map_or(0, |value| value.source.rank() + 1);
-        let best = names.iter().copied().map(|name| rank(&name)).max()?;
-        names.iter().copied().find(|name| rank(name) == best && best > 0)
+    pub fn is_stronger(&self, one: &str, other: &str) -> bool {
+        let rank = |name| self.get(name).map(|value| value.source.rank());
+        rank(one) > rank(other)
     }
 
     /// A setting that must be there, read as what it is.
@@ -212,6 +243,34 @@ impl Config {
         parse_duration(&value.text).or_else(|error| wrong(complaint(name, value, &error)))
     }
 
+    /// A stretch of time that is longer than none.
+    ///
+    /// # Errors
+    /// It is missing, does not read, or is none.
+    pub fn stretch(&self, name: &str) -> Result<Duration, ConfigError> {
+        let duration = self.duration(name)?;
+        self.above_zero(name, duration)
+    }
+
+    /// A count that is at least one.
+    ///
+    /// # Errors
+    /// It is missing, does not read, or is zero.
+    pub fn count<T>(&self, name: &str) -> Result<T, ConfigError>
+    where
+        T: FromStr<Err: fmt::Display> + Default + PartialEq,
+    {
+        let count = self.parse(name)?;
+        self.above_zero(name, count)
+    }
+
+    fn above_zero<T: Default + PartialEq>(&self, name: &str, value: T) -> Result<T, ConfigError> {
+        if value == T::default() {
+            return wrong(complaint(name, self.required(name)?, "must be more than 0"));
+        }
+        Ok(value)
+    }
+
     /// One of a few words.
     ///
     /// # Errors
@@ -229,14 +288,16 @@ impl Config {
         self.get(name).map_or_else(|| wrong(format!("{name} is not set")), Ok)
     }
 
-    /// Every setting that has a value: name, what may be shown of it, and who said it.
+    /// Every setting: name, what may be shown of it, and who said it.
     pub fn shown(&self) -> impl Iterator<Item = (String, String, String)> {
-        let settings = SETTINGS.iter().filter_map(|setting| {
-            let value = self.get(setting.name)?;
+        let settings = SETTINGS.iter().map(|setting| {
+            let Some(value) = self.get(setting.name) else {
+                return (setting.name.to_string(), String::new(), "not set".to_string());
+            };
             // The URL of a database may hold its password.
             let is_hidden = setting.secret || value.text.contains("://") && value.text.contains('@');
             let text = if is_hidden { "(hidden)" } else { value.text.as_str() };
-            Some((setting.name.to_string(), text.to_string(), value.source.to_string()))
+            (setting.name.to_string(), text.to_string(), value.source.to_string())
         });
         settings.chain(self.sources.iter().flat_map(Section::shown))
     }
@@ -250,6 +311,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let parsed: Result<jiff::SignedDuration, _> = text.parse();
     let unsigned = parsed.ok().and_then(|duration| Duration::try_from(duration).ok());
     unsigned.ok_or_else(|| "write a duration like 5s, 200ms or 2m".to_string())
+}
+
+fn defaults() -> BTreeMap<&'static str, Value> {
+    let default = |setting: &Setting| Some((setting.name, said(setting.default?, Source::Default)));
+    SETTINGS.iter().filter_map(default).collect()
+}
+
+fn said_by_flag(flags: Flags) -> impl Iterator<Item = (&'static str, Value)> {
+    flags.into_iter().map(|(name, text)| (name, said(&text, Source::Flag)))
 }
 
 fn said(text: &str, source: Source) -> Value {
@@ -318,14 +388,28 @@ fn read_secret(path: &Path, source: &str) -> Result<String, ConfigError> {
 fn find_file(asked: Option<&Path>, environment: Environment<'_>) -> Result<Option<PathBuf>, ConfigError> {
     let variable = environment("SERIATIM_CONFIG").filter(|path| !path.is_empty());
     if let Some(path) = asked.map(Path::to_path_buf).or(variable.map(PathBuf::from)) {
-        return if path.is_file() {
+        return if is_file(&path)? {
             Ok(Some(path))
         } else {
             wrong(format!("there is no configuration file {}", path.display()))
         };
     }
-    let usual = ["seriatim.toml", "/etc/seriatim/seriatim.toml"];
-    Ok(usual.into_iter().map(PathBuf::from).find(|path| path.is_file()))
+    for path in ["seriatim.toml", "/etc/seriatim/seriatim.toml"].map(PathBuf::from) {
+        if is_file(&path)? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// A file that this user may not look at could name another store.
+fn is_file(path: &Path) -> Result<bool, ConfigError> {
+    use std::io::ErrorKind;
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(found.is_file()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => wrong(format!("cannot read {}: {error}", path.display())),
+    }
 }
 
 /// What a file says.
@@ -355,31 +439,30 @@ fn parse_file(path: &str, text: &str) -> Result<Written, ConfigError> {
         }
         let place = at(key.span().start);
         let (setting, from_file) = setting_of(key.get_ref()).or_else(|what| wrong(format!("{place}: {what}")))?;
-        let text = scalar(value.get_ref())
+        let name = setting.name;
+        let text = scalar(setting.kind, value.get_ref())
             .or_else(|what| wrong(format!("{}: {}: {what}", at(value.span().start), key.get_ref())))?;
         let text = if from_file {
             read_secret(Path::new(&text), &place)?
         } else {
             text
         };
-        if written.values.iter().any(|(name, _)| *name == setting) {
-            return wrong(format!(
-                "{place}: {setting} and {setting}_file are both set; set one of them"
-            ));
+        if written.values.iter().any(|(known, _)| *known == name) {
+            return wrong(format!("{place}: {name} and {name}_file are both set; set one of them"));
         }
-        written.values.push((setting, said(&text, Source::File(place))));
+        written.values.push((name, said(&text, Source::File(place))));
     }
     Ok(written)
 }
 
 /// The setting that a key of the file means, and whether its value is in another file.
-fn setting_of(key: &str) -> Result<(&'static str, bool), String> {
+fn setting_of(key: &str) -> Result<(&'static Setting, bool), String> {
     for setting in SETTINGS {
         if key == setting.name {
-            return Ok((setting.name, false));
+            return Ok((setting, false));
         }
         if setting.secret && key.strip_suffix("_file") == Some(setting.name) {
-            return Ok((setting.name, true));
+            return Ok((setting, true));
         }
     }
     let mut names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
@@ -391,10 +474,12 @@ fn setting_of(key: &str) -> Result<(&'static str, bool), String> {
     ))
 }
 
-fn scalar(value: &DeValue<'_>) -> Result<String, String> {
+fn scalar(kind: Kind, value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::String(text) => Ok(text.to_string()),
-        DeValue::Integer(number) => Ok(number.as_str().replace('_', "")),
+        DeValue::Integer(number) if kind == Kind::Count => Ok(number.as_str().replace('_', "")),
+        DeValue::Boolean(flag) if kind == Kind::Flag => Ok(flag.to_string()),
+        DeValue::Integer(_) => Err("expected a text, found a number; write it in quotes".to_string()),
         other => Err(format!("expected a text or a number, found a {}", other.type_str())),
     }
 }
@@ -464,7 +549,7 @@ mod tests {
         check_error(
             "deadline = \"1s\"\n\n  htp_addr = \"x\"",
             expect![
-                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers"
+                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, quiet, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers"
             ],
         );
     }
@@ -474,6 +559,10 @@ mod tests {
         check_error(
             "deadline = \"1s\"\nqueue_max 7",
             expect!["seriatim.toml:2:11: key with no value, expected `=`"],
+        );
+        check_error(
+            "queue_max = 7\nquiet = true\ndata_dir = 3",
+            expect!["seriatim.toml:3:12: data_dir: expected a text, found a number; write it in quotes"],
         );
         check_error(
             "deadline = [1]",

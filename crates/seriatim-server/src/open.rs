@@ -93,10 +93,29 @@ impl Place {
         self.directory().join("checkpoint.key")
     }
 
-    /// Whether there is a store.
+    /// The log of the database and its index, which are there while it is open.
     #[must_use]
-    pub fn exists(&self) -> bool {
-        self.database.exists()
+    pub fn log_files(&self) -> [PathBuf; 2] {
+        ["-wal", "-shm"].map(|end| {
+            let mut name = self.database.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        })
+    }
+
+    /// Whether there is a store.
+    ///
+    /// # Errors
+    /// Nobody knows: this user may not look there.
+    pub fn exists(&self) -> Result<bool, PlaceError> {
+        match self.database.try_exists() {
+            Err(error) if error.kind() != std::io::ErrorKind::NotADirectory => {
+                let path = self.database.display();
+                let message = format!("cannot see whether there is a store {path}: {error}");
+                Err(PlaceError::Unusable(message))
+            }
+            found => Ok(found.unwrap_or(false)),
+        }
     }
 
     /// Makes the directory, for its owner alone.

@@ -64,11 +64,36 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often files are looked for that no receipt refers to.
 const SWEEP_RECEIPTS_EVERY: Duration = Duration::from_secs(3_600);
 
+/// What is listened on; nobody is let in yet.
+#[derive(Debug)]
+pub struct Listening {
+    tcp: TcpListener,
+    unix: Option<UnixListener>,
+}
+
+impl Listening {
+    /// Takes the address and the socket.
+    ///
+    /// # Errors
+    /// One of them cannot be listened on.
+    pub async fn on(options: &ServeOptions) -> anyhow::Result<Self> {
+        let cannot = || format!("cannot listen on {}", options.http_addr);
+        let tcp = TcpListener::bind(options.http_addr).await.with_context(cannot)?;
+        let unix = options.socket.as_deref().map(listen_unix).transpose()?;
+        Ok(Self { tcp, unix })
+    }
+}
+
 /// Serves until SIGTERM or SIGINT, then ends without losing what is under way. A second signal ends at once.
 ///
 /// # Errors
-/// An address or the socket cannot be listened on.
-pub async fn run(app: App, options: ServeOptions, ready: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
+/// Signals cannot be waited for.
+pub async fn run(
+    app: App,
+    listening: Listening,
+    options: ServeOptions,
+    ready: impl FnOnce(SocketAddr),
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
@@ -86,22 +111,21 @@ pub async fn run(app: App, options: ServeOptions, ready: impl FnOnce(SocketAddr)
             std::process::exit(code);
         });
     };
-    run_until(app, options, ready, stop).await
+    run_until(app, listening, options, ready, stop).await
 }
 
 /// Serves until `stop` is done, then ends without losing what is under way.
 ///
 /// # Errors
-/// An address or the socket cannot be listened on.
+/// What is listened on has no address.
 pub async fn run_until(
     app: App,
+    listening: Listening,
     options: ServeOptions,
     ready: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let cannot = || format!("cannot listen on {}", options.http_addr);
-    let tcp = TcpListener::bind(options.http_addr).await.with_context(cannot)?;
-    let unix = options.socket.as_deref().map(listen_unix).transpose()?;
+    let Listening { tcp, unix } = listening;
     let door = Door::new(router(app.clone()), &app.options().limits);
     let sweeper = tokio::spawn(sweep(app.clone()));
     let workers = app.payments().map(|payments| Workers::start(payments.clone()));

@@ -39,8 +39,8 @@ impl Witness {
     /// closed.
     ///
     /// # Errors
-    /// `Unusable`: the file is not a checkpoint of this service, or cannot be written. `Refused`: the store lacks what
-    /// was there before. `Unavailable`: it cannot be read.
+    /// `Behind`: the store lacks what was there before. `Unusable`: the file is not a checkpoint of this service, or
+    /// cannot be written. `Unavailable`: the store cannot be read.
     pub async fn begin(
         place: &str,
         every: Duration,
@@ -49,15 +49,27 @@ impl Witness {
     ) -> Result<Self, PlaceError> {
         let path = path_of(place)?;
         let reads = opened.reads();
-        let kept = read(&path, &signing_key)?;
+        let kept = read(&path)?;
+        let is_ours = |kept: &Checkpoint| kept.public_key == checkpoint::public_key(&signing_key);
+        // Whoever signed it: a restored backup has a new key, and lacks what this file knows.
         if let Some(kept) = &kept
             && let Some(lacking) = lacking(reads, kept, Look::AtEvents).await?
         {
             let why = accusation(&path, kept, &reads.describe(), &lacking);
-            close_fence(opened.fenced().as_ref(), &why).await;
+            // A file of another service stops this node, and not the others.
+            let fenced = opened.fenced().filter(|_| is_ours(kept));
+            close_fence(fenced.as_ref(), &why).await;
             return Err(PlaceError::Behind(format!(
                 "{why}; {}",
                 way_out(&path, opened.fenced().is_some())
+            )));
+        }
+        if kept.as_ref().is_some_and(|kept| !is_ours(kept)) {
+            return Err(PlaceError::Unusable(format!(
+                "the witness {} was signed by another key than the checkpoint.key of this data directory: it is \
+                 another service's, or the key was lost; put the key back. The store has all that it knows: if the \
+                 key is gone, keep this file and name another with --witness",
+                path.display()
             )));
         }
         let last = checkpoint::take(reads, &signing_key, opened.issuer().clock().now())
@@ -147,7 +159,7 @@ fn path_of(place: &str) -> Result<PathBuf, PlaceError> {
 }
 
 /// What was kept, if there is anything.
-fn read(path: &Path, signing_key: &[u8; 32]) -> Result<Option<Checkpoint>, PlaceError> {
+fn read(path: &Path) -> Result<Option<Checkpoint>, PlaceError> {
     let unusable = |what: String| {
         let path = path.display();
         PlaceError::Unusable(format!("the witness {path} {what}; name another file with --witness"))
@@ -157,13 +169,6 @@ fn read(path: &Path, signing_key: &[u8; 32]) -> Result<Option<Checkpoint>, Place
         read => read.map_err(|error| unusable(format!("cannot be read: {error}")))?,
     };
     let kept = Checkpoint::parse(&text).map_err(|error| unusable(format!("cannot be used: {error}")))?;
-    if kept.public_key != checkpoint::public_key(signing_key) {
-        return Err(unusable(
-            "was signed by another key than the checkpoint.key of this data directory: it is another service's, or \
-             the key was lost; put the key back"
-                .to_string(),
-        ));
-    }
     Ok(Some(kept))
 }
 

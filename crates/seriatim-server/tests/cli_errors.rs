@@ -4,6 +4,8 @@ mod cli_support;
 #[path = "../../seriatim/tests/disk/mod.rs"]
 mod disk;
 
+use std::process::Stdio;
+
 use cli_support::{Desk, Ran};
 use disk::Disk;
 use expect_test::{Expect, expect};
@@ -78,6 +80,41 @@ fn a_refusal_is_5_and_says_code_field_and_way_out() {
     );
 }
 
+/// Data that could not be written counted as done: an export was cut off, a new key's secret was gone.
+#[test]
+fn data_that_cannot_be_written_is_a_failure() {
+    let desk = desk_with_series();
+    let verbs: [&[&str]; 8] = [
+        &["export"],
+        &["checkpoint"],
+        &["issue", "invoice", "--key", "a"],
+        &["list"],
+        &["openapi"],
+        &["version"],
+        &["counters", "-o", "json"],
+        &["config", "show"],
+    ];
+    for verb in verbs {
+        let ran = desk.run_into_full(verb);
+        assert!(
+            ran.stderr.contains("error: cannot write to stdout: No space left"),
+            "{verb:?}: {ran:?}"
+        );
+        assert_eq!(ran.code, 1, "{verb:?}");
+    }
+    assert_eq!(desk.run_into_full(&["--help"]).code, 1);
+    let ran = desk.run_into_full(&["key", "create", "--label", "app", "--scope", "issue"]);
+    let id = ran.stderr.split("`seriatim key revoke ").nth(1).unwrap();
+    let id = id.split('`').next().unwrap();
+    assert!(desk.ok(&["key", "list"]).starts_with(&format!("{id}\t")), "{ran:?}");
+    assert_eq!(ran.code, 1);
+    // Whoever closes the pipe has read enough.
+    let mut command = desk.command(&["openapi"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn a_replay_with_other_params_or_of_a_voided_key_is_refused() {
     let desk = Desk::new();
@@ -140,8 +177,57 @@ fn a_usage_error_is_2() {
 }
 
 #[test]
+fn a_setting_that_makes_no_sense_is_2_whatever_else_is_configured() {
+    let desk = Desk::new();
+    let flags = [
+        ("--deadline", "0s"),
+        ("--queue-max", "0"),
+        ("--batch-max", "0"),
+        ("--witness-every", "0s"),
+        ("--lease", "0s"),
+        ("--attempts", "0"),
+        ("--workers", "0"),
+    ];
+    for (flag, nothing) in flags {
+        let ran = desk.run(&["serve", "--http-addr", "127.0.0.1:0", flag, nothing]);
+        assert!(
+            ran.stderr
+                .contains(&format!("= `{nothing}` (flag): must be more than 0")),
+            "{flag}: {ran:?}"
+        );
+        assert_eq!(ran.code, 2);
+    }
+    let ran = desk.run_with(&["serve"], &[("SERIATIM_WORKERS", "x")]);
+    assert!(
+        ran.stderr.contains("error: workers = `x` (SERIATIM_WORKERS): "),
+        "{ran:?}"
+    );
+    assert_eq!(ran.code, 2);
+    assert_eq!(std::fs::read_dir(desk.path()).unwrap().count(), 0);
+}
+
+/// The key was registered, and the port was taken: nobody ever saw it, and no other came.
+#[test]
+fn a_server_that_cannot_listen_draws_no_key() {
+    let desk = Desk::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ran = desk.run(&["serve", "--http-addr", &address]);
+    assert!(
+        ran.stderr.contains(&format!("error: cannot listen on {address}")),
+        "{ran:?}"
+    );
+    assert_eq!(ran.code, 1);
+    assert_eq!(desk.ok(&["key", "list"]), "");
+    let server = desk.serve();
+    server.says("Admin key  srt_");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
 fn a_password_in_a_store_is_not_repeated() {
-    let ran = Desk::new().run(&["list", "--store", "postgres://me:secret@127.0.0.1:1/x"]);
+    let store = "postgres://me:secret@127.0.0.1:1/x";
+    let ran = Desk::new().run(&["serve", "--store", store, "--data-dir", "here"]);
     assert_eq!(ran.code, 4);
     assert!(ran.stderr.contains("127.0.0.1:1/x"), "{ran:?}");
     assert!(!ran.stderr.contains("secret"), "{ran:?}");
@@ -173,10 +259,13 @@ fn a_bad_file_of_settings_is_2_with_line_and_column() {
         &desk,
         &["list"],
         expect![[r#"
-            error: seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers
+            error: seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, quiet, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers
             exit 2
         "#]],
     );
+    for verb in [&["version"][..], &["openapi"], &["completions", "bash"]] {
+        assert_eq!(desk.run(verb).code, 0, "{verb:?}");
+    }
     desk.write("seriatim.toml", "deadline = \n");
     check(
         &desk,
@@ -435,6 +524,62 @@ fn a_check_that_finds_something_is_3() {
     assert!(changed.stderr.contains("checkpoint_changed"), "{changed:?}");
 }
 
+/// SQLite went on with the file that it could not write, and left an index of the log that was as read-only: the store
+/// could not be written any more when the file could, and the doctor found nothing.
+#[test]
+fn a_file_that_was_read_only_for_a_while_can_be_written_again() {
+    let desk = Desk::new();
+    desk.give_to_nobody("", 0o755);
+    let create = ["series", "create", "invoice", "--format", "INV-{seq:3}"];
+    desk.run_as_nobody(&create).ok();
+    let issue = ["issue", "invoice", "--key", "a"];
+    desk.give_to_nobody("seriatim-data/seriatim.db", 0o400);
+    let refused = expect![[r#"
+        error: cannot write to ./seriatim-data/seriatim.db: Permission denied (os error 13); make sure that file and directory are there and writable
+        exit 2
+    "#]];
+    check_ran(&desk, &desk.run_as_nobody(&issue), refused);
+    desk.give_to_nobody("seriatim-data/seriatim.db", 0o600);
+    assert_eq!(desk.run_as_nobody(&issue).ok(), "INV-001\n");
+
+    desk.write("seriatim-data/seriatim.db-shm", "");
+    desk.give_to_nobody("seriatim-data/seriatim.db-shm", 0o400);
+    let ran = desk.run_as_nobody(&["doctor"]);
+    let found = "NOT OK\tpermissions of ./seriatim-data/seriatim.db-shm\t400\n";
+    assert!(ran.stdout.contains(found), "{ran:?}");
+    let refused = "cannot write to ./seriatim-data/seriatim.db-shm: Permission denied";
+    assert!(ran.stderr.contains(refused), "{ran:?}");
+    assert_eq!(ran.code, 2);
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_not_said_to_be_empty() {
+    let desk = Desk::new();
+    desk.give_to_nobody("", 0o755);
+    desk.run_as_nobody(&["init"]).ok();
+    desk.give_to_nobody("seriatim-data", 0);
+    for verb in [
+        &["list"][..],
+        &["init"],
+        &["doctor"],
+        &["backup", "copy.db"],
+        &["series", "create", "a", "--format", "{seq}"],
+    ] {
+        let ran = desk.run_as_nobody(verb);
+        let said = "cannot see whether there is a store ./seriatim-data/seriatim.db: Permission denied";
+        assert!(ran.stderr.contains(said), "{verb:?}: {ran:?}");
+        assert_eq!(ran.code, 2);
+    }
+    for arguments in [
+        &["list", "--config", "seriatim-data/mine.toml"][..],
+        &["restore", "seriatim-data/seriatim.db", "--data-dir", "new"],
+    ] {
+        let ran = desk.run_as_nobody(arguments);
+        assert!(ran.stderr.contains("error: cannot read seriatim-data/"), "{ran:?}");
+    }
+    desk.give_to_nobody("seriatim-data", 0o700);
+}
+
 #[test]
 fn a_directory_that_others_can_read_is_found_by_the_doctor() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -497,6 +642,61 @@ fn a_restore_never_overwrites() {
     );
 }
 
+/// A restored directory has a key of its own. The witness was refused for that, with another file as the way out: on it
+/// the server issued again what the witness knew.
+#[test]
+fn a_restored_backup_is_compared_with_the_witness_whatever_its_key() {
+    let desk = desk_with_series();
+    desk.ok(&["issue", "invoice", "--key", "a"]);
+    desk.ok(&["backup", "copy.db"]);
+    let witness = ["--witness", "file:witness.json"];
+    let server = desk.serve_with(&witness, &[]);
+    desk.ok(&["issue", "invoice", "--key", "b"]);
+    assert_eq!(server.stop(), Some(0));
+    desk.ok(&["restore", "copy.db", "--data-dir", "new"]);
+    let serve = ["serve", "--http-addr", "127.0.0.1:0"];
+    let ran = desk.run(&[&serve[..], &witness, &["--data-dir", "new"]].concat());
+    assert!(ran.stderr.contains("found: the witness witness.json of "), "{ran:?}");
+    assert!(
+        ran.stderr.contains("numbers that were handed out are missing"),
+        "{ran:?}"
+    );
+    assert_eq!(ran.code, 3);
+    // The store that lacks nothing, and another's key.
+    std::fs::remove_file(desk.path().join("seriatim-data/checkpoint.key")).unwrap();
+    let ran = desk.run(&[&serve[..], &witness].concat());
+    assert!(ran.stderr.contains("was signed by another key"), "{ran:?}");
+    assert_eq!(ran.code, 2);
+}
+
+#[test]
+fn small_mistakes_are_told_from_what_is_right() {
+    let desk = desk_with_series();
+    let cases: [(&[&str], i32, &str); 4] = [
+        (&["list", "--limit", "0"], 5, "code invalid_limit, field /limit"),
+        (
+            &["reserve", "invoice", "--key", "a", "--ttl", "400d"],
+            5,
+            "error: `400d` is not a duration from 1s to 366d",
+        ),
+        (
+            &["key", "create", "--label", " ", "--scope", "issue"],
+            5,
+            "error: a label says what the key is for",
+        ),
+        (
+            &["pg", "print", "--from", "999"],
+            2,
+            "error: --from is 999, and this version knows tables up to ",
+        ),
+    ];
+    for (arguments, code, said) in cases {
+        let ran = desk.run(arguments);
+        assert!(ran.stderr.contains(said), "{arguments:?}: {ran:?}");
+        assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{arguments:?}");
+    }
+}
+
 #[test]
 fn a_database_of_a_newer_version_is_left_alone() {
     let desk = desk_with_series();
@@ -542,8 +742,29 @@ fn a_full_disk_is_4_and_says_what_to_do() {
     disk.empty();
     assert_eq!(run(&["issue", "invoice", "--key", "a"]).ok(), "INV-001\n");
 
+    // There is space for the lock and the log's index, and then no more.
+    disk.fill(40 * 1024);
+    let full = run(&["issue", "invoice", "--key", "c"]).seen();
+    let full = full.replace(&data_dir, "DATA");
+    expect![[r#"
+        store sqlite DATA/seriatim.db (in process)
+        error: cannot write to DATA/seriatim.db: disk is full; free space and retry
+          code store_unavailable; nothing happened; try again in a moment
+        exit 4
+    "#]]
+    .assert_eq(&full);
+    disk.empty();
+    disk.fill(8 * 1024);
+    let doctor = run(&["doctor"]);
+    assert!(doctor.stdout.contains("NOT OK\tdisk\tcannot write to "), "{doctor:?}");
+    assert!(
+        doctor.stderr.contains("disk is full; free space and retry"),
+        "{doctor:?}"
+    );
+    disk.empty();
+
     // Beside a server: what is there can still be read, and issuing goes on by itself when there is space again.
-    let server = desk.serve_with(&["--data-dir", &data_dir], &[]);
+    let server = desk.serve_with(&["--data-dir", &data_dir, "--log-format", "json"], &[]);
     disk.fill(0);
     let full = run(&["issue", "invoice", "--key", "b"]).seen();
     let full = full.replace(&data_dir, "DATA");
@@ -557,6 +778,9 @@ fn a_full_disk_is_4_and_says_what_to_do() {
     assert!(run(&["list"]).ok().contains("INV-001"));
     disk.empty();
     assert_eq!(run(&["issue", "invoice", "--key", "b"]).ok(), "INV-002\n");
+    let logged = server.says("store unavailable; nothing happened");
+    // Twice in one object, and who reads it keeps one of them.
+    assert_eq!(logged.matches("\"message\":").count(), 1, "{logged}");
     assert_eq!(server.stop(), Some(0));
 }
 

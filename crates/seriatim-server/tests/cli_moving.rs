@@ -74,6 +74,28 @@ fn inspect_tells_what_is_there_and_writes_nothing() {
     assert_eq!(ran.code, 3);
 }
 
+/// One number without its zeros made the format `INV-{seq:1}`: two rows were looked at, and the rest were holes.
+#[test]
+fn one_number_that_is_written_otherwise_does_not_blind_inspect() {
+    let desk = Desk::new();
+    let mut file = String::from("number,date\n");
+    for seq in (1..=1_000).chain([42]) {
+        writeln!(file, "INV-{seq:04},2025-09-01").unwrap();
+    }
+    desk.write("mostly.csv", &(file + "INV-7,2025-09-01\n"));
+    expect![[r#"
+        to go on with them: seriatim series create NAME --format 'INV-{seq:4}'
+        found: 1 duplicate, 1 unfit
+        rows			1002	
+        format			INV-{seq:4}	reset never, start 1; 1002 rows, INV-0001 to INV-7
+        counter	default	all	1 to 1000	1001 rows
+        unfit	default		INV-7	line 1003: the format INV-{seq:4} cannot print it
+        duplicate	default	all	INV-0042	line 43 has it first, line 1002 again
+        exit 3
+    "#]]
+    .assert_eq(&desk.run(&["inspect", "mostly.csv"]).seen());
+}
+
 #[test]
 fn what_inspect_proposes_can_be_defined_and_takes_the_numbers_in() {
     let desk = Desk::new();
@@ -336,6 +358,57 @@ fn one_bad_row_and_nothing_is_imported() {
     let ran = desk.run(&["import", "invoice", "--from-csv", "bad.csv", "-q"]);
     assert!(ran.stdout.contains("line 3: its document is not JSON"), "{ran:?}");
     assert_eq!(desk.ok(&["list", "-q"]), "");
+}
+
+/// A stray quote in a column that nobody asked for took all rows behind it along: they were not imported, and their
+/// numbers were issued again.
+#[test]
+fn a_quote_out_of_place_swallows_no_rows() {
+    let desk = with_series();
+    let row = |seq: u32, name: &str| format!("INV-{seq:03},2025-09-01,pay_{seq},{name}\n");
+    let refused = [
+        (
+            row(2, "\"Bob") + &row(3, "Ann"),
+            "bad.csv, line 3: a quote opens here and is never closed",
+        ),
+        (
+            row(2, "\"Bob") + &row(3, "\"Ann\""),
+            "bad.csv, line 3: a quote opens here, and text follows where it is closed in line 4",
+        ),
+        (
+            row(2, "\"Bob\" the builder"),
+            "bad.csv, line 3: a quote opens here, and text follows where it is closed in line 3",
+        ),
+    ];
+    for (rows, said) in refused {
+        desk.write("bad.csv", &format!("number,date,key,name\n{}{rows}", row(1, "Eve")));
+        for verb in [
+            &["import", "invoice", "--from-csv", "bad.csv"][..],
+            &["compare", "invoice", "--from-csv", "bad.csv"],
+            &["inspect", "bad.csv"],
+        ] {
+            let ran = desk.run(verb);
+            assert!(ran.stderr.contains(said), "{verb:?}: {ran:?}");
+            assert!(ran.stderr.contains("code bad_rows; nothing was written"), "{ran:?}");
+            assert_eq!(ran.code, 5);
+        }
+    }
+    assert_eq!(desk.ok(&["list", "-q"]), "");
+
+    let twice = "number,date,number\nINV-001,2025-09-01,R-1\n";
+    desk.write("twice.csv", twice);
+    let ran = desk.run(&["inspect", "twice.csv"]);
+    assert!(ran.stderr.contains("twice.csv has several columns number"), "{ran:?}");
+    assert_eq!(ran.code, 2);
+
+    // What spreadsheets write is right: a byte order mark, CRLF, quotes within quotes, lines within a field.
+    let good = "\u{feff}\"number\",\"date\",name\r\n\
+                INV-001,2025-09-01,\"Bob \"\"the\"\"\r\nbuilder, and \"\"sons\"\"\"\r\n\
+                INV-002,2025-09-01,5\" disk\r\n\
+                \"INV-003\",2025-09-01,\"\"";
+    desk.write("good.csv", good);
+    desk.ok(&["import", "invoice", "--from-csv", "good.csv", "-q"]);
+    assert_eq!(desk.ok(&["issue", "invoice", "--key", "new", "-q"]), "INV-004\n");
 }
 
 #[test]

@@ -150,11 +150,14 @@ const EVERY_VERB: &[&str] = &[
     "series show order",
     "series show order -o json",
     "series create order --format {seq}",
+    "series create order --format {branch}-{seq} --param branch=digits:2 --max-length 21 --if-version 2",
+    "series create order --format {branch}-{seq} --param branch=digits:2 --max-length 21 --if-version 1",
     "issue order --key o1 --param branch=7",
     "series create trial --format T{seq} --test",
     "issue trial --key t",
     "series wipe trial --yes",
     "list trial",
+    "gate claim receipt pay_1 --holder worker",
     "export invoice",
     "export",
     "inspect old.csv",
@@ -262,6 +265,46 @@ fn quiet_leaves_only_data() {
     desk.ok(&["series", "create", "order", "--format", "{seq}"]);
     let ran = desk.run(&["issue", "order", "--key", "a", "-q"]);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("1\n", ""));
+    let issue = ["issue", "order", "--key", "a"];
+    assert_eq!(desk.run_with(&issue, &[("SERIATIM_QUIET", "true")]), ran);
+    desk.write("seriatim.toml", "quiet = true\n");
+    assert_eq!(desk.run(&issue), ran);
+}
+
+/// A program got two rows and no sign of more, a bare path, nothing at all, or numbers as texts.
+#[test]
+fn as_json_every_verb_says_what_a_program_needs() {
+    let desk = Desk::new();
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&desk.ok(&[arguments, &["-o", "json", "-q"]].concat())).unwrap()
+    };
+    let store = "sqlite ./seriatim-data/seriatim.db";
+    assert_eq!(json(&["init"]), serde_json::json!({ "store": store, "created": true }));
+    assert_eq!(json(&["init"])["created"], false);
+    desk.ok(&["series", "create", "order", "--format", "{seq}", "-q"]);
+    desk.ok(&["issue", "order", "--count", "5", "--key", "a", "-q"]);
+
+    let list = ["list", "-n", "3", "-o", "json", "-q"];
+    let first = desk.run(&list);
+    assert_eq!(first.stdout.lines().count(), 3);
+    let more: serde_json::Value = serde_json::from_str(&first.stderr).unwrap();
+    let rest = desk.run(&[&list[..], &["--cursor", more["next_cursor"].as_str().unwrap()]].concat());
+    assert_eq!((rest.stdout.lines().count(), rest.stderr.as_str()), (2, ""));
+
+    assert_eq!(json(&["backup", "copy.db"])["file"], "copy.db");
+    let restored = desk.run(&["restore", "copy.db", "--data-dir", "new", "-o", "json", "-q"]);
+    let restored: serde_json::Value = serde_json::from_str(&restored.ok()).unwrap();
+    assert_eq!(restored["last"], 5);
+    let key = json(&["key", "create", "--label", "shop", "--scope", "issue,read"]);
+    let id = key["id"].as_str().unwrap();
+    assert!(desk.ok(&["key", "list", "-q"]).contains("\tshop\tissue,read\t\t\t"));
+    assert_eq!(
+        json(&["key", "revoke", id]),
+        serde_json::json!({ "id": id, "revoked": true })
+    );
+    let server = desk.serve();
+    assert_eq!(json(&["healthcheck", "--server", &server.url])["ready"], true);
+    assert_eq!(server.stop(), Some(0));
 }
 
 #[test]
@@ -339,25 +382,63 @@ fn the_settings_in_force_are_shown_with_their_source_and_without_secrets() {
     desk.write("seriatim.toml", "queue_max = 500\napi_key = \"srt_a_hush\"\n");
     let ran = desk.run_with(
         &["config", "show", "--output", "plain"],
-        &[("SERIATIM_DEADLINE", "1s"), ("PORT", "9000")],
+        &[
+            ("SERIATIM_DEADLINE", "1s"),
+            ("SERIATIM_QUIET", "true"),
+            ("PORT", "9000"),
+        ],
     );
     expect![[r#"
         data_dir	./seriatim-data	default
+        store		not set
+        server		not set
         api_key	(hidden)	seriatim.toml:2:1
         output	plain	flag
+        quiet	true	SERIATIM_QUIET
         env	development	default
+        accept		not set
+        receipts_dir		not set
+        receipt_template		not set
         workers	4	default
         lease	30s	default
         attempts	20	default
+        witness		not set
         witness_every	10s	default
         http_addr	127.0.0.1:9000	PORT
+        admin_key		not set
         deadline	1s	SERIATIM_DEADLINE
         queue_max	500	seriatim.toml:1:1
         batch_max	2000	default
+        shutdown_delay		not set
         drain	20s	default
+        log		not set
+        log_format		not set
         exit 0
     "#]]
     .assert_eq(&ran.seen());
+}
+
+/// Its throw-away store of some 60 MB stayed.
+#[test]
+fn an_interrupted_bench_leaves_nothing_behind() {
+    let desk = Desk::new();
+    let bench = ["bench", "--requests", "100000000", "--dir", "."];
+    for signal in ["-INT", "-TERM"] {
+        let mut child = desk
+            .command(&bench)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let is_made = || std::fs::read_dir(desk.path()).unwrap().count() > 0;
+        while !is_made() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let pid = child.id().to_string();
+        let sent = std::process::Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+        assert!(!is_made());
+    }
 }
 
 #[test]

@@ -771,6 +771,7 @@ async fn probes_need_no_key_and_issue_nothing() {
         "/healthz",
         "/metrics",
         "/openapi.json",
+        "/docs/reference/problems",
         "/readyz?verbose",
     ] {
         let answer = world.ask("GET", path).who(&http::Who::Nobody).send().await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use seriatim::{Issuer, Memory, SeriesSpec};
 use seriatim_server::app::{App, AppOptions, Limits};
-use seriatim_server::serve::{ServeOptions, run_until};
+use seriatim_server::serve::{Listening, ServeOptions, run_until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
@@ -47,7 +47,8 @@ impl Server {
         let ended = tokio::spawn(async move {
             let until = async { drop(stopped.await) };
             let tell = |address| ready.send(address).unwrap();
-            run_until(running, options, tell, until).await
+            let listening = Listening::on(&options).await?;
+            run_until(running, listening, options, tell, until).await
         });
         Self {
             address: is_ready.await.unwrap(),
@@ -302,7 +303,9 @@ async fn a_socket_that_a_killed_server_left_is_replaced() {
         ..ServeOptions::default()
     };
     let app = App::new(issuer, AppOptions::default());
-    run_until(app, options, |_| {}, std::future::ready(())).await.unwrap();
+    let listening = Listening::on(&options).await.unwrap();
+    let ended = run_until(app, listening, options, |_| {}, std::future::ready(()));
+    ended.await.unwrap();
 }
 
 #[tokio::test]
@@ -329,8 +332,6 @@ async fn an_address_in_use_is_named() {
         http_addr: server.address,
         ..ServeOptions::default()
     };
-    let error = run_until(server.app.clone(), options, |_| {}, std::future::pending())
-        .await
-        .unwrap_err();
+    let error = Listening::on(&options).await.unwrap_err();
     assert_eq!(error.to_string(), format!("cannot listen on {}", server.address));
 }

@@ -234,7 +234,7 @@ async fn a_directory_that_is_not_there_or_not_one_is_refused() {
     assert!(
         error
             .to_string()
-            .contains("make sure that the directory is there and writable"),
+            .contains("make sure that file and directory are there and writable"),
         "{error}"
     );
 }

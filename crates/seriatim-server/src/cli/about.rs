@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::Context;
 use super::failed::{Failed, Problem};
@@ -23,13 +24,14 @@ impl Healthcheck {
         };
         let reply = Transport::network(&url, None)?.send(Call::get("/readyz")).await?;
         if reply.status.is_success() {
-            context.output.note(format!("{url} is ready"));
+            let ready = json!({ "url": url, "ready": true });
+            context.output.done(format!("{url} is ready"), &ready);
             return Ok(());
         }
         let mut problem = Problem::of(&reply);
         if problem.body.is_null() {
             let said = String::from_utf8_lossy(&reply.body).trim().to_string();
-            problem.body = serde_json::json!({ "detail": format!("{url} is not ready: {said}"), "retry": "retry" });
+            problem.body = json!({ "detail": format!("{url} is not ready: {said}"), "retry": "retry" });
         }
         Err(Failed::Problem(Box::new(problem)))
     }
@@ -83,7 +85,7 @@ impl Version {
         let version = env!("CARGO_PKG_VERSION");
         context.output.line(match context.output.form {
             Form::Plain => format!("seriatim {version}"),
-            Form::Json => serde_json::json!({ "version": version }).to_string(),
+            Form::Json => json!({ "version": version }).to_string(),
         });
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod proof;
 mod target;
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use clap::Args;
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
 use super::failed::Failed;
@@ -40,6 +42,20 @@ pub struct Bench {
     in_data_dir: bool,
 }
 
+/// Comes when somebody wants it to end.
+fn interrupted() -> Result<impl Future<Output = Failed>, Failed> {
+    let listen = |kind| signal(kind).map_err(|error| Failed::Other(format!("cannot wait for signals: {error}")));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Failed::Other("interrupted; what was made for the bench is removed".to_string())
+    })
+}
+
 impl Bench {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         if self.clients == 0 || self.requests == 0 || self.retry_each == 0 {
@@ -47,19 +63,17 @@ impl Bench {
                 "clients, requests and retry-each are at least 1".to_string(),
             ));
         }
+        // Before anything is made that must be removed again.
+        let interrupted = interrupted()?;
         let is_remote = context.config.get("server").is_some();
         let target = if is_remote || self.in_data_dir {
             Target::configured(context).await?
         } else {
             Target::throw_away(context, self.dir.clone()).await?
         };
-        let measured = self.measure(context, &target).await;
-        let judged = match measured {
-            Ok(run) => target
-                .stored()
-                .await
-                .map(|stored| (Proof::of(&run.answers, &stored), run)),
-            Err(failed) => Err(failed),
+        let judged = tokio::select! {
+            judged = self.judge(context, &target) => judged,
+            failed = interrupted => Err(failed),
         };
         target.close().await;
         let (proof, run) = judged?;
@@ -69,6 +83,12 @@ impl Bench {
         } else {
             Err(Failed::Found("the promise does not hold".to_string()))
         }
+    }
+
+    async fn judge(&self, context: &Context, target: &Target) -> Result<(Proof, Run), Failed> {
+        let run = self.measure(context, target).await?;
+        let stored = target.stored().await?;
+        Ok((Proof::of(&run.answers, &stored), run))
     }
 
     /// Every request in all its repetitions, from many clients; the repetitions of one come from several of them.

@@ -80,7 +80,7 @@ impl Compare {
             dated: false,
             length_max: usize::MAX,
             row_word: source.row_word(),
-            skip_unfit: false,
+            shape: None,
         };
         let mut reader = rows.spool.reader().map_err(spool_failed)?;
         let survey = Survey::of(&look, &mut reader).map_err(spool_failed)?;

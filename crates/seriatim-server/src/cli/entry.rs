@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::Context;
 use super::failed::{Failed, read_text};
@@ -469,7 +469,7 @@ pub struct List {
     /// Only dated this day or earlier
     #[arg(long, value_name = "DATE")]
     to: Option<String>,
-    /// How many at most
+    /// How many at most; if there are more, stderr says where to go on, with -o json as {"next_cursor": …}
     #[arg(long, short = 'n', default_value_t = 50)]
     limit: usize,
     /// Where to go on, as an earlier list said
@@ -502,19 +502,22 @@ impl List {
         let session = context.session("list").await?;
         let mut left = self.limit;
         let mut cursor = self.cursor.clone();
-        while left > 0 {
+        loop {
             let answer = session.answer(Call::get(self.path(left, cursor.as_deref()))).await?;
             print_rows(context, &answer)?;
             left = left.saturating_sub(list(&answer.json, "data").len());
             cursor = answer.next_cursor();
-            if cursor.is_none() {
+            if cursor.is_none() || left == 0 {
                 break;
             }
         }
-        if let Some(cursor) = cursor {
-            context
+        match (cursor, context.output.form) {
+            (None, _) => {}
+            (Some(cursor), Form::Plain) => context
                 .output
-                .note(format!("there is more; go on with --cursor {cursor}"));
+                .note(format!("there is more; go on with --cursor {cursor}")),
+            // A program is told even with --quiet, or it would take a part for the whole.
+            (Some(cursor), Form::Json) => context.output.warn(json!({ "next_cursor": cursor }).to_string()),
         }
         Ok(())
     }

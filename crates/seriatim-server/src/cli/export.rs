@@ -9,10 +9,10 @@ use super::output::{list, text};
 use super::session::{Answer, Session};
 use crate::transport::{Call, path, query};
 
-/// Write every entry and event with its hash, one JSON object a line
+/// Write every entry, gate and event with its hash, one JSON object a line
 #[derive(Args)]
 pub struct Export {
-    /// Only of this series
+    /// Only of this series; gates are of none
     series: Option<String>,
 }
 
@@ -26,16 +26,16 @@ impl Export {
         for series in self.series(session).await? {
             chains.extend(counters(session, &series).await?);
         }
-        for chain in &chains {
-            let wrap = |event: &str| format!("{{\"chain\":\"{chain}\",\"event\":{event}}}");
-            let wanted = [("chain", Some(chain.as_str()))];
-            print_pages(session, "/v1/audit/events", &wanted, wrap).await?;
-        }
+        print_chains(session, &chains).await?;
         let wanted = [("series", self.series.as_deref())];
-        print_pages(session, "/v1/entries", &wanted, |entry| {
-            format!("{{\"entry\":{entry}}}")
+        each_page(session, "/v1/entries", &wanted, |page| {
+            print(session, page, "\"entry\":")
         })
-        .await
+        .await?;
+        if self.series.is_none() {
+            print_gates(session).await?;
+        }
+        Ok(())
     }
 
     async fn series(&self, session: &Session) -> Result<Vec<String>, Failed> {
@@ -61,18 +61,34 @@ async fn counters(session: &Session, series: &str) -> Result<Vec<String>, Failed
     Ok(ids)
 }
 
-async fn print_pages(
-    session: &Session,
-    at: &str,
-    wanted: &[(&str, Option<&str>)],
-    wrap: impl Fn(&str) -> String,
-) -> Result<(), Failed> {
-    each_page(session, at, wanted, |page| {
-        let lines: Vec<String> = page.rows()?.iter().map(|row| wrap(row.get()) + "\n").collect();
-        session.output.bytes(lines.concat().as_bytes());
-        Ok(())
+async fn print_gates(session: &Session) -> Result<(), Failed> {
+    let mut chains = Vec::new();
+    each_page(session, "/v1/gates", &[], |page| {
+        chains.extend(list(&page.json, "data").iter().map(|gate| text(gate, "id")));
+        print(session, page, "\"gate\":")
     })
-    .await
+    .await?;
+    print_chains(session, &chains).await
+}
+
+async fn print_chains(session: &Session, chains: &[String]) -> Result<(), Failed> {
+    for chain in chains {
+        let wanted = [("chain", Some(chain.as_str()))];
+        let before = format!("\"chain\":\"{chain}\",\"event\":");
+        each_page(session, "/v1/audit/events", &wanted, |page| {
+            print(session, page, &before)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// The rows of a page, each as an object that begins like this.
+fn print(session: &Session, page: &Answer, before: &str) -> Result<(), Failed> {
+    let rows = page.rows()?;
+    let lines = rows.iter().map(|row| format!("{{{before}{}}}\n", row.get()));
+    session.output.bytes(lines.collect::<String>().as_bytes());
+    session.output.written().map_err(Failed::Other)
 }
 
 /// Every page of a list, in its order.

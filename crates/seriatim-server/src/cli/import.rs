@@ -104,7 +104,7 @@ impl Import {
             dated: true,
             length_max: series.max_length,
             row_word: source.row_word(),
-            skip_unfit: false,
+            shape: None,
         };
         let mut reader = rows.spool.reader().map_err(spool_failed)?;
         let survey = Survey::of(&look, &mut reader).map_err(spool_failed)?;

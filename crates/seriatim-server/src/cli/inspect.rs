@@ -49,6 +49,14 @@ struct Kind {
     read: Option<(Series, Survey)>,
 }
 
+/// A series that may have printed the numbers of one shape.
+struct Guess<'a> {
+    shape: &'a Shape,
+    format: &'a str,
+    reset: &'a str,
+    start: u64,
+}
+
 impl Inspect {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         let zone = self.time_zone.as_deref().unwrap_or("UTC");
@@ -73,11 +81,9 @@ impl Inspect {
         if let Some(format) = &self.format {
             // Who says what it is wants to hear of every row that is not.
             let reset = self.reset.clone().unwrap_or_else(|| "never".to_string());
-            let said = Shape {
-                count: rows.spool.count,
-                guesses: vec![(format.clone(), reset)],
-                ..shapes.first().cloned().unwrap_or_default()
-            };
+            let mut said = shapes.first().cloned().unwrap_or_default();
+            said.count = rows.spool.count;
+            said.guesses = vec![(format.clone(), reset)];
             shapes = vec![said];
         }
         let mut kinds = Vec::new();
@@ -94,7 +100,7 @@ impl Inspect {
         Ok(kinds)
     }
 
-    /// Of the guesses the one that leaves the fewest duplicates and holes.
+    /// Of the guesses the one that leaves the fewest duplicates, holes and rows that it does not fit.
     fn likeliest(
         &self,
         source: &Source,
@@ -104,7 +110,13 @@ impl Inspect {
     ) -> std::io::Result<Option<(Series, Survey)>> {
         let mut best: Option<(Series, Survey)> = None;
         for (format, reset) in &shape.guesses {
-            let Some((series, survey)) = self.try_guess(source, format, reset, 1, reader, zone)? else {
+            let guess = Guess {
+                shape,
+                format,
+                reset,
+                start: 1,
+            };
+            let Some((series, survey)) = self.try_guess(source, &guess, reader, zone)? else {
                 continue;
             };
             let faults = |survey: &Survey| survey.left_out + survey.holes() + survey.bad.len() as u64;
@@ -118,25 +130,28 @@ impl Inspect {
             return Ok(Some((series, survey)));
         }
         // Where every count begins at a round number (1000, 1001), that is no hole but the start.
-        let (format, reset) = (series.format.to_string(), series.reset.to_string());
-        let again = self.try_guess(source, &format, &reset, first, reader, zone)?;
+        let again = Guess {
+            shape,
+            format: &series.format.to_string(),
+            reset: &series.reset.to_string(),
+            start: first,
+        };
+        let again = self.try_guess(source, &again, reader, zone)?;
         Ok(again.or(Some((series, survey))))
     }
 
     fn try_guess(
         &self,
         source: &Source,
-        format: &str,
-        reset: &str,
-        start: u64,
+        guess: &Guess<'_>,
         reader: &mut Reader,
         zone: &Zone,
     ) -> std::io::Result<Option<(Series, Survey)>> {
         let spec = SeriesSpec {
-            format: format.to_string(),
-            reset: Some(reset.to_string()),
+            format: guess.format.to_string(),
+            reset: Some(guess.reset.to_string()),
             time_zone: Some(zone.name().to_string()),
-            start: Some(start),
+            start: Some(guess.start),
             max_length: Some(255),
             ..SeriesSpec::default()
         };
@@ -152,7 +167,7 @@ impl Inspect {
             dated: false,
             length_max: self.max_length,
             row_word: source.row_word(),
-            skip_unfit: self.format.is_none(),
+            shape: self.format.is_none().then_some(guess.shape),
         };
         let survey = Survey::of(&look, reader)?;
         Ok(Some((series, survey)))

@@ -3,10 +3,11 @@
 use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
+use serde_json::json;
 
 use super::Context;
 use super::failed::Failed;
-use super::output::{Form, list, row, text};
+use super::output::{Form, list, row, text, words};
 use crate::transport::{Call, path};
 
 /// Make, list and revoke API keys
@@ -62,6 +63,12 @@ impl Create {
         } else {
             context.output.line(text(&answer.json, "key"));
         }
+        let id = text(&answer.json, "id");
+        context.output.written().map_err(|why| {
+            Failed::Other(format!(
+                "{why}; the key {id} exists and nobody has seen it: revoke it with `seriatim key revoke {id}`"
+            ))
+        })?;
         context.output.note("keep it: it is shown once and kept nowhere");
         Ok(())
     }
@@ -80,10 +87,14 @@ impl List {
             return Ok(());
         }
         let head = ["id", "label", "scopes", "tenants", "series", "created_at", "revoked_at"];
-        context.output.table(
-            &head,
-            list(&answer.json, "data").iter().map(|key| row(key, &head)).collect(),
-        );
+        let rows = list(&answer.json, "data").iter().map(|key| {
+            let mut row = row(key, &head);
+            for (cell, field) in row.iter_mut().zip(head).skip(2).take(3) {
+                *cell = words(key, field);
+            }
+            row
+        });
+        context.output.table(&head, rows.collect());
         Ok(())
     }
 }
@@ -101,7 +112,8 @@ impl Revoke {
         session
             .answer(Call::new(Method::DELETE, path(&["v1", "keys", &self.id])))
             .await?;
-        context.output.note(format!("{} is revoked", self.id));
+        let revoked = json!({ "id": self.id, "revoked": true });
+        context.output.done(format!("{} is revoked", self.id), &revoked);
         Ok(())
     }
 }

@@ -26,6 +26,7 @@ mod session;
 mod store;
 mod webhook;
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -50,7 +51,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a check found something, 4 store unreachable, 5 refused.
-Each global option is also SERIATIM_<OPTION> in the environment and a key of seriatim.toml.";
+Each global option is also SERIATIM_<OPTION> in the environment and, but for config, a key of seriatim.toml.";
 
 /// What every verb understands.
 #[derive(Args)]
@@ -59,11 +60,11 @@ struct Common {
     /// Configuration file [default: ./seriatim.toml, then /etc/seriatim/seriatim.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Directory of the store [default: ./seriatim-data]
+    /// Directory of the store, or of files beside it [default: ./seriatim-data]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
     /// Another place for the store: sqlite:PATH or postgres://USER@HOST/DATABASE
-    #[arg(long, global = true, value_name = "STORE", conflicts_with = "data_dir")]
+    #[arg(long, global = true, value_name = "STORE")]
     store: Option<String>,
     /// A server to ask instead, with the API key in SERIATIM_API_KEY or SERIATIM_API_KEY_FILE
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["data_dir", "store"])]
@@ -83,6 +84,7 @@ impl Common {
             ("store", &self.store),
             ("server", &self.server),
             ("output", &self.output),
+            ("quiet", &self.quiet.then(|| true.to_string())),
         ];
         given
             .into_iter()
@@ -152,7 +154,7 @@ enum Verb {
     /// Play a payment provider
     #[command(subcommand)]
     Webhook(webhook::Webhook),
-    /// Write every entry and event with its hash, one JSON object a line
+    /// Write every entry, gate and event with its hash, one JSON object a line
     Export(export::Export),
     /// Copy the store to a new file while it goes on
     Backup(store::Backup),
@@ -215,10 +217,12 @@ pub fn main() -> ExitCode {
 
 /// Help and version are data; everything else that the parser says is a usage error.
 fn usage(error: &clap::Error) -> ExitCode {
-    // A closed pipe is nobody's fault.
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+    let printed = error.print();
+    match (error.kind(), printed) {
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, Err(lost)) if lost.kind() != io::ErrorKind::BrokenPipe => {
+            ExitCode::from(1)
+        }
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, _) => ExitCode::SUCCESS,
         _ => ExitCode::from(2),
     }
 }
@@ -259,14 +263,18 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         flags.extend(serve.flags());
     }
     let environment = |name: &str| std::env::var(name).ok();
-    let config = Config::load(cli.common.config.as_deref(), flags, &environment)?;
+    let config = match &cli.verb {
+        // They tell of the program, whatever is configured.
+        Verb::Openapi(_) | Verb::Completions(_) | Verb::Version(_) => Config::of_flags(flags),
+        _ => Config::load(cli.common.config.as_deref(), flags, &environment)?,
+    };
     let form = match config.choice("output", &["plain", "json"])? {
         "json" => Form::Json,
         _ => Form::Plain,
     };
     let output = Output {
         form,
-        quiet: cli.common.quiet,
+        quiet: config.choice("quiet", &["false", "true"])? == "true",
     };
     session::start_logging(&config, matches!(cli.verb, Verb::Serve(_)))?;
     let session = OnceCell::new();
@@ -279,7 +287,11 @@ async fn run(cli: Cli) -> Result<(), Failed> {
     if let Some(session) = context.session.get() {
         session.close().await;
     }
-    ended
+    match ended {
+        // What nobody can read is no answer.
+        Ok(()) | Err(Failed::Found(_)) => output.written().map_err(Failed::Other).and(ended),
+        Err(failed) => Err(failed),
+    }
 }
 
 async fn carry_out(verb: Verb, context: &Context) -> Result<(), Failed> {

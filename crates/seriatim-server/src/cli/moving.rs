@@ -6,6 +6,7 @@
 mod dates;
 mod definition;
 mod finding;
+mod quotes;
 mod row;
 mod shape;
 mod source;

@@ -1,6 +1,7 @@
 //! Where a verb's words go: data on stdout, everything else on stderr. Nothing else in the package prints.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -12,6 +13,9 @@ pub enum Form {
     /// For programs: what the service answered.
     Json,
 }
+
+/// Why data could not be written, once it could not: what came behind the loss would read as if it were whole.
+static LOST: OnceLock<String> = OnceLock::new();
 
 /// The two streams.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +34,30 @@ impl Output {
 
     /// Data as it is.
     pub fn bytes(&self, bytes: &[u8]) {
+        if LOST.get().is_some() {
+            return;
+        }
         let mut stdout = io::stdout().lock();
-        // Whoever closed the pipe has read enough; that is no failure of ours.
-        let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            // Whoever closed the pipe has read enough; that is no failure of ours.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                LOST.get_or_init(|| format!("cannot write to stdout: {error}"));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Whether all data could be written until now; if not, why.
+    pub fn written(self) -> Result<(), String> {
+        LOST.get().map_or(Ok(()), |why| Err(why.clone()))
+    }
+
+    /// What was done: a remark for people, an object for programs.
+    pub fn done(&self, remark: impl AsRef<str>, object: &Value) {
+        if self.form == Form::Json {
+            self.line(object.to_string());
+        }
+        self.note(remark);
     }
 
     /// A remark: not data, and left out with `--quiet`.
@@ -116,6 +141,13 @@ pub fn row(value: &Value, fields: &[&str]) -> Vec<String> {
 #[must_use]
 pub fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The texts of a list, with commas between.
+#[must_use]
+pub fn words(value: &Value, field: &str) -> String {
+    let words = list(value, field).iter().filter_map(Value::as_str);
+    words.collect::<Vec<_>>().join(",")
 }
 
 /// `name=value` of an object, with commas between.

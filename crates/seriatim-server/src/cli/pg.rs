@@ -1,8 +1,9 @@
 //! The verbs on the SQL door: what is put into a user's own PostgreSQL database, and taken out again.
 
 use clap::{Args, Subcommand};
-use seriatim::store::postgres::PostgresOptions;
+use serde_json::json;
 use seriatim::store::postgres::door::{self, DoorError};
+use seriatim::store::postgres::{MIGRATIONS, PostgresOptions};
 
 use super::Context;
 use super::failed::{Failed, Problem};
@@ -42,6 +43,13 @@ pub struct Print {
 
 impl Print {
     fn run(self, context: &Context) -> Result<(), Failed> {
+        let known = MIGRATIONS.len();
+        if self.from > known {
+            return Err(Failed::Usage(format!(
+                "--from is {}, and this version knows tables up to {known}; use the newer Seriatim that made them",
+                self.from
+            )));
+        }
         context.output.bytes(door::script(self.from).as_bytes());
         Ok(())
     }
@@ -58,11 +66,13 @@ impl Install {
     async fn run(self, context: &Context) -> Result<(), Failed> {
         let url = database(context, self.url)?;
         let created = door::install(&url, &PostgresOptions::default()).await.map_err(failed)?;
-        context.output.note(if created {
+        let what = if created {
             "schema seriatim was created, with its tables and functions"
         } else {
             "the functions in schema seriatim were replaced; the tables are up to date"
-        });
+        };
+        let installed = json!({ "schema": "seriatim", "created": created });
+        context.output.done(what, &installed);
         Ok(())
     }
 }
@@ -82,9 +92,10 @@ impl Uninstall {
         let url = database(context, self.url)?;
         let uninstalled = door::uninstall(&url, self.drop_numbers_of.as_deref(), &PostgresOptions::default()).await;
         uninstalled.map_err(failed)?;
-        context
-            .output
-            .note("schema seriatim is gone; the roles seriatim_… belong to the cluster and stay");
+        context.output.done(
+            "schema seriatim is gone; the roles seriatim_… belong to the cluster and stay",
+            &json!({ "schema": "seriatim", "uninstalled": true }),
+        );
         Ok(())
     }
 }
@@ -100,9 +111,10 @@ impl Detach {
     async fn run(self, context: &Context) -> Result<(), Failed> {
         let url = database(context, self.url)?;
         door::detach(&url, &PostgresOptions::default()).await.map_err(failed)?;
-        context
-            .output
-            .note("schema numbers has the plain function numbers.next, and copies of all entries, gates and events");
+        context.output.done(
+            "schema numbers has the plain function numbers.next, and copies of all entries, gates and events",
+            &json!({ "schema": "numbers", "detached": true }),
+        );
         Ok(())
     }
 }
@@ -119,7 +131,7 @@ fn failed(error: DoorError) -> Failed {
     match error {
         DoorError::Open(error) => PlaceError::from(error).into(),
         DoorError::Refused { code, message } => {
-            let body = serde_json::json!({ "code": code, "detail": message, "retry": "never" });
+            let body = json!({ "code": code, "detail": message, "retry": "never" });
             Failed::Problem(Box::new(Problem {
                 status: 409,
                 body,

@@ -52,6 +52,9 @@ pub struct Create {
     name: String,
     #[command(flatten)]
     definition: Definition,
+    /// Change the series that is there, if this is its version, as `series list` shows it
+    #[arg(long, value_name = "N")]
+    if_version: Option<u64>,
     /// Check it, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -61,15 +64,29 @@ impl Create {
     async fn run(self, context: &Context) -> Result<(), Failed> {
         let session = context.session_to_define("series create", self.dry_run).await?;
         let format = self.definition.format.clone();
-        let answer = put(session, &self.name, &self.definition, None, self.dry_run)
-            .await
-            .map_err(|failed| draw(failed, |problem| definition::under_format(problem, &format)))?;
+        let etag = self.if_version.map(|version| format!("\"{version}\""));
+        let answer = match put(session, &self.name, &self.definition, etag, self.dry_run).await {
+            Err(Failed::Problem(problem)) if problem.code() == "version_required" => {
+                return Err(needs_version(session, &self.name).await?);
+            }
+            answer => answer.map_err(|failed| draw(failed, |problem| definition::under_format(problem, &format)))?,
+        };
         print_outcome(context, &answer, self.dry_run);
         if !self.dry_run && self.definition.needs_nothing() {
             note_next(context, session, &self.name).await;
         }
         Ok(())
     }
+}
+
+/// Says what to change needs in the words of this command line; the service speaks of a header.
+async fn needs_version(session: &Session, name: &str) -> Result<Failed, Failed> {
+    let there = session.answer(Call::get(path(&["v1", "series", name]))).await?;
+    let version = text(&there.json, "version");
+    Ok(Failed::refused(
+        "version_required",
+        &format!("series {name} exists; to change it, give --if-version {version} so that nobody's change is lost"),
+    ))
 }
 
 /// Says what the first number will be. Only a courtesy: whatever is wrong with it is not said.

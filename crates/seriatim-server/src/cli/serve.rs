@@ -17,7 +17,7 @@ use crate::auth::{Token, draw_key};
 use crate::config::{Config, Flags};
 use crate::open::{self, Holder, Opened, Place, PlaceError, local_actor};
 use crate::payments::{Pace, Payments, Receipts};
-use crate::serve::{self, ServeOptions};
+use crate::serve::{self, Listening, ServeOptions};
 use crate::telemetry;
 use crate::webhooks::Source;
 use crate::witness::Witness;
@@ -113,29 +113,31 @@ impl Serve {
         let production = is_production(config)?;
         let from = Where::of(config)?;
         let options = serve_options(config, &from, production)?;
+        let pace = pace(config)?;
+        let witness_every = config.stretch("witness_every")?;
+        let issuing = issuing(config)?;
         // Before the issuer is opened: what it counts has to go somewhere.
         let metrics = telemetry::install()?;
         let mut opened = match &from {
-            Where::Here(place) => open_store(config, place, production).await?,
-            Where::Postgres(url) => open_postgres(config, url, production).await?,
+            Where::Here(place) => open_store(place, issuing, production).await?,
+            Where::Postgres(url) => open_postgres(config, url, issuing, production).await?,
             Where::Server(url) => return Err(is_server(url)),
         };
         // Before anything is written to it.
-        let witness = match witness(context, &opened).await {
+        let witness = match witness(context, witness_every, &opened).await {
             Ok(witness) => witness,
             Err(failed) => {
                 opened.close().await;
                 return Err(failed);
             }
         };
-        let payments = match payments(config, &opened) {
+        let payments = match payments(config, &opened, pace) {
             Ok(payments) => payments,
             Err(failed) => {
                 opened.close().await;
                 return Err(failed);
             }
         };
-        let key = admin_key(config, &opened, production).await;
         let app = opened.app(AppOptions {
             production,
             metrics: Some(metrics),
@@ -143,10 +145,7 @@ impl Serve {
             ..AppOptions::default()
         })?;
         let keeping = witness.map(|witness| witness.keep(opened.issuer().clone(), opened.fenced()));
-        let ended = match key {
-            Ok(key) => listen(context, app, options, &mut opened, key.as_deref()).await,
-            Err(failed) => Err(failed),
-        };
+        let ended = listen(context, app, options, &mut opened, production).await;
         if let Some(keeping) = keeping {
             keeping.end().await;
         }
@@ -177,8 +176,8 @@ fn serve_options(config: &Config, from: &Where, production: bool) -> Result<Serv
     })
 }
 
-async fn open_store(config: &Config, place: &Place, production: bool) -> Result<Opened, Failed> {
-    if production && !place.exists() {
+async fn open_store(place: &Place, issuing: seriatim::Options, production: bool) -> Result<Opened, Failed> {
+    if production && !place.exists()? {
         // A container without its volume must not start again at 1.
         let database = place.database.display();
         return Err(Failed::from(PlaceError::Absent(format!(
@@ -188,11 +187,11 @@ async fn open_store(config: &Config, place: &Place, production: bool) -> Result<
     }
     place.make_directory()?;
     let lock = open::claim(place, "serve").await?;
-    Ok(Opened::open(place, lock, issuing(config)?).await?)
+    Ok(Opened::open(place, lock, issuing).await?)
 }
 
 /// The payments that are taken in here, if a source is configured. A template is compiled now, not at the first payment.
-fn payments(config: &Config, opened: &Opened) -> Result<Option<Arc<Payments>>, Failed> {
+fn payments(config: &Config, opened: &Opened, pace: Pace) -> Result<Option<Arc<Payments>>, Failed> {
     let sources = Source::all(config)?;
     if sources.is_empty() {
         return Ok(None);
@@ -207,34 +206,36 @@ fn payments(config: &Config, opened: &Opened) -> Result<Option<Arc<Payments>>, F
         None => usual()?,
     };
     let template = config.text("receipt_template").map(PathBuf::from);
-    let workers: usize = config.parse("workers")?;
     let wants_receipts = sources.iter().any(Source::makes_receipts);
     let receipts = wants_receipts
-        .then(|| Receipts::start(&directory, template.as_deref(), workers))
+        .then(|| Receipts::start(&directory, template.as_deref(), pace.workers))
         .transpose()
         .map_err(Failed::Usage)?;
+    let payments = Payments::new(opened.issuer().clone(), sources, receipts, pace).map_err(Failed::Other)?;
+    Ok(Some(Arc::new(payments)))
+}
+
+/// How payment events and receipts are worked on.
+fn pace(config: &Config) -> Result<Pace, Failed> {
     let refused = |refusal: Refusal| Failed::Usage(refusal.message);
-    let lease = config.duration("lease")?;
+    let lease = config.stretch("lease")?;
     if lease < Duration::from_secs(1) {
         return Err(Failed::Usage(
             "lease is shorter than 1s; a worker could not renew it in time".to_string(),
         ));
     }
-    let pace = Pace {
-        workers,
+    Ok(Pace {
+        workers: config.count("workers")?,
         lease: Ttl::from_seconds(lease.as_secs()).map_err(refused)?,
-        policy: GatePolicy::new(Some(config.parse("attempts")?), None, None).map_err(refused)?,
-    };
-    let payments = Payments::new(opened.issuer().clone(), sources, receipts, pace).map_err(Failed::Other)?;
-    Ok(Some(Arc::new(payments)))
+        policy: GatePolicy::new(Some(config.count("attempts")?), None, None).map_err(refused)?,
+    })
 }
 
 /// Who keeps checkpoints of this store elsewhere, once it has found nothing missing.
-async fn witness(context: &Context, opened: &Opened) -> Result<Option<Witness>, Failed> {
+async fn witness(context: &Context, every: Duration, opened: &Opened) -> Result<Option<Witness>, Failed> {
     let Some(place) = context.config.text("witness") else {
         return Ok(None);
     };
-    let every = context.config.duration("witness_every")?;
     let begun = Witness::begin(place, every, opened.checkpoint_key()?, opened).await?;
     if begun.is_new && !begun.is_empty() {
         context.output.warn(format!(
@@ -245,10 +246,15 @@ async fn witness(context: &Context, opened: &Opened) -> Result<Option<Witness>, 
 }
 
 /// The database, and in the data directory the key that signs checkpoints.
-async fn open_postgres(config: &Config, url: &str, production: bool) -> Result<Opened, Failed> {
+async fn open_postgres(
+    config: &Config,
+    url: &str,
+    issuing: seriatim::Options,
+    production: bool,
+) -> Result<Opened, Failed> {
     let place = Place::in_directory(&config.parse::<PathBuf>("data_dir")?);
     let options = postgres_options(config, !production)?;
-    let opened = Opened::open_postgres(url, &place, options, issuing(config)?).await?;
+    let opened = Opened::open_postgres(url, &place, options, issuing).await?;
     place.make_directory()?;
     open::checkpoint_key(&place)?;
     Ok(opened)
@@ -308,8 +314,11 @@ async fn listen(
     app: App,
     options: ServeOptions,
     opened: &mut Opened,
-    key: Option<&str>,
+    production: bool,
 ) -> Result<(), Failed> {
+    let listening = Listening::on(&options).await?;
+    // Only who listens can show a new key.
+    let key = admin_key(&context.config, opened, production).await?;
     let created = opened.created();
     let store = opened.reads().describe();
     let socket = options.socket.clone();
@@ -323,9 +332,9 @@ async fn listen(
         if let Some(Err(error)) = opened.lock_mut().map(|lock| lock.say(&holder)) {
             tracing::warn!(%error, "cannot write down where we listen; verbs of the command line will not find us");
         }
-        say_hello(context, &store, &url, created, key);
+        say_hello(context, &store, &url, created, key.as_deref());
     };
-    Ok(serve::run(app, options, ready).await?)
+    Ok(serve::run(app, listening, options, ready).await?)
 }
 
 /// For a person who looks at the terminal. A log collector gets one line of the log instead, and never the key.

@@ -29,12 +29,29 @@ pub enum Where {
 }
 
 impl Where {
-    /// What the configuration says: the strongest of server, store and data directory.
+    /// What the configuration says. Where a store is named, the data directory is only for what lies beside it,
+    /// however it is given; a server is asked if nothing on this machine was said by a stronger source.
     pub fn of(config: &Config) -> Result<Self, Failed> {
-        match config.strongest(&["server", "store", "data_dir"]) {
-            Some("server") => Ok(Self::Server(config.text("server").unwrap_or_default().to_string())),
-            Some("store") => store_of(config.text("store").unwrap_or_default()),
-            _ => Ok(Self::Here(Place::in_directory(&config.parse::<PathBuf>("data_dir")?))),
+        let local = if config.get("store").is_some() {
+            "store"
+        } else {
+            "data_dir"
+        };
+        match config.text("server") {
+            Some(_) if is_said_alike(config, "server", local) => Err(two_places(config, "server", local)),
+            Some(url) if config.is_stronger("server", local) => Ok(Self::Server(url.to_string())),
+            Some(_) | None => Self::local(config),
+        }
+    }
+
+    fn local(config: &Config) -> Result<Self, Failed> {
+        let Some(store) = config.text("store") else {
+            return Ok(Self::Here(Place::in_directory(&config.parse::<PathBuf>("data_dir")?)));
+        };
+        match store_of(store)? {
+            // Whoever says so last may well mean the store of that directory.
+            Self::Here(_) if config.is_stronger("data_dir", "store") => Err(two_places(config, "data_dir", "store")),
+            found => Ok(found),
         }
     }
 
@@ -52,6 +69,23 @@ impl Where {
             )),
         }
     }
+}
+
+fn is_said_alike(config: &Config, one: &str, other: &str) -> bool {
+    !config.is_stronger(one, other) && !config.is_stronger(other, one)
+}
+
+fn two_places(config: &Config, one: &str, other: &str) -> Failed {
+    let source = |name| {
+        config
+            .get(name)
+            .map_or_else(String::new, |value| value.source.to_string())
+    };
+    Failed::Usage(format!(
+        "{one} ({}) and {other} ({}) say two places of a store; leave one of them out",
+        source(one),
+        source(other)
+    ))
 }
 
 fn store_of(text: &str) -> Result<Where, Failed> {
@@ -140,7 +174,7 @@ impl Session {
     ) -> Result<Self, Failed> {
         let database = place.database.display();
         match absent {
-            _ if place.exists() => {}
+            _ if place.exists()? => {}
             Absent::Create if !is_production(config)? => place.make_directory()?,
             Absent::Pretend => return Self::pretend(output).await,
             Absent::Create | Absent::Refuse => return Err(there_is_none(place)),
@@ -220,9 +254,9 @@ fn there_is_none(place: &Place) -> Failed {
 /// How the issuer behaves.
 pub fn issuing(config: &Config) -> Result<seriatim::Options, Failed> {
     Ok(seriatim::Options {
-        deadline: config.duration("deadline")?,
-        queue_max: config.parse("queue_max")?,
-        batch_max: config.parse("batch_max")?,
+        deadline: config.stretch("deadline")?,
+        queue_max: config.count("queue_max")?,
+        batch_max: config.count("batch_max")?,
         ..seriatim::Options::default()
     })
 }
@@ -292,9 +326,14 @@ struct Rows<'a> {
     data: Vec<&'a RawValue>,
 }
 
-/// Where log lines go and how they look. A server tells what it does; a verb only what goes wrong.
+/// Where log lines go and how they look. A server tells what it does; a verb only what goes wrong and what it does not
+/// say itself: what became of its request it does.
 pub fn start_logging(config: &Config, is_server: bool) -> Result<(), Failed> {
-    let usual = if is_server { "info" } else { "error" };
+    let usual = if is_server {
+        "info"
+    } else {
+        "error,seriatim::issuer=off"
+    };
     let filter = match config.text("log") {
         Some(filter) => filter.to_string(),
         None => std::env::var("RUST_LOG").unwrap_or_else(|_| usual.to_string()),
@@ -314,4 +353,92 @@ pub fn start_logging(config: &Config, is_server: bool) -> Result<(), Failed> {
         builder.json().flatten_event(true).try_init()
     };
     started.map_err(|error| Failed::Other(format!("cannot start the log: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the store is, if file, environment and flags say this; each as `name=value` with spaces between.
+    fn found(file: &str, environment: &str, flags: &str) -> String {
+        fn split(said: &str) -> impl Iterator<Item = (&str, &str)> {
+            said.split_whitespace().filter_map(|word| word.split_once('='))
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("seriatim.toml");
+        let lines: String = split(file)
+            .map(|(name, value)| format!("{name} = \"{value}\"\n"))
+            .collect();
+        std::fs::write(&path, lines).unwrap();
+        let flags = split(flags).map(|(name, value)| match name {
+            "store" => ("store", value.to_string()),
+            "server" => ("server", value.to_string()),
+            _ => ("data_dir", value.to_string()),
+        });
+        let look = |wanted: &str| {
+            let mut said = split(environment);
+            let name = wanted.strip_prefix("SERIATIM_")?.to_lowercase();
+            said.find(|(known, _)| *known == name)
+                .map(|(_, value)| value.to_string())
+        };
+        let config = Config::load(Some(&path), flags.collect(), &look).unwrap();
+        match Where::of(&config) {
+            Ok(Where::Server(url)) => format!("server {url}"),
+            Ok(Where::Here(place)) => place.database.display().to_string(),
+            Ok(Where::Postgres(_)) => "postgres".to_string(),
+            Err(Failed::Usage(_)) => "refused".to_string(),
+            Err(failed) => format!("{failed:?}"),
+        }
+    }
+
+    /// On each of several nodes `--data-dir` took precedence over the database in `SERIATIM_STORE`, so that each had
+    /// a store of its own and the numbers came several times.
+    #[test]
+    fn where_a_store_is_named_a_data_directory_is_no_other_store() {
+        let postgres = "store=postgres://db/shop";
+        for (file, environment, flags, expected) in [
+            ("", "", "", "./seriatim-data/seriatim.db"),
+            ("data_dir=a", "", "data_dir=b", "b/seriatim.db"),
+            ("", postgres, "data_dir=b", "postgres"),
+            (postgres, "data_dir=a", "", "postgres"),
+            (postgres, "data_dir=a", "data_dir=b", "postgres"),
+            ("data_dir=a", "", postgres, "postgres"),
+            ("", "", "store=postgres://db/shop data_dir=b", "postgres"),
+            ("store=sqlite:a.db", postgres, "", "postgres"),
+            (postgres, "", "store=sqlite:a.db", "a.db"),
+            ("", "", "store=sqlite:a.db data_dir=b", "a.db"),
+            ("", "data_dir=b", "store=sqlite:a.db", "a.db"),
+            ("", "store=sqlite:a.db data_dir=b", "", "a.db"),
+            // The file and the directory are two stores, and the stronger source names the second.
+            ("", "store=sqlite:a.db", "data_dir=b", "refused"),
+            ("store=sqlite:a.db", "data_dir=b", "", "refused"),
+        ] {
+            assert_eq!(
+                found(file, environment, flags),
+                expected,
+                "{file} | {environment} | {flags}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_is_asked_unless_a_stronger_source_says_a_store() {
+        let postgres = "store=postgres://db/shop";
+        for (file, environment, flags, expected) in [
+            (postgres, "server=http://s", "", "server http://s"),
+            ("server=http://s", postgres, "", "postgres"),
+            ("", postgres, "server=http://s", "server http://s"),
+            ("", "server=http://s", "data_dir=b", "b/seriatim.db"),
+            ("data_dir=a", "server=http://s", "", "server http://s"),
+            (postgres, "server=http://s", "data_dir=b", "server http://s"),
+            ("", "server=http://s store=sqlite:a.db", "", "refused"),
+            ("server=http://s data_dir=a", "", "", "refused"),
+        ] {
+            assert_eq!(
+                found(file, environment, flags),
+                expected,
+                "{file} | {environment} | {flags}"
+            );
+        }
+    }
 }

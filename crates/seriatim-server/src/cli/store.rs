@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use serde_json::json;
 use seriatim::Reads;
 use seriatim::store::postgres::Postgres;
 
 use super::Context;
 use super::failed::Failed;
+use super::output::Form;
 use super::session::{Session, Where, issuing, postgres_options};
 use crate::config::Config;
 use crate::open::{self, Lock, Opened, Place, PlaceError};
@@ -25,10 +27,8 @@ impl Init {
             return init_postgres(context, &url).await;
         }
         let place = Where::here(&context.config)?;
-        if place.exists() {
-            context
-                .output
-                .note(format!("there is a store already: {}", place.database.display()));
+        if place.exists()? {
+            say_made(context, &format!("sqlite {}", place.database.display()), false);
             return Ok(());
         }
         place.make_directory()?;
@@ -36,22 +36,26 @@ impl Init {
         let opened = Opened::open(&place, lock, issuing(&context.config)?).await?;
         open::checkpoint_key(&place)?;
         opened.close().await;
-        context
-            .output
-            .note(format!("store sqlite {} (created)", place.database.display()));
+        say_made(context, &format!("sqlite {}", place.database.display()), true);
         Ok(())
     }
+}
+
+fn say_made(context: &Context, store: &str, created: bool) {
+    let remark = if created {
+        format!("store {store} (created)")
+    } else {
+        format!("there is a store already: {store}")
+    };
+    context
+        .output
+        .done(remark, &json!({ "store": store, "created": created }));
 }
 
 async fn init_postgres(context: &Context, url: &str) -> Result<(), Failed> {
     let options = postgres_options(&context.config, true)?;
     let store = Postgres::open(url, options).await.map_err(PlaceError::from)?;
-    let store_is = store.describe();
-    context.output.note(if store.was_created() {
-        format!("store {store_is} (created)")
-    } else {
-        format!("there is a store already: {store_is}")
-    });
+    say_made(context, &store.describe(), store.was_created());
     store.close().await;
     Ok(())
 }
@@ -66,7 +70,7 @@ pub struct Backup {
 impl Backup {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         let place = Where::here(&context.config)?;
-        if !place.exists() {
+        if !place.exists()? {
             return Err(absent(&place));
         }
         if self.to.exists() {
@@ -89,7 +93,11 @@ impl Backup {
         let copied = store.backup(&self.to).await;
         store.close().await;
         copied.map_err(|error| Failed::Other(format!("cannot back up to {}: {error}", self.to.display())))?;
-        context.output.line(self.to.display().to_string());
+        let to = self.to.display().to_string();
+        context.output.line(match context.output.form {
+            Form::Plain => to,
+            Form::Json => json!({ "file": to }).to_string(),
+        });
         context.output.note(
             "the key that signs checkpoints (checkpoint.key) is not in it; numbers that are taken from now on are not \
              in it either",
@@ -115,8 +123,12 @@ pub struct Restore {
 impl Restore {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         let place = Where::here(&context.config)?;
-        if !self.from.is_file() {
-            return Err(Failed::Usage(format!("there is no file {}", self.from.display())));
+        match std::fs::metadata(&self.from) {
+            Ok(found) if found.is_file() => {}
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failed::Usage(format!("cannot read {}: {error}", self.from.display())));
+            }
+            Ok(_) | Err(_) => return Err(Failed::Usage(format!("there is no file {}", self.from.display()))),
         }
         place.make_directory()?;
         let lock = open::claim(&place, "restore").await?;
@@ -156,7 +168,7 @@ fn copy(from: &Path, place: &Place) -> std::io::Result<()> {
 }
 
 fn refuse_existing(place: &Place) -> Result<(), Failed> {
-    if !place.exists() {
+    if !place.exists()? {
         return Ok(());
     }
     Err(Failed::Usage(format!(
@@ -167,8 +179,10 @@ fn refuse_existing(place: &Place) -> Result<(), Failed> {
 
 /// A file with a log beside it was copied by hand while it was in use: its last numbers are in the log.
 fn refuse_unfinished(from: &Path) -> Result<(), Failed> {
-    let mut log = from.as_os_str().to_owned();
-    log.push("-wal");
+    let [log, _] = Place {
+        database: from.to_path_buf(),
+    }
+    .log_files();
     if std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
         let from = from.display();
         return Err(Failed::Usage(format!(
@@ -187,11 +201,18 @@ async fn say_where_it_stands(context: &Context, opened: &Opened) -> Result<(), F
         .heads()
         .await
         .map_err(|error| Failed::Other(error.to_string()))?;
-    let rows = heads
-        .counters
-        .iter()
-        .map(|counter| vec![counter.key.to_string(), counter.last_seq.to_string()]);
-    context.output.table(&["counter", "last"], rows.collect());
+    let counters = heads.counters.iter();
+    let counters = counters.map(|counter| (counter.key.to_string(), counter.last_seq));
+    match context.output.form {
+        Form::Plain => {
+            let rows = counters.map(|(counter, last)| vec![counter, last.to_string()]);
+            context.output.table(&["counter", "last"], rows.collect());
+        }
+        Form::Json => counters.for_each(|(counter, last)| {
+            let line = json!({ "counter": counter, "last": last });
+            context.output.line(line.to_string());
+        }),
+    }
     context.output.warn(
         "numbers handed out after this backup are not in it. Before anything is issued, take each counter above the \
          last number that is on a document:\n  seriatim advance SERIES --to SEQ --reason 'restored from backup'",
@@ -223,27 +244,34 @@ impl Check {
 impl Doctor {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         let mut checks = Vec::new();
-        match Where::of(&context.config)? {
-            Where::Here(place) => {
-                if !place.exists() {
-                    return Err(absent(&place));
-                }
-                checks.extend(check_files(&place));
-                checks.push(check_lock(&place));
-                checks.push(check_disk(&place));
-                checks.extend(check_settings(&place).await?);
+        let from = Where::of(&context.config)?;
+        // The service over another store names its settings itself.
+        if let Where::Here(place) = &from {
+            if !place.exists()? {
+                return Err(absent(place));
             }
-            // The service over it names its settings itself.
-            Where::Postgres(_) | Where::Server(_) => {}
+            checks.extend(check_files(place));
+            checks.push(check_lock(place));
+            checks.push(check_disk(place));
         }
-        let session = context.session("doctor").await?;
-        checks.extend(check_service(session).await?);
+        let looked = look_inside(context, &from, &mut checks).await;
         print_checks(context, &checks);
+        // What was found before may well say why.
+        looked?;
         match checks.iter().filter(|check| !check.holds).count() {
             0 => Ok(()),
             wrong => Err(Failed::Found(format!("{wrong} of {} checks do not hold", checks.len()))),
         }
     }
+}
+
+async fn look_inside(context: &Context, from: &Where, checks: &mut Vec<Check>) -> Result<(), Failed> {
+    if let Where::Here(place) = from {
+        checks.extend(check_settings(place).await?);
+    }
+    let session = context.session("doctor").await?;
+    checks.extend(check_service(session).await?);
+    Ok(())
 }
 
 fn print_checks(context: &Context, checks: &[Check]) {
@@ -254,19 +282,22 @@ fn print_checks(context: &Context, checks: &[Check]) {
     context.output.table(&["result", "check", "found"], rows.collect());
 }
 
-/// Documents and keys are in these files: nobody else has business with them.
+/// Documents and keys are in these files: nobody else has business with them, and their owner writes them.
 fn check_files(place: &Place) -> Vec<Check> {
-    let files = [
-        place.directory().to_path_buf(),
-        place.database.clone(),
-        place.checkpoint_key(),
-    ];
-    let check = |path: &PathBuf| {
+    let [log, index] = place.log_files();
+    let files = [place.directory().to_path_buf(), place.database.clone(), log, index];
+    let check = |path: &Path, wanted: u32| {
         let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
         let name = format!("permissions of {}", path.display());
-        Some(Check::new(&name, format!("{mode:o}"), mode & 0o077 == 0))
+        Some(Check::new(
+            &name,
+            format!("{mode:o}"),
+            mode & (wanted | 0o077) == wanted,
+        ))
     };
-    files.iter().filter_map(check).collect()
+    let written = files.iter().filter_map(|path| check(path, 0o200));
+    // Nobody writes it again.
+    written.chain(check(&place.checkpoint_key(), 0)).collect()
 }
 
 fn check_lock(place: &Place) -> Check {

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 use seriatim::{Clock as _, SystemClock};
 
 use super::Context;
 use super::about::reachable;
 use super::failed::{Failed, read_text};
+use super::output::Form;
 use crate::webhooks::sample::Sample;
 use crate::webhooks::status::client;
 use crate::webhooks::{Money, PaymentReference, Pointers, Scheme, Secret, Source};
@@ -266,11 +268,18 @@ fn tell(context: &Context, answers: &[Told]) -> Result<(), Failed> {
         *count += 1;
         *slowest = told.took.max(*slowest);
     }
-    let rows = summary.into_iter().map(|(answer, (count, slowest))| {
-        let slowest = format!("{:.1} ms", slowest.as_secs_f64() * 1000.0);
-        vec![answer, count.to_string(), slowest]
-    });
-    context.output.table(&["answer", "times", "slowest"], rows.collect());
+    let in_ms = |slowest: Duration| format!("{:.1} ms", slowest.as_secs_f64() * 1000.0);
+    match context.output.form {
+        Form::Plain => {
+            let rows = summary.into_iter();
+            let rows = rows.map(|(answer, (times, slowest))| vec![answer, times.to_string(), in_ms(slowest)]);
+            context.output.table(&["answer", "times", "slowest"], rows.collect());
+        }
+        Form::Json => summary.into_iter().for_each(|(answer, (times, slowest))| {
+            let line = json!({ "answer": answer, "times": times, "slowest": in_ms(slowest) });
+            context.output.line(line.to_string());
+        }),
+    }
     let taken = |told: &&Told| matches!(told.answer, Ok(200..=299));
     let refused = answers.len() - answers.iter().filter(taken).count();
     if answers.iter().all(|told| told.answer.is_err()) {

@@ -102,6 +102,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(probes::healthz))
         .routes(routes!(probes::metrics))
         .routes(routes!(show_openapi))
+        .routes(routes!(show_problems))
 }
 
 fn openapi_json(mut api: OpenApi, version: &str) -> String {
@@ -150,6 +151,18 @@ fn describe_actor(path: &mut PathItem) {
 )]
 async fn show_openapi(State(app): State<App>) -> Response {
     with_type(StatusCode::OK, "application/json", Body::from(app.description()))
+}
+
+/// Explain every code of a problem
+///
+/// Where the `type` of a problem leads.
+#[utoipa::path(
+    get, path = "/docs/reference/problems", tag = "probes", operation_id = "problems",
+    responses((status = 200, description = "The page, in Markdown", content_type = "text/markdown", body = String)),
+)]
+async fn show_problems() -> Response {
+    let page = include_str!("../../../../docs/reference/problems.md");
+    with_type(StatusCode::OK, "text/markdown; charset=utf-8", Body::from(page))
 }
 
 /// Whether to do it, or only as if.

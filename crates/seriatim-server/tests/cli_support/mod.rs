@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -92,6 +94,31 @@ impl Desk {
         finished(child)
     }
 
+    /// As a user for whom permissions count: not as root, if that is who tests.
+    pub fn run_as_nobody(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.command(arguments);
+        if is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        ran(command)
+    }
+
+    /// Gives a file or directory to that user, with this mode.
+    pub fn give_to_nobody(&self, name: &str, mode: u32) {
+        let path = self.path().join(name);
+        if is_root() {
+            std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// With a disk that is full behind stdout.
+    pub fn run_into_full(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.command(arguments);
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        finished(command.stdout(full).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
     /// A server on the usual data directory and a free port.
     pub fn serve(&self) -> Server {
         self.serve_with(&[], &[])
@@ -102,6 +129,12 @@ impl Desk {
         command.args(arguments).envs(variables.iter().copied());
         Server::start(command)
     }
+}
+
+const NOBODY: u32 = 65_534;
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
 fn ran(mut command: Command) -> Ran {

@@ -91,8 +91,11 @@ fn what_is_sent_is_taken_five_times_in_every_scheme() {
             "--repeat",
             "5",
             "--parallel",
+            "-o",
+            "json",
         ]);
-        assert!(ran.stdout.starts_with("200\t5\t"), "{scheme}: {ran:?}");
+        let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!((&told["answer"], &told["times"]), (&"200".into(), &5.into()), "{ran:?}");
         assert_eq!(ran.code, 0);
         let got = receiver.got.lock().unwrap();
         let mut ids = Vec::new();

@@ -309,7 +309,7 @@ impl Worker {
             }
             match (error, pauses.next()) {
                 (StoreError::Unavailable(message), Some(pause)) => {
-                    warn!(%message, retry_in = ?pause, "store unavailable; nothing happened");
+                    warn!(error = %message, retry_in = ?pause, "store unavailable; nothing happened");
                     measure::retried();
                     flight.put_back();
                     tokio::time::sleep(jittered(pause, (self.draw)())).await;
@@ -434,7 +434,7 @@ impl Worker {
 
     /// Asks until it is told whether the batch was committed; nothing else may happen in this lane before.
     async fn resolve(&self, message: &str) -> bool {
-        warn!(%message, batch = self.id.batch, "commit outcome unknown; asking the store");
+        warn!(error = %message, batch = self.id.batch, "commit outcome unknown; asking the store");
         measure::unknown();
         let mut pause = Duration::from_millis(10);
         loop {

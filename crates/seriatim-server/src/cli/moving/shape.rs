@@ -23,6 +23,15 @@ pub struct Shape {
     pub last: String,
     /// What may print them, format and reset, the likeliest first.
     pub guesses: Vec<(String, String)>,
+    skeleton: String,
+}
+
+impl Shape {
+    /// Whether the number of this row looks so.
+    #[must_use]
+    pub fn has(&self, row: &Row) -> bool {
+        skeleton(&segments(&row.number, row.tenant.as_deref())) == self.skeleton
+    }
 }
 
 /// More kinds of numbers than this are no kinds.
@@ -34,7 +43,8 @@ pub fn shapes(reader: &mut Reader, zone: &Zone) -> io::Result<Vec<Shape>> {
     while let Some((_, row)) = reader.next()? {
         see(&mut kinds, &row, zone);
     }
-    let mut shapes: Vec<Shape> = kinds.into_values().map(Kind::into_shape).collect();
+    let shapes = kinds.into_iter().map(|(skeleton, kind)| kind.into_shape(skeleton));
+    let mut shapes: Vec<Shape> = shapes.collect();
     shapes.sort_by_key(|shape| std::cmp::Reverse(shape.count));
     Ok(shapes)
 }
@@ -228,7 +238,8 @@ impl Token {
 struct Run {
     len_min: usize,
     len_max: usize,
-    padded: bool,
+    /// How many rows have this many digits, those with a zero in front apart.
+    widths: BTreeMap<(usize, bool), u64>,
     /// Its one value, as long as there is but one.
     constant: Option<String>,
     count: u64,
@@ -247,7 +258,7 @@ impl Run {
         Self {
             len_min: digits.len(),
             len_max: digits.len(),
-            padded: false,
+            widths: BTreeMap::new(),
             constant: Some(digits.to_string()),
             count: 0,
             tokens: Token::ALL.map(|token| (token, 0)).to_vec(),
@@ -258,7 +269,7 @@ impl Run {
     fn see(&mut self, digits: &str, date: Option<Date>) {
         self.len_min = self.len_min.min(digits.len());
         self.len_max = self.len_max.max(digits.len());
-        self.padded |= digits.starts_with('0');
+        *self.widths.entry((digits.len(), digits.starts_with('0'))).or_default() += 1;
         self.constant.take_if(|constant| constant != digits);
         self.count += 1;
         self.tokens.retain_mut(|(token, misses)| {
@@ -271,6 +282,19 @@ impl Run {
             let same = tail.bytes().zip(here.bytes()).take_while(|(a, b)| a == b).count();
             tail.truncate(same);
         }
+    }
+
+    /// The width of a count that prints the most rows, of equal ones the narrowest: one number that somebody wrote by
+    /// hand is looked for, and must not decide.
+    fn width(&self) -> usize {
+        let printed = |width: usize| -> u64 {
+            let fitting = self.widths.iter();
+            let fitting = fitting.filter(|((len, zero), _)| *len == width || *len > width && !zero);
+            fitting.map(|(_, rows)| rows).sum()
+        };
+        let widths = self.widths.keys().map(|(len, _)| *len).chain([1]);
+        let best = widths.max_by_key(|width| (printed(*width), std::cmp::Reverse(*width)));
+        best.unwrap_or(1)
     }
 
     /// What it may stand for. Some rows may be in the wrong period; that is what is looked for.
@@ -383,8 +407,9 @@ impl Kind {
         }
     }
 
-    fn into_shape(self) -> Shape {
+    fn into_shape(self, skeleton: String) -> Shape {
         Shape {
+            skeleton,
             guesses: self.guesses().unwrap_or_default(),
             count: self.count,
             first: self.first,
@@ -471,18 +496,18 @@ impl Kind {
 
 /// The seq, and before it the digits that are the same everywhere if there is a date in front of them.
 fn seq(run: &Run) -> String {
-    let front = run.front().map_or(0, Token::width);
+    let Some(front) = run.front().map(Token::width) else {
+        return match run.width() {
+            1 => "{seq}".to_string(),
+            width => format!("{{seq:{width}}}"),
+        };
+    };
     let constant = match run.tails.get(&front) {
-        Some(tail) if front > 0 && run.len_min == run.len_max && run.constant.is_none() => tail.trim_end_matches('0'),
+        Some(tail) if run.len_min == run.len_max && run.constant.is_none() => tail.trim_end_matches('0'),
         Some(_) | None => "",
     };
     let width = run.len_min - front - constant.len();
-    let padded = run.padded || front > 0;
-    if padded {
-        format!("{constant}{{seq:{width}}}")
-    } else {
-        format!("{constant}{{seq}}")
-    }
+    format!("{constant}{{seq:{width}}}")
 }
 
 #[cfg(test)]
@@ -518,6 +543,9 @@ mod tests {
             "3: INV-{seq:3} never"
         );
         assert_eq!(guess(&[("9", ""), ("10", "")]), "2: {seq} never");
+        assert_eq!(guess(&[("100", ""), ("101", "")]), "2: {seq} never");
+        let by_hand = [("INV-0001", ""), ("INV-7", ""), ("INV-0999", ""), ("INV-1000", "")];
+        assert_eq!(guess(&by_hand), "4: INV-{seq:4} never");
         assert_eq!(guess(&[("acme/007", "")]), "1: {tenant}/{seq:3} never");
         assert_eq!(guess(&[("{1}", "")]), "1: {{{seq}}} never");
         assert_eq!(guess(&[("none", "")]), "1: ");

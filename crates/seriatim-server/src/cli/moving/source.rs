@@ -7,6 +7,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::super::failed::Failed;
+use super::quotes::{Misquoted, Quotes};
 use super::row::Row;
 use super::spool::Spool;
 use super::table::Table;
@@ -145,10 +146,11 @@ fn read_csv(file: &str, columns: &Columns, bar: &ProgressBar) -> Result<Rows, Fa
     };
     let opened = opened.map_err(|error| Failed::Usage(format!("cannot read {file}: {error}")))?;
     let wrong = |error: csv::Error| match error.position() {
+        _ if misquoted(&error).is_some() => Failed::refused("bad_rows", &format!("{file}, {}", csv_words(&error))),
         Some(at) => Failed::Usage(format!("{file}, line {}: {}", at.line(), csv_words(&error))),
         None => Failed::Usage(format!("{file}: {}", csv_words(&error))),
     };
-    let mut reader = csv::Reader::from_reader(opened);
+    let mut reader = csv::Reader::from_reader(Quotes::new(opened));
     let head = reader.headers().map_err(wrong)?.clone();
     let at = places(file, columns, &head)?;
     let mut spool = Spool::new().map_err(spool_failed)?;
@@ -172,13 +174,16 @@ fn read_csv(file: &str, columns: &Columns, bar: &ProgressBar) -> Result<Rows, Fa
 
 /// Where each column stands: what was named must be there, what was not may be.
 fn places(file: &str, columns: &Columns, head: &csv::StringRecord) -> Result<[Option<usize>; 6], Failed> {
-    let find = |name: &str| {
-        head.iter()
-            .position(|column| column.trim_start_matches('\u{feff}').trim() == name)
-    };
+    let is = |column: &str, name: &str| column.trim_start_matches('\u{feff}').trim() == name;
     let mut places = [None; 6];
     for (place, (word, named)) in places.iter_mut().zip(columns.named()) {
-        *place = find(named.unwrap_or(word));
+        let name = named.unwrap_or(word);
+        *place = head.iter().position(|column| is(column, name));
+        if head.iter().filter(|column| is(column, name)).count() > 1 {
+            return Err(Failed::Usage(format!(
+                "{file} has several columns {name}; nobody can tell which one is meant"
+            )));
+        }
         if place.is_none() && (named.is_some() || word == "number") {
             let there: Vec<&str> = head.iter().collect();
             let flag = if word == "number" {
@@ -187,13 +192,19 @@ fn places(file: &str, columns: &Columns, head: &csv::StringRecord) -> Result<[Op
                 format!("--{word}-column")
             };
             return Err(Failed::Usage(format!(
-                "{file} has no column {}; its first line names {}; say which one it is with {flag}",
-                named.unwrap_or(word),
+                "{file} has no column {name}; its first line names {}; say which one it is with {flag}",
                 there.join(", ")
             )));
         }
     }
     Ok(places)
+}
+
+fn misquoted(error: &csv::Error) -> Option<&Misquoted> {
+    match error.kind() {
+        csv::ErrorKind::Io(error) => error.get_ref()?.downcast_ref(),
+        _ => None,
+    }
 }
 
 fn csv_words(error: &csv::Error) -> String {

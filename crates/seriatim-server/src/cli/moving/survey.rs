@@ -9,6 +9,7 @@ use seriatim::{Date, Params, Period, Series, Tenant};
 use super::dates;
 use super::finding::Finding;
 use super::row::Row;
+use super::shape::Shape;
 use super::spool::Reader;
 
 /// Where a number stands: its counter and seq, and where its row waits.
@@ -71,8 +72,9 @@ pub struct Look<'a> {
     pub length_max: usize,
     /// What a row is called: `line` of a file, `row` of a table.
     pub row_word: &'static str,
-    /// Whether numbers that the series cannot have printed are of no concern: another series has them.
-    pub skip_unfit: bool,
+    /// What numbers that the series cannot have printed look like if they are of concern: others are of another series.
+    /// Without it all are.
+    pub shape: Option<&'a Shape>,
 }
 
 impl Survey {
@@ -361,7 +363,7 @@ fn read(look: &Look<'_>, row: &Row) -> Result<(Params, Period, u64, Option<Date>
         return Err(Unreadable::Bad("bad_tenant", refusal.message));
     }
     let Some((params, period, seq)) = series.read(&row.number, row.tenant()) else {
-        if look.skip_unfit {
+        if look.shape.is_some_and(|shape| !shape.has(row)) {
             return Err(Unreadable::Other);
         }
         let message = format!("the format {} cannot print it", series.format);
@@ -448,7 +450,7 @@ mod tests {
             dated: true,
             length_max: 16,
             row_word: "row",
-            skip_unfit: false,
+            shape: None,
         };
         let survey = Survey::of(&look, &mut spool.reader().expect("a reader")).expect("rows");
         let mut seen = String::new();

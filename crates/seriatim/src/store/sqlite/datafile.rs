@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Error, Read as _, Seek as _};
-use std::path::Path;
+use std::io::{Error, ErrorKind, Read as _, Seek as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Which file it is, by whatever path.
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 struct Id(u64, u64);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg(not(unix))]
-struct Id(std::path::PathBuf);
+struct Id(PathBuf);
 
 impl Id {
     #[cfg(unix)]
@@ -85,6 +85,19 @@ impl Drop for DataFile {
             }
         }
     }
+}
+
+/// Which of these files of a database is there and cannot be written, and why. Nobody asks while somebody in this
+/// process has the database open: he could write, and a handle that is closed would drop his locks.
+pub(super) fn unwritable<'a>(database: &Path, files: &'a [PathBuf]) -> Option<(&'a Path, Error)> {
+    let open = all();
+    if Id::of(database).is_ok_and(|id| open.contains_key(&id)) {
+        return None;
+    }
+    files.iter().find_map(|path| {
+        let error = File::options().write(true).open(path).err()?;
+        (error.kind() != ErrorKind::NotFound).then_some((path.as_path(), error))
+    })
 }
 
 fn all() -> MutexGuard<'static, BTreeMap<Id, (Arc<File>, usize)>> {

@@ -73,10 +73,16 @@ pub(super) fn in_words(error: &rusqlite::Error) -> String {
     }
 }
 
+/// The index of the log is made larger byte by byte, and SQLite does not say why that failed: there was no space.
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull) || extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+}
+
 pub(super) fn what_and_way_out(error: &rusqlite::Error) -> String {
     let words = in_words(error);
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => "disk is full; free space and retry".to_string(),
+        _ if is_disk_full(error) => "disk is full; free space and retry".to_string(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another process is writing to it; stop that process or retry".to_string()
         }

@@ -10,7 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::ffi::SQLITE_CANTOPEN;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::datafile::DataFile;
+use super::datafile::{DataFile, unwritable};
 use super::fault::{Fault, in_words, what_and_way_out};
 use super::session::Session;
 use crate::store::{Setting, StoreError};
@@ -85,7 +85,7 @@ pub enum OpenError {
         known: i64,
     },
     /// The file or its directory cannot be written.
-    #[error("cannot write to {path}: {what}; make sure that the directory is there and writable", path = .path.display())]
+    #[error("cannot write to {path}: {what}; make sure that file and directory are there and writable", path = .path.display())]
     NotWritable {
         /// Which file.
         path: PathBuf,
@@ -188,6 +188,7 @@ impl Place {
 /// The first opening: makes the file if there is none, brings the schema up to date. Says whether it was made.
 pub(super) fn create_or_open(place: &Place) -> Result<(Session, bool), OpenError> {
     check_version()?;
+    check_writable(place)?;
     let created = create_file(place)?;
     let session = open_writer(place)?;
     Ok((session, created))
@@ -241,6 +242,24 @@ fn check_version() -> Result<(), OpenError> {
     }
     Err(OpenError::TooOld {
         found: rusqlite::version().to_string(),
+    })
+}
+
+/// Before SQLite sees them: it reads on where it cannot write, and makes the log and its index as read-only as the
+/// database is, so that they would stay so when the database can be written again.
+fn check_writable(place: &Place) -> Result<(), OpenError> {
+    let beside = |end: &str| {
+        let mut name = place.path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let files = [place.path.clone(), beside("-wal"), beside("-shm")];
+    let Some((path, error)) = unwritable(&place.path, &files) else {
+        return Ok(());
+    };
+    Err(OpenError::NotWritable {
+        path: path.to_path_buf(),
+        what: error.to_string(),
     })
 }
 
