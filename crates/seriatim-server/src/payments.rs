@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seriatim::{
-    Access, Actor, Answer, Code, Command, Document, Effect, Failure, Gate, GateId, GatePolicy, GateState, Hash, Issuer,
-    Refusal, Request, Subject, Tenant, Ttl,
+    Access, Actor, Answer, Code, Command, Document, Effect, Entry, Failure, Gate, GateId, GatePolicy, GateState, Hash,
+    Issuer, Refusal, Request, Subject, Tenant, Ttl,
 };
 use tokio::sync::Notify;
 
@@ -203,14 +203,42 @@ impl Payments {
         let Some(gate) = self.gate(tenant, &self.effects.payment, &subject).await? else {
             return Ok(None);
         };
+        let result = gate
+            .result
+            .as_ref()
+            .and_then(|result| PaymentResult::from_json(result.as_str()));
+        let receipt = match self.gate(tenant, &self.effects.receipt, &subject).await? {
+            Some(receipt) => Some(receipt),
+            None => self.receipt_of(tenant, result.as_ref()).await?,
+        };
         Ok(Some(Payment {
             expected: gate.task.as_ref().and_then(|task| Expected::from_json(task.as_str())),
-            result: gate
-                .result
-                .as_ref()
-                .and_then(|result| PaymentResult::from_json(result.as_str())),
-            receipt: self.gate(tenant, &self.effects.receipt, &subject).await?,
+            result,
+            receipt,
         }))
+    }
+
+    /// The receipt of a payment that has its number under another reference.
+    async fn receipt_of(&self, tenant: &Tenant, result: Option<&PaymentResult>) -> Result<Option<Arc<Gate>>, Failure> {
+        let entry = match result {
+            Some(result) => self.entry(result).await?,
+            None => None,
+        };
+        match entry.as_ref().and_then(|entry| entry.key.as_ref()) {
+            Some(key) => {
+                let subject = Subject::parse(key.as_str())?;
+                self.gate(tenant, &self.effects.receipt, &subject).await
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The entry that a payment led to.
+    async fn entry(&self, result: &PaymentResult) -> Result<Option<Arc<Entry>>, Failure> {
+        match result.entry.parse() {
+            Ok(id) => Ok(self.issuer.reads().entry(id).await?),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Waits until an event is done or dead and, if it gave the payment its number, until the payment says so too: the

@@ -80,10 +80,21 @@ impl Shop {
             at: self.world.app.issuer().clock().now(),
         };
         let body = sample.body(Scheme::Razorpay, &Pointers::default()).unwrap();
+        self.post(body, &event_of(payment)).await
+    }
+
+    /// An event of a payment that belongs to an order, as the provider sends it.
+    async fn deliver_of_order(&self, event: &str, payment: &str, order: &str) {
+        let entity = json!({"id": payment, "amount": 100, "currency": "INR", "status": "captured", "order_id": order,
+            "created_at": jiff::Timestamp::now().as_second()});
+        let body = json!({"event": "payment.captured", "payload": {"payment": {"entity": entity}}});
+        self.post(body.to_string().into_bytes(), event).await.is(200);
+    }
+
+    async fn post(&self, body: Vec<u8>, event: &str) -> Answer {
         let secret = Secret::parse(Scheme::Razorpay, SECRET).unwrap();
-        let signed = Scheme::Razorpay
-            .sign(&body, &secret, sample.at, &event_of(payment))
-            .unwrap();
+        let at = self.world.app.issuer().clock().now();
+        let signed = Scheme::Razorpay.sign(&body, &secret, at, event).unwrap();
         let mut ask = self.world.ask("POST", "/v1/webhooks/shop").who(&http::Who::Nobody);
         for (name, value) in &signed {
             ask = ask.header(name, value);
@@ -465,4 +476,46 @@ async fn who_said_what_is_expected_is_in_the_journal() {
         (&opened["actor"], &opened["on_behalf_of"]),
         (&json!(format!("key:{id}")), &json!("user:ann"))
     );
+}
+
+#[tokio::test]
+async fn a_payment_that_is_expected_under_two_of_its_names_has_one_number() {
+    let shop = Shop::open().await;
+    shop.expect("order_1").await.is(200);
+    shop.deliver_of_order("evt_1", "pay_1", "order_1").await;
+    assert_eq!(shop.until_paid("order_1").await["number"], "RCP-0001");
+    // The other name is known as paid too, so that nothing more is expected of it.
+    assert_eq!(shop.until_paid("pay_1").await["number"], "RCP-0001");
+    assert_eq!(shop.expect("pay_1").await.is(409).text("code"), "gate_fixed");
+
+    // Said of both before either is paid.
+    for reference in ["order_2", "pay_2"] {
+        shop.expect(reference).await.is(200);
+    }
+    for event in ["evt_2", "evt_3"] {
+        shop.deliver_of_order(event, "pay_2", "order_2").await;
+    }
+    assert_eq!(shop.until_paid("order_2").await["number"], "RCP-0002");
+    assert_eq!(shop.until_paid("pay_2").await["number"], "RCP-0002");
+    // An event that uses but one of the names finds what there is.
+    shop.deliver("pay_1").await.is(200);
+    shop.deliver("order_2").await.is(200);
+    let started = Instant::now();
+    loop {
+        let open = shop.world.get("/v1/gates?state=open").await.is(200);
+        let done = shop
+            .world
+            .get("/v1/gates?state=done&effect=payment-event")
+            .await
+            .is(200);
+        if open.json["data"][0].is_null() && done.json["data"].as_array().is_some_and(|done| done.len() == 5) {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", open.json);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let entries = shop.world.get("/v1/entries?series=receipt").await.is(200);
+    assert_eq!(entries.json["data"].as_array().map(Vec::len), Some(2));
+    let receipts = shop.world.get("/v1/gates?effect=receipt").await.is(200);
+    assert_eq!(receipts.json["data"].as_array().map(Vec::len), Some(2));
 }

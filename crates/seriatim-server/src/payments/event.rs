@@ -40,40 +40,79 @@ impl Payments {
     }
 
     async fn pay(&self, desk: &Desk, event: &PaymentEvent) -> Result<EventResult, Trouble> {
-        let (reference, expected) = self.expectation(desk, event).await?;
-        check_amount(event, &expected)?;
-        let (entry, is_new) = self.number(desk, event, &reference, &expected).await?;
+        let known = self.known(desk, event).await?;
+        if let Some(expected) = &known.expected {
+            check_amount(event, expected)?;
+        }
+        let (entry, is_new) = match (known.entry, &known.expected) {
+            (Some(entry), _) => (entry, false),
+            (None, Some(expected)) => self.number(desk, event, &known.reference, expected).await?,
+            (None, None) => {
+                return Err(Trouble::retry(format!(
+                    "nothing is expected for payment {}; tell what with PUT /v1/payments/{{reference}}",
+                    known.reference
+                )));
+            }
+        };
         let tenant = &desk.source.tenant;
         if desk.source.makes_receipts() {
             let task = ReceiptTask {
                 entry: entry.id.to_string(),
             };
-            let subject = Subject::parse(reference.as_str())?;
+            // Under the reference that has the number: whichever of its names an event uses, a payment has one receipt.
+            let subject = Subject::parse(entry.key.as_ref().map_or(known.reference.as_str(), Key::as_str))?;
             self.open(tenant, &self.effects.receipt, subject, &task.to_json())
                 .await?;
         }
-        self.close_payment(desk, &reference, event, &entry).await?;
+        // The other names too: what comes later may use but one of them.
+        for reference in event.references() {
+            self.close_payment(desk, reference, event, &entry).await?;
+        }
         let outcome = if is_new { "issued" } else { "already" };
         Ok(EventResult::number(outcome, entry.id, &entry.number))
     }
 
-    /// What the shop expects, under whichever reference it said so.
-    async fn expectation(&self, desk: &Desk, event: &PaymentEvent) -> Result<(PaymentReference, Expected), Trouble> {
-        let mut first = None;
-        for reference in event.reference.iter().chain(&event.also) {
-            first = first.or(Some(reference));
-            let payment = self.payment(&desk.source.tenant, reference).await?;
-            if let Some(expected) = payment.and_then(|payment| payment.expected) {
-                return Ok((reference.clone(), expected));
+    /// What is known of the payment, under whichever reference of the event: the number, if one of them has it, and what
+    /// the shop expects.
+    async fn known(&self, desk: &Desk, event: &PaymentEvent) -> Result<Known, Trouble> {
+        let first = event.references().next();
+        let mut known = Known {
+            reference: first
+                .ok_or_else(|| Trouble::hold("a paid event that names no payment"))?
+                .clone(),
+            expected: None,
+            entry: None,
+        };
+        for reference in event.references() {
+            let Some(payment) = self.payment(&desk.source.tenant, reference).await? else {
+                continue;
+            };
+            // Any other entry is void or not issued yet, and issuing says so.
+            let numbered = match (&payment.result, &payment.expected) {
+                (Some(result), _) => self.entry(result).await?,
+                (None, Some(_)) => self.numbered(desk, reference).await?,
+                (None, None) => None,
+            };
+            known.entry = known.entry.or(numbered.filter(|entry| entry.state == State::Issued));
+            if known.expected.is_none() && payment.expected.is_some() {
+                (known.reference, known.expected) = (reference.clone(), payment.expected);
             }
         }
-        let reference = first.ok_or_else(|| Trouble::hold("a paid event that names no payment"))?;
-        Err(Trouble::retry(format!(
-            "nothing is expected for payment {reference}; tell what with PUT /v1/payments/{{reference}}"
-        )))
+        Ok(known)
     }
 
-    /// The number of a payment: the one it has, or a new one.
+    /// The entry that a reference has by its key: another event may have been first, and not have said so yet.
+    async fn numbered(&self, desk: &Desk, reference: &PaymentReference) -> Result<Option<Arc<Entry>>, Trouble> {
+        let key = KeyRef {
+            key: Key::parse(reference.as_str())?,
+            series: desk.source.series.clone(),
+            tenant: desk.source.tenant.clone(),
+        };
+        let entries = self.issuer.reads().entries_of_key(&key).await?;
+        Ok(entries.into_iter().next())
+    }
+
+    /// A new number of a payment.
     async fn number(
         &self,
         desk: &Desk,
@@ -81,22 +120,10 @@ impl Payments {
         reference: &PaymentReference,
         expected: &Expected,
     ) -> Result<(Arc<Entry>, bool), Trouble> {
-        let key = Key::parse(reference.as_str())?;
         let series = self.series(desk).await?;
-        let known = KeyRef {
-            key: key.clone(),
-            series: series.name.clone(),
-            tenant: desk.source.tenant.clone(),
-        };
-        // Another event of the same payment may have been first, with other words for it. Any other entry of the key is
-        // void or not issued yet, and issuing says so.
-        let entries = self.issuer.reads().entries_of_key(&known).await?;
-        if let Some(entry) = entries.first().filter(|entry| entry.state == State::Issued) {
-            return Ok((entry.clone(), false));
-        }
         let document = document(&series, event, reference, expected)?;
         let take = Take {
-            key: Some(key),
+            key: Some(Key::parse(reference.as_str())?),
             tenant: desk.source.tenant.clone(),
             params: expected.params.clone(),
             date: event.at.map(|at| series.today(at)),
@@ -170,6 +197,14 @@ impl Payments {
         self.ask(complete).await?;
         Ok(())
     }
+}
+
+/// What is known of a payment.
+struct Known {
+    /// By which the shop expects it, or the first that the event names.
+    reference: PaymentReference,
+    expected: Option<Expected>,
+    entry: Option<Arc<Entry>>,
 }
 
 /// The event as the provider confirms it: a body that is not signed says only where to ask.

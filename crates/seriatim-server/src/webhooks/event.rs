@@ -121,3 +121,10 @@ pub struct PaymentEvent {
     /// When the payment was made, if the provider says so.
     pub at: Option<Timestamp>,
 }
+
+impl PaymentEvent {
+    /// All references of the payment, its own first.
+    pub(crate) fn references(&self) -> impl Iterator<Item = &PaymentReference> {
+        self.reference.iter().chain(&self.also)
+    }
+}
