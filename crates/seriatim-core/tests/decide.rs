@@ -207,7 +207,7 @@ fn a_replacement_can_be_voided_and_replaced_again() {
         void INV-1 reissue                                         -> INV-2 for INV-1 which is voided
         void INV-2 reissue                                         -> INV-3 for INV-2 which is voided
         issue invoice key=a                                        -> refused voided /key [INV-2 voided] [INV-3 issued]
-        void INV-1 reissue                                         -> refused already_voided [INV-1 voided]
+        void INV-1 reissue                                         -> refused already_voided [INV-1 voided] [INV-2 voided]
         # The end of the chain is void and nothing replaces it.
         void INV-3 code=cancelled reason='no business'             -> INV-3 voided
         issue invoice key=a                                        -> refused voided /key [INV-3 voided]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use seriatim::{
     Access, Actor, Answer, Code, Command, Document, Effect, Entry, Failure, Gate, GateId, GatePolicy, GateState, Hash,
-    Issuer, Refusal, Request, Subject, Tenant, Ttl,
+    Issuer, Refusal, Request, State, Subject, Tenant, Ttl,
 };
 use tokio::sync::Notify;
 
@@ -80,6 +80,15 @@ pub struct Payment {
     pub result: Option<PaymentResult>,
     /// The gate of its receipt, if there is one.
     pub receipt: Option<Arc<Gate>>,
+}
+
+/// What became of the number of a payment after it was paid.
+#[derive(Debug, Clone, Default)]
+pub struct Afterwards {
+    /// Whether it is void.
+    pub voided: bool,
+    /// The entry that stands in its place now.
+    pub replacement: Option<Arc<Entry>>,
 }
 
 impl Payments {
@@ -239,6 +248,27 @@ impl Payments {
             Ok(id) => Ok(self.issuer.reads().entry(id).await?),
             Err(_) => Ok(None),
         }
+    }
+
+    /// What became of the number of a payment: result and receipt stay with it, also when it is void.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn afterwards(&self, payment: &Payment) -> Result<Afterwards, Failure> {
+        let mut found = Afterwards::default();
+        let mut next = payment.result.as_ref().and_then(|result| result.entry.parse().ok());
+        while let Some(id) = next {
+            let Some(entry) = self.issuer.reads().entry(id).await? else {
+                break;
+            };
+            next = entry.replacement;
+            if found.voided {
+                found.replacement = (entry.state == State::Issued).then_some(entry);
+            } else {
+                found.voided = entry.state == State::Voided;
+            }
+        }
+        Ok(found)
     }
 
     /// Waits until an event is done or dead and, if it gave the payment its number, until the payment says so too: the

@@ -222,10 +222,10 @@ pub struct Body<'a> {
     /// For a definition: the place in the format.
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<Place>,
-    /// The entry it is about; for `voided` the voided one.
+    /// The entry it is about; for `voided` and `already_voided` the voided one.
     #[serde(skip_serializing_if = "Option::is_none")]
     entry: Option<wire::Entry<'a>>,
-    /// For `voided`: the entry that replaces it.
+    /// For `voided` and `already_voided`: the entry that replaces it.
     #[serde(skip_serializing_if = "Option::is_none")]
     replacement: Option<wire::Entry<'a>>,
 }

@@ -373,6 +373,17 @@ async fn a_void_with_reissue_moves_the_key() {
     assert_eq!(retry.json["entry"]["number"], "INV-001");
     assert_eq!(retry.json["replacement"]["number"], "INV-002");
     assert!(!retry.has_header("idempotent-replayed"));
+
+    // The answer to the void was lost: whoever asks again hears the number that stands now.
+    let body = json!({"reason_code": "spoiled", "reason": "wrong name", "reissue": true});
+    let again = world.post(&format!("/v1/entries/{id}/void"), body).await;
+    let again = again.problem(409, "already_voided");
+    assert_eq!(again.json["replacement"]["number"], "INV-002");
+    assert!(
+        again.text("detail").ends_with("; its replacement is INV-002"),
+        "{}",
+        again.raw
+    );
 }
 
 #[tokio::test]

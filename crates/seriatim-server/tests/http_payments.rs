@@ -518,3 +518,23 @@ async fn a_payment_that_is_expected_under_two_of_its_names_has_one_number() {
     let receipts = shop.world.get("/v1/gates?effect=receipt").await.is(200);
     assert_eq!(receipts.json["data"].as_array().map(Vec::len), Some(2));
 }
+
+#[tokio::test]
+async fn a_payment_says_that_its_number_is_void_and_what_stands_in_its_place() {
+    let shop = Shop::open().await;
+    shop.expect("pay_1").await.is(200);
+    shop.deliver("pay_1").await.is(200);
+    let mut entry = shop.until_paid("pay_1").await["entry"].clone();
+    assert!(shop.payment("pay_1").await["voided"].is_null());
+    for replacement in ["RCP-0002", "RCP-0003"] {
+        let void = json!({"reason_code": "spoiled", "reason": "torn", "reissue": true});
+        let path = format!("/v1/entries/{}/void", entry.as_str().unwrap());
+        entry = shop.world.post(&path, void).await.is(200).json["replacement"]["id"].clone();
+        let payment = shop.payment("pay_1").await;
+        assert_eq!(
+            (&payment["number"], &payment["voided"]),
+            (&json!("RCP-0001"), &json!(true))
+        );
+        assert_eq!(payment["replacement"], json!({"entry": entry, "number": replacement}));
+    }
+}

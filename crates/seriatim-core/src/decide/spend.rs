@@ -24,7 +24,7 @@ impl Draft<'_> {
         self.access().require(ApiScope::Issue)?;
         let (entry, series) = self.entry(id)?;
         match entry.state {
-            State::Voided => return Err(void_already(&entry, Code::Voided)),
+            State::Voided => return self.refuse_void(entry, Code::Voided),
             State::Issued if entry.origin != Origin::Reserve => {
                 let message = format!(
                     "{} was issued at once and never reserved; nothing to confirm",
@@ -62,7 +62,7 @@ impl Draft<'_> {
         let (entry, series) = self.entry(id)?;
         match entry.state {
             State::Reserved => self.spend_reserved(series, entry, EventKind::Released, "released", reason),
-            State::Voided => Err(void_already(&entry, Code::AlreadyVoided)),
+            State::Voided => self.refuse_void(entry, Code::AlreadyVoided),
             State::Issued => {
                 let message = format!(
                     "{} is issued, so it cannot be released; void it with a reason",
@@ -103,7 +103,7 @@ impl Draft<'_> {
         self.access().require(ApiScope::Void)?;
         let (entry, series) = self.entry(void.entry)?;
         if entry.state == State::Voided {
-            return Err(void_already(&entry, Code::AlreadyVoided));
+            return self.refuse_void(entry, Code::AlreadyVoided);
         }
         self.require_open(
             &entry.counter.series,
@@ -134,6 +134,18 @@ impl Draft<'_> {
             voided: Some(voided),
             warnings,
         }))
+    }
+
+    /// Whoever voids again after a lost answer must hear of the replacement: say both.
+    fn refuse_void(&self, entry: Arc<Entry>, code: Code) -> Result<Answer, Halt> {
+        let replacement = entry.replacement.map(|id| self.entry_if_any(id)).transpose()?.flatten();
+        let reason = entry.reason.as_deref().unwrap_or("no reason");
+        let mut message = format!("{} is void already ({reason})", entry.number);
+        if let Some(replacement) = &replacement {
+            message.push_str(&format!("; its replacement is {}", replacement.number));
+        }
+        let both = [Some(entry), replacement].into_iter().flatten();
+        Err(Refusal::new(code, message).about(both).into())
     }
 
     /// Issues the replacement, dated today; the key moves to it.
@@ -262,13 +274,6 @@ fn confirmed_again(series: Arc<Series>, entry: Arc<Entry>, document: Option<&Doc
         .at("/document")
         .about([entry])
         .into())
-}
-
-fn void_already(entry: &Arc<Entry>, code: Code) -> Halt {
-    let reason = entry.reason.as_deref().unwrap_or("no reason");
-    Refusal::new(code, format!("{} is void already ({reason})", entry.number))
-        .about([entry.clone()])
-        .into()
 }
 
 fn answer(series: Arc<Series>, entry: Arc<Entry>, replayed: bool) -> Answer {

@@ -31,7 +31,9 @@ pub struct GapsQuery {
     period: Option<String>,
 }
 
-/// List numbers that are on no document, with their reasons
+/// List seqs that were passed over, with their reasons
+///
+/// Voided and released numbers are no gaps: they are entries, and `GET /v1/entries?state=voided` lists them.
 #[utoipa::path(
     get, path = "/v1/audit/gaps", tag = "audit", operation_id = "list_gaps",
     security(("api_key" = ["audit"])),

@@ -260,7 +260,13 @@ pub async fn receipt(
 
 async fn show_payment(payments: &Payments, tenant: &Tenant, reference: &PaymentReference) -> Result<Response, Problem> {
     match payments.payment(tenant, reference).await? {
-        Some(payment) => json(StatusCode::OK, &wire::Payment::of(reference, tenant, &payment)),
+        Some(payment) => {
+            let afterwards = payments.afterwards(&payment).await?;
+            json(
+                StatusCode::OK,
+                &wire::Payment::of(reference, tenant, &payment, &afterwards),
+            )
+        }
         None => {
             let detail = format!("there is no payment {reference}; say what is expected with PUT");
             Err(Problem::not_found("unknown_payment", detail))

@@ -33,7 +33,7 @@ impl<'a> From<&'a seriatim::CounterKey> for Whose<'a> {
     }
 }
 
-/// Numbers that are on no document.
+/// Seqs that were passed over.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Gaps)]
 pub struct Gaps<'a> {
@@ -45,7 +45,7 @@ pub struct Gaps<'a> {
     counters: u64,
 }
 
-/// A run of seqs that are on no document.
+/// A run of seqs that were passed over.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Gap)]
 pub struct Gap<'a> {

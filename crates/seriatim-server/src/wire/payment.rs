@@ -95,10 +95,27 @@ pub struct Payment {
     entry: Option<String>,
     /// Its number.
     number: Option<String>,
+    /// Whether its number was voided since; number and receipt stay what they were.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    voided: bool,
+    /// The number that was issued in the place of a void one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replacement: Option<Replacement>,
     /// The event that was the first to say that it is paid.
     event_id: Option<String>,
     /// The receipt: `open`, `claimed`, `done` or `dead`.
     receipt: Option<Receipt>,
+}
+
+/// The number that stands in the place of a void one.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PaymentReplacement)]
+pub struct Replacement {
+    /// Its entry.
+    entry: String,
+    /// Its number.
+    number: String,
 }
 
 /// The receipt of a payment.
@@ -118,7 +135,12 @@ pub struct Receipt {
 
 impl Payment {
     /// A payment as it is shown.
-    pub fn of(reference: &PaymentReference, tenant: &Tenant, payment: &payments::Payment) -> Self {
+    pub fn of(
+        reference: &PaymentReference,
+        tenant: &Tenant,
+        payment: &payments::Payment,
+        afterwards: &payments::Afterwards,
+    ) -> Self {
         let expected = payment.expected.as_ref();
         let result = payment.result.as_ref();
         let receipt = payment.receipt.as_ref().map(|gate| Receipt {
@@ -137,6 +159,11 @@ impl Payment {
             currency: expected.map(|expected| expected.currency.clone()),
             entry: result.map(|result| result.entry.clone()),
             number: result.map(|result| result.number.clone()),
+            voided: afterwards.voided,
+            replacement: afterwards.replacement.as_ref().map(|entry| Replacement {
+                entry: entry.id.to_string(),
+                number: entry.number.to_string(),
+            }),
             event_id: result.map(|result| result.event.clone()),
             receipt,
         }
