@@ -25,9 +25,10 @@ pub(super) const PAGE_BYTES: u32 = 2_048;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// One step each, in order; the number of steps taken is the file's `user_version`.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/0001_first_tables.sql"),
     include_str!("migrations/0002_gates.sql"),
+    include_str!("migrations/0003_keys_behind_a_wipe.sql"),
 ];
 
 /// How a database is opened. The defaults were measured with up to ten million entries and a thousand tenants.
