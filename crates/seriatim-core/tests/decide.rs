@@ -377,6 +377,14 @@ fn a_large_request_is_loaded_in_a_few_rounds() {
         ledger.ask("issue new key=b branch=300 count=5"),
         "refused number_exists [300-1 issued]"
     );
+    // Where a param does not split the count, only the old entries tell what was printed.
+    ledger.ask("define first format={branch}+{seq:4} params.branch=digits:1");
+    ledger.ask("issue first key=a branch=1 count=1000");
+    ledger.ask("define second format={branch}+{seq:4} max_length=20 params.branch=digits:1 replaces=first");
+    assert_eq!(
+        ledger.ask("issue second key=b branch=2 count=1000"),
+        "2+0001 … 2+1000 (1000)"
+    );
     // The first bad item is named, though the ones before it had to be loaded first.
     let bad: String = (1..=50)
         .map(|i| format!(" / key=n{i} branch={}", if i > 40 { "x" } else { "900" }))

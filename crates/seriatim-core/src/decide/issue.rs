@@ -354,10 +354,11 @@ impl Draft<'_> {
         let Some(counter) = counter.filter(|counter| (counter.first_seq..=counter.last_seq).contains(&seq)) else {
             return Ok(());
         };
-        let what = match self.entry_if_any(EntryId {
+        let id = EntryId {
             counter: counter.id,
             seq,
-        })? {
+        };
+        let what = match self.entry_in_run(id, counter.last_seq)? {
             // A param that does not split the count made it another number.
             Some(entry) if *entry.number != *number => return Ok(()),
             Some(entry) => (Some(entry), "issued"),
