@@ -463,7 +463,7 @@ pub(super) fn refuse_replaced(series: &Series) -> Result<(), Refusal> {
     }
 }
 
-fn check_window(series: &Series, date: Date, today: Date) -> Result<(), Refusal> {
+pub(super) fn check_window(series: &Series, date: Date, today: Date) -> Result<(), Refusal> {
     let first = today.plus_days(-series.window.back);
     let last = today.plus_days(series.window.ahead);
     if (first..=last).contains(&date) {
