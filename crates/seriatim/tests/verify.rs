@@ -13,7 +13,7 @@ use seriatim::store::{Reads, Store};
 use seriatim::verify::{self, Look, Options};
 use seriatim::{
     Access, Actor, Adopt, Answer, ApiKey, ApiScope, Command, EntryId, Finding, Hash, Issuer, Key, Reason, Request,
-    SeriesName, SeriesSpec, Take, Tenant, Timestamp, Void, VoidReason,
+    SeriesName, SeriesSpec, Take, Tenant, Timestamp, Ttl, Void, VoidReason,
 };
 
 fn name(text: &str) -> SeriesName {
@@ -171,4 +171,38 @@ async fn who_works_while_it_reads_is_not_convicted() {
         assert_eq!(found, [], "{said}");
     }
     assert_eq!(findings(&*store, Some(&checkpoint)).await, []);
+}
+
+// The sweep looked at one page of the overdue, and a page of those that are held hid all others.
+#[tokio::test]
+async fn reservations_that_are_held_do_not_hide_those_that_are_void() {
+    use seriatim::conformance::SetClock;
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let clock = Arc::new(SetClock::at(at("2026-03-02T10:00:00Z")));
+    let options = seriatim::Options {
+        clock: clock.clone(),
+        ..seriatim::Options::default()
+    };
+    let issuer = Issuer::with(Arc::new(Memory::new()), options).await.unwrap();
+    for (name, on_expiry) in [("cart", "void"), ("held", "hold")] {
+        let spec = SeriesSpec {
+            format: "{seq}".into(),
+            keys: Some("optional".into()),
+            on_expiry: Some(on_expiry.into()),
+            ..SeriesSpec::default()
+        };
+        issuer.define(name, spec).await.unwrap();
+    }
+    let reserve = |series: &str| Command::Reserve {
+        series: name(series),
+        take: Take::default(),
+        ttl: Ttl::parse("1s").unwrap(),
+    };
+    execute(&issuer, reserve("cart")).await;
+    for _ in 0..1_000 {
+        execute(&issuer, reserve("held")).await;
+    }
+    clock.set(at("2026-03-02T10:01:00Z"));
+    assert_eq!(issuer.sweep().await.unwrap(), 1);
+    assert_eq!(issuer.sweep().await.unwrap(), 0);
 }
