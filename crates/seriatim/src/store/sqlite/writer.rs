@@ -145,12 +145,11 @@ impl Writer {
         decide: &Decide,
         turn: Option<OwnedSemaphorePermit>,
     ) -> Result<Batch, StoreError> {
-        let tail = self.tail.clone();
+        let (tail, durable) = (self.tail.clone(), self.durable.clone());
         let session = self.session()?;
-        match write(session, &tail, batch, footprint, decide, turn) {
+        match write(session, &tail, &durable, batch, footprint, decide, turn) {
             Ok(decided) => {
                 if !decided.changes.is_empty() {
-                    self.durable.count_commit();
                     self.keeper.count_commit();
                 }
                 Ok(decided)
@@ -165,6 +164,7 @@ impl Writer {
             }
             Err(Failed::Commit(error)) => {
                 self.open = None;
+                self.durable.uncount_commit();
                 let path = self.place.path.display();
                 let what = what_and_way_out(&error);
                 error!(path = %path, what, "a commit failed; the database is opened anew");
@@ -269,6 +269,7 @@ impl Writer {
 fn write(
     session: &Session,
     tail: &Tail,
+    durable: &Durable,
     batch: BatchId,
     footprint: Footprint,
     decide: &Decide,
@@ -286,6 +287,8 @@ fn write(
     drop(turn);
     // A full or broken disk shows here, where nothing has happened yet, rather than in the commit.
     session.conn.cache_flush()?;
+    // Before anybody can read it, so that whoever does waits for its flush.
+    durable.count_commit();
     session.conn.execute_batch("commit").map_err(Failed::Commit)?;
     tail.settle(session, pending);
     Ok(decided)
