@@ -600,6 +600,39 @@ async fn a_backup_is_a_whole_database_and_overwrites_nothing() {
 }
 
 #[tokio::test]
+async fn a_redacted_document_is_gone_from_every_file_after_a_pause() {
+    let place = Place::new();
+    let store = place.open().await;
+    let document = Document::parse(r#"{"name": "SECRETMARKER"}"#).unwrap();
+    let issue = Command::Issue {
+        series: name("invoice"),
+        take: Take {
+            document: Some(document),
+            ..Take::default()
+        },
+    };
+    act_all(&store, 1, vec![define_plain(), issue]).await.unwrap();
+    let entry = store.entries(&EntryFilter::default(), 1).await.unwrap().rows[0].id;
+    let reason = reason("asked to");
+    act_all(&store, 2, vec![Command::Redact { entry, reason }])
+        .await
+        .unwrap();
+    let lingers = || {
+        let files = std::fs::read_dir(place.directory.path()).unwrap();
+        let mut texts = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        texts.any(|text| text.windows(12).any(|window| window == b"SECRETMARKER"))
+    };
+    assert!(lingers(), "this shows nothing: the file was never there");
+    for _ in 0..100 {
+        if !lingers() {
+            return store.close().await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the document can still be read after ten seconds");
+}
+
+#[tokio::test]
 async fn a_panic_in_a_decision_writes_nothing_and_stops_nothing() {
     let place = Place::new();
     let store = place.open().await;
@@ -844,6 +877,44 @@ async fn a_long_read_is_ended() {
         }
     }
     panic!("no read was ended");
+}
+
+// Each read is short, but there is always one: the WAL never started over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reads_that_overlap_do_not_let_the_wal_grow_without_end() {
+    let place = Place::new();
+    let options = SqliteOptions {
+        wal_kib: 64,
+        ..SqliteOptions::default()
+    };
+    let store = Sqlite::open(place.path(), options).await.unwrap();
+    act_all(&store, 1, vec![define_plain()]).await.unwrap();
+    let issue = |batch: u64, count: u32| {
+        let take = Take::default();
+        let series = name("invoice");
+        act_all(&store, batch, vec![Command::IssueCount { series, take, count }])
+    };
+    for batch in 2..12 {
+        issue(batch, 1_000).await.unwrap();
+    }
+    let reading: Vec<_> = (0..6)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { while store.summary(None, None).await.is_ok() {} })
+        })
+        .collect();
+    let wal = place.directory.path().join("seriatim.db-wal");
+    let mut largest = 0;
+    for batch in 12..500 {
+        issue(batch, 50).await.unwrap();
+        largest = largest.max(std::fs::metadata(&wal).unwrap().len());
+    }
+    for reads in &reading {
+        assert!(!reads.is_finished(), "the reads end, so this shows nothing");
+        reads.abort();
+    }
+    assert!(largest < 4 << 20, "the WAL grew to {largest} bytes");
+    store.close().await;
 }
 
 // -------------------------------------------------------------------------------------------------- a full disk

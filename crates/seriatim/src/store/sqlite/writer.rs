@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use seriatim_core::{Batch, Footprint};
+use seriatim_core::{Batch, Change, EventKind, Footprint};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::{error, warn};
 
 use super::fault::{Fault, what_and_way_out};
 use super::flusher::{Durable, Flusher, Tell, WalFile};
-use super::keeper::{Keeper, checkpoint};
+use super::keeper::{Keeper, WAL_OUTGROWN, checkpoint};
 use super::load::{KnownNos, load};
 use super::open::{PAGE_BYTES, Place, open_writer};
 use super::persist::persist;
@@ -19,8 +19,6 @@ use super::session::Session;
 use super::tail::Tail;
 use crate::store::{BatchId, Decide, StoreError, decide_safely, widen};
 
-/// A WAL this many times its size is carried over by the writer itself, whoever waits.
-const WAL_OUTGROWN: u64 = 4;
 /// This part of a WAL is small enough for the writer to carry over between two batches, in some milliseconds.
 const WAL_REST: u64 = 16;
 
@@ -152,6 +150,9 @@ impl Writer {
                 if !decided.changes.is_empty() {
                     self.keeper.count_commit();
                 }
+                if decided.changes.list.iter().any(removes) {
+                    self.keeper.scrub();
+                }
                 Ok(decided)
             }
             Err(Failed::Nothing(fault)) => {
@@ -242,12 +243,14 @@ impl Writer {
         let size_max = u64::from(self.place.options.wal_kib) * 1024;
         let size = u64::from(wal.pages) * u64::from(PAGE_BYTES);
         let rest = u64::from(wal.pages.saturating_sub(wal.carried)) * u64::from(PAGE_BYTES);
-        if size < size_max || rest == 0 || self.keeper.is_busy() {
+        // Then it is carried over here whoever waits; and the keeper empties it, for it does not start over by itself.
+        let outgrown = size > size_max * u64::from(WAL_OUTGROWN);
+        if size < size_max || (rest == 0 && !outgrown) || self.keeper.is_busy() {
             return;
         }
-        let carried_here = (rest < size_max / WAL_REST || size > size_max * WAL_OUTGROWN)
+        let carried_here = (rest < size_max / WAL_REST || outgrown)
             && checkpoint(&session.conn, "passive").is_ok_and(|wal| wal.pages == wal.carried);
-        if !carried_here {
+        if !carried_here || outgrown {
             // Also if it failed here: the keeper tries again, and says what is the matter.
             self.keeper.carry_over();
         }
@@ -292,6 +295,15 @@ fn write(
     session.conn.execute_batch("commit").map_err(Failed::Commit)?;
     tail.settle(session, pending);
     Ok(decided)
+}
+
+/// Whether this takes a document away.
+fn removes(change: &Change) -> bool {
+    match change {
+        Change::Event(_, event) => event.kind == EventKind::Redacted,
+        Change::Wipe(_) => true,
+        _ => false,
+    }
 }
 
 fn decide_on(
