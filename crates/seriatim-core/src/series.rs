@@ -496,6 +496,20 @@ impl Series {
         })
     }
 
+    /// What may never change, by the first setting that would: who replaces whom was recorded in two definitions, and
+    /// a series whose numbers can be wiped stands in no line with one whose numbers are kept.
+    #[must_use]
+    pub(crate) fn line_difference(&self, next: &Self) -> Option<&'static str> {
+        let in_line = self.replaces.is_some() || self.replaced_by.is_some();
+        if self.replaces != next.replaces {
+            Some("replaces")
+        } else if in_line && self.test != next.test {
+            Some("test")
+        } else {
+            None
+        }
+    }
+
     /// What may not change once a series has numbers, by the first setting that would.
     #[must_use]
     pub(crate) fn fixed_difference(&self, next: &Self) -> Option<&'static str> {
@@ -512,7 +526,6 @@ impl Series {
             ("keys", !stricter_keys),
             ("replay", !stricter_replay),
             ("test", self.test != next.test),
-            ("replaces", self.replaces != next.replaces),
         ];
         differences.iter().find(|(_, differs)| *differs).map(|(name, _)| *name)
     }

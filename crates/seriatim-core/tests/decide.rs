@@ -3,10 +3,11 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use common::ledger::{Ledger, ledger};
 use expect_test::expect;
-use seriatim_core::{Actor, Code};
+use seriatim_core::{Actor, Code, SeriesName};
 
 // Numbers.
 
@@ -375,6 +376,14 @@ fn a_large_request_is_loaded_in_a_few_rounds() {
     assert_eq!(
         ledger.ask("issue new key=b branch=300 count=5"),
         "refused number_exists [300-1 issued]"
+    );
+    // Where a param does not split the count, only the old entries tell what was printed.
+    ledger.ask("define first format={branch}+{seq:4} params.branch=digits:1");
+    ledger.ask("issue first key=a branch=1 count=1000");
+    ledger.ask("define second format={branch}+{seq:4} max_length=20 params.branch=digits:1 replaces=first");
+    assert_eq!(
+        ledger.ask("issue second key=b branch=2 count=1000"),
+        "2+0001 … 2+1000 (1000)"
     );
     // The first bad item is named, though the ones before it had to be loaded first.
     let bad: String = (1..=50)
@@ -901,6 +910,27 @@ fn what_an_old_series_passed_over_stays_with_it() {
         counters old                                               -> default all: 1..4 3 issued 1 missing [2..2 not issued before A/4 was adopted]
         counters new                                               -> default all: 1..5 2 issued 3 missing [2..4 because]
     "#]]);
+}
+
+// `replaces` could be changed as long as another setting changed with it: two series could then replace each other, and
+// the walk along their line never ended.
+#[test]
+fn who_replaces_whom_never_changes() {
+    let mut ledger = Ledger::default();
+    ledger.run(expect![[r#"
+        define a format=A-{seq:3}                                  -> a version 1
+        define b format=A-{seq:4} replaces=a                       -> b version 1
+        define b format=A-{seq:5} if=1                             -> refused series_fixed /replaces
+        define b format=A-{seq:5} test=true replaces=a if=1        -> refused series_fixed /test
+        define a format=A-{seq:5} test=true if=2                   -> refused series_fixed /test
+        define a format=C-{seq:5} replaces=b if=2                  -> refused series_fixed /replaces
+        define b format=A-{seq:5} replaces=a if=1                  -> b version 2
+    "#]]);
+    let [a, b] = ["a", "b"].map(|name| SeriesName::parse(name).unwrap());
+    let first = ledger.world.series.get_mut(&a).unwrap();
+    Arc::make_mut(first).replaces = Some(b);
+    assert_eq!(ledger.ask("issue b key=k"), "refused invalid_definition /series");
+    assert_eq!(ledger.ask("adopt b A-00001"), "refused invalid_definition /number");
 }
 
 #[test]

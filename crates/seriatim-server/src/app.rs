@@ -53,13 +53,15 @@ pub struct Limits {
     pub body_max: usize,
     /// The largest body of a batch, in bytes.
     pub batch_body_max: usize,
+    /// The largest body that brings a checkpoint, in bytes: some 200 for each counter and each gate.
+    pub checkpoint_body_max: usize,
     /// Within this the head of a request must have arrived; a connection may idle as long between two requests.
     pub head_within: Duration,
     /// How many connections there may be; beyond this they wait to be accepted.
     pub connections_max: usize,
     /// Within this a body must have arrived.
     pub body_within: Duration,
-    /// Within this a read must be answered.
+    /// Within this a read must be answered, and a checkpoint must have arrived.
     pub read_within: Duration,
     /// The longest wait that `Prefer: wait=N` can ask for.
     pub wait_max: Duration,
@@ -70,6 +72,7 @@ impl Default for Limits {
         Self {
             body_max: 128 * 1024,
             batch_body_max: 8 * 1024 * 1024,
+            checkpoint_body_max: 64 * 1024 * 1024,
             head_within: Duration::from_secs(30),
             connections_max: 10_000,
             body_within: Duration::from_secs(10),

@@ -31,6 +31,9 @@ pub struct Payload {
 /// The same with the limit of a batch.
 pub struct BatchPayload(pub Payload);
 
+/// The same with the limit of a checkpoint.
+pub struct CheckpointPayload(pub Payload);
+
 /// A body as it came: what was signed must not be touched.
 pub struct Raw(pub Bytes);
 
@@ -57,6 +60,17 @@ impl FromRequest<App> for BatchPayload {
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let limits = app.limits();
         read(request, limits.batch_body_max, limits.body_within).await.map(Self)
+    }
+}
+
+impl FromRequest<App> for CheckpointPayload {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let limits = app.limits();
+        read(request, limits.checkpoint_body_max, limits.read_within)
+            .await
+            .map(Self)
     }
 }
 

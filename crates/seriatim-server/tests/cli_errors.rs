@@ -709,7 +709,7 @@ fn a_database_of_a_newer_version_is_left_alone() {
         &desk,
         &["issue", "invoice", "--key", "a"],
         expect![[r#"
-            error: cannot open ./seriatim-data/seriatim.db: it was written by a newer version 999; this one knows 2: use the newer Seriatim
+            error: cannot open ./seriatim-data/seriatim.db: it was written by a newer version 999; this one knows 3: use the newer Seriatim
             exit 1
         "#]],
     );
@@ -717,7 +717,7 @@ fn a_database_of_a_newer_version_is_left_alone() {
         &desk,
         &["serve"],
         expect![[r#"
-            error: cannot open ./seriatim-data/seriatim.db: it was written by a newer version 999; this one knows 2: use the newer Seriatim
+            error: cannot open ./seriatim-data/seriatim.db: it was written by a newer version 999; this one knows 3: use the newer Seriatim
             exit 1
         "#]],
     );

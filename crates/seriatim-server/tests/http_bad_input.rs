@@ -435,6 +435,16 @@ async fn a_body_has_a_bounded_size() {
     };
     ask(ENTRIES, 128 * 1024).send().await.problem(413, "body_too_large");
     ask(BATCH, 8 * 1024 * 1024).send().await.problem(413, "body_too_large");
+    // A checkpoint grows with the store.
+    let verify = "/v1/audit/verifications";
+    let checkpoint = |size: usize| {
+        let body = format!(r#"{{"checkpoint": {{"version": "{}"}}}}"#, "x".repeat(size));
+        let ask = bad.world.ask("POST", verify);
+        ask.header("content-type", "application/json").body(body)
+    };
+    let read = checkpoint(12 * 1024 * 1024).send().await;
+    read.problem(400, "invalid_checkpoint").at("/checkpoint");
+    checkpoint(64 * 1024 * 1024).send().await.problem(413, "body_too_large");
     // Within the limit of bodies it is the field that is too long.
     ask(ENTRIES, 100 * 1024)
         .send()

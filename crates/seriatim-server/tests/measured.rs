@@ -95,6 +95,30 @@ fn say(server: &Server, gate: &str, verb: &str, body: Value) -> u16 {
 }
 
 #[test]
+fn a_number_is_counted_once_whatever_becomes_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let say = |path: &str, body: Value| {
+        let answer = post(&server.address, path, &body.to_string()).unwrap();
+        assert!(answer.status < 300, "{path}: {}", answer.body);
+        answer.json()["id"].as_str().unwrap_or_default().to_string()
+    };
+    let issued = say(
+        "/v1/series/receipt/entries",
+        json!({"key": "a", "document": {"total": 1}}),
+    );
+    let reserved = say("/v1/series/receipt/reservations", json!({"key": "b", "ttl": "1h"}));
+    say(&format!("/v1/entries/{reserved}/confirm"), json!({}));
+    say(&format!("/v1/entries/{issued}/redact"), json!({"reason": "asked to"}));
+    assert_eq!(Measured::of(&server).value("seriatim_numbers_issued_total", &[]), 2);
+    let void = json!({"reason_code": "rejected", "reason": "wrong address", "reissue": true});
+    say(&format!("/v1/entries/{reserved}/void"), void);
+    let void = json!({"reason_code": "spoiled", "reason": "torn"});
+    say(&format!("/v1/entries/{issued}/void"), void);
+    assert_eq!(Measured::of(&server).value("seriatim_numbers_issued_total", &[]), 3);
+}
+
+#[test]
 fn what_workers_of_ones_own_do_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());

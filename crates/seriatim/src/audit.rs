@@ -66,12 +66,23 @@ async fn gaps_of(reads: &dyn Reads, counter: &Counter) -> Result<Vec<Gap>, Store
 
 /// Every run of missing seqs of a counter, by seq.
 pub(crate) async fn all_missing(reads: &dyn Reads, counter: &Counter) -> Result<Vec<Missing>, StoreError> {
+    missing_from(reads, counter, 1, u64::MAX).await
+}
+
+/// The runs of missing seqs of a counter that begin at these seqs, by seq.
+pub(crate) async fn missing_from(
+    reads: &dyn Reads,
+    counter: &Counter,
+    first: u64,
+    last: u64,
+) -> Result<Vec<Missing>, StoreError> {
     let mut runs: Vec<Missing> = Vec::new();
+    let mut after = first.saturating_sub(1);
     loop {
-        let after = runs.last().map_or(0, |run| run.first);
         let page = reads.missing(counter.id, after, PAGE).await?;
-        let is_last = page.len() < PAGE;
-        runs.extend(page);
+        after = page.last().map_or(last, |run| run.first);
+        let is_last = page.len() < PAGE || after >= last;
+        runs.extend(page.into_iter().filter(|run| run.first <= last));
         if is_last {
             return Ok(runs);
         }

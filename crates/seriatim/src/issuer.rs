@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seriatim_core::{
-    Access, Actor, Answer, Command, Gate, GateId, Refusal, Request, Series, SeriesName, SeriesSpec, State, Tenant,
-    Zones,
+    Access, Actor, Answer, Command, Gate, GateId, OnExpiry, Refusal, Request, Series, SeriesName, SeriesSpec, State,
+    Tenant, Zones,
 };
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::Instant;
@@ -285,12 +285,19 @@ impl Issuer {
         }
     }
 
-    /// Voids overdue reservations of series that say so; how many. Call it now and then.
+    /// Voids overdue reservations of series that say so, a thousand at most; how many. Call it now and then.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn sweep(&self) -> Result<usize, Failure> {
+        // Those that are held stay overdue, and as many as there are must not hide the others.
+        let mut series = self.reads().series().await?;
+        series.retain(|series| series.on_expiry == OnExpiry::Void);
+        if series.is_empty() {
+            return Ok(0);
+        }
         let filter = EntryFilter {
+            series: series.iter().map(|series| series.name.clone()).collect(),
             state: Some(State::Reserved),
             expires_until: Some(self.clock().now()),
             ..EntryFilter::default()
@@ -298,7 +305,7 @@ impl Issuer {
         let overdue = self.reads().entries(&filter, 1_000).await?;
         let mut voided = 0;
         for entry in overdue.rows {
-            // Whether the series holds or voids is a rule: the decision refuses where it holds.
+            // Whether it is void by now is a rule: the decision refuses where it is not.
             match self.execute(self.own(Command::Expire { entry: entry.id })).await {
                 Ok(_) => voided += 1,
                 Err(Failure::Refused(_)) => {}

@@ -1,7 +1,8 @@
 //! Verify: walk every chain, rebuild what it says, and compare it with what is stored (promise P8).
 //!
 //! Memory stays bounded by a page; issuing may go on meanwhile. Each counter is judged at the moment its row was read:
-//! what is appended later is left for the next time.
+//! what is appended later is left for the next time. What was found while a chain went on is looked at again: it may
+//! have been seen half-way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use seriatim_core::{
     Gate, GateCheck, GateId, Key, KeyRef, Missing, Origin, SeriesName, Severity, State, Timestamp, compare_entry,
 };
 
-use crate::audit::all_missing;
+use crate::audit::{all_missing, missing_from};
 use crate::checkpoint::{Checkpoint, CheckpointCounter};
 use crate::store::{Reads, StoreError};
 
@@ -51,6 +52,8 @@ pub struct Report {
 }
 
 const PAGE: usize = 1_000;
+/// So often at most is looked at a chain that goes on meanwhile.
+const LOOKS: usize = 3;
 
 /// Verifies a whole store.
 ///
@@ -63,29 +66,23 @@ pub async fn verify(
 ) -> Result<Report, StoreError> {
     let mut walk = Walk {
         reads,
+        pins: BTreeMap::new(),
+        said: Definitions::default(),
+        definitions: 0,
         report: Report::default(),
     };
-    let wiped = walk.definitions(options.checkpoint.as_ref()).await?;
-    let mut counters: Vec<(CounterId, SeriesName)> = reads
-        .heads()
-        .await?
-        .counters
-        .into_iter()
-        .map(|counter| (counter.id, counter.key.series.clone()))
-        .collect();
-    counters.sort();
+    walk.definitions(options.checkpoint.as_ref()).await?;
+    let counters: BTreeSet<CounterId> = reads.heads().await?.counters.iter().map(|counter| counter.id).collect();
     walk.report.progress.counters_total = counters.len() as u64;
-    for (id, _) in counters
+    for id in counters
         .iter()
-        .filter(|(id, _)| options.resume.is_none_or(|resume| *id > resume))
+        .filter(|id| options.resume.is_none_or(|resume| **id > resume))
     {
-        walk.counter(*id, options.checkpoint.as_ref()).await?;
+        walk.counter(*id).await?;
         on_progress(walk.report.progress);
     }
     walk.gates(options.checkpoint.as_ref()).await?;
-    if let Some(checkpoint) = &options.checkpoint {
-        walk.removed(checkpoint, &counters, &wiped);
-    }
+    walk.removed(&counters).await?;
     Ok(walk.report)
 }
 
@@ -141,14 +138,32 @@ pub async fn compare(reads: &dyn Reads, checkpoint: &Checkpoint, look: Look) -> 
 }
 
 /// Which test series were wiped after this place in the definitions chain.
-async fn wiped_after(reads: &dyn Reads, mut after: u64) -> Result<Vec<SeriesName>, StoreError> {
-    let mut wiped = Vec::new();
+async fn wiped_after(reads: &dyn Reads, place: u64) -> Result<BTreeSet<SeriesName>, StoreError> {
+    let mut wiped = BTreeSet::new();
+    each_definition(reads, place, |event| wiped.extend(wiped_by(event))).await?;
+    if wiped.is_empty() {
+        return Ok(wiped);
+    }
+    let mut said = Definitions::default();
+    each_definition(reads, 0, |event| {
+        said.take(event, event.position > place);
+    })
+    .await?;
+    wiped.retain(|series| said.tests.contains(series.as_str()));
+    Ok(wiped)
+}
+
+async fn each_definition(
+    reads: &dyn Reads,
+    mut after: u64,
+    mut visit: impl FnMut(&Event) + Send,
+) -> Result<u64, StoreError> {
     loop {
         let events = reads.events(Chain::Definitions, after, PAGE).await?;
-        wiped.extend(events.iter().filter_map(wiped_by));
-        match events.last() {
-            Some(last) if events.len() == PAGE => after = last.position,
-            _ => return Ok(wiped),
+        events.iter().for_each(&mut visit);
+        after = events.last().map_or(after, |event| event.position);
+        if events.len() < PAGE {
+            return Ok(after);
         }
     }
 }
@@ -159,7 +174,7 @@ fn wiped_by(event: &Event) -> Option<SeriesName> {
     SeriesName::parse(name).ok()
 }
 
-fn was_wiped(pinned: &CheckpointCounter, wiped: &[SeriesName]) -> bool {
+fn was_wiped(pinned: &CheckpointCounter, wiped: &BTreeSet<SeriesName>) -> bool {
     wiped
         .iter()
         .any(|series| pinned.label.starts_with(&format!("{series} ")))
@@ -172,60 +187,139 @@ fn is_gone(pinned: &CheckpointCounter) -> Finding {
 
 struct Walk<'a> {
     reads: &'a dyn Reads,
+    /// The counters that a checkpoint knows, but for those that were wiped since.
+    pins: BTreeMap<CounterId, &'a CheckpointCounter>,
+    said: Definitions,
+    /// How far the definitions chain was read.
+    definitions: u64,
     report: Report,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     fn found(&mut self, finding: impl IntoIterator<Item = Finding>) {
         self.report.findings.extend(finding);
     }
 
-    /// The definitions chain: series, closures and API keys. Says which series were wiped after the checkpoint.
-    async fn definitions(&mut self, checkpoint: Option<&Checkpoint>) -> Result<Vec<SeriesName>, StoreError> {
+    /// The definitions chain: series, closures and API keys.
+    async fn definitions(&mut self, checkpoint: Option<&'a Checkpoint>) -> Result<(), StoreError> {
         let recorded = self.reads.heads().await?.definitions;
         let mut said = Definitions::default();
         let mut check = ChainCheck::begin(Chain::Definitions, Chain::definitions_genesis());
         let mut pin = checkpoint.map(|checkpoint| Pin::new("definitions", checkpoint.definitions));
-        loop {
-            let events = self
-                .reads
-                .events(Chain::Definitions, check.reached().length, PAGE)
-                .await?;
-            for event in &events {
-                self.report.progress.events += 1;
-                self.found(check.step(event));
-                let after_pin = pin.as_ref().is_none_or(|pin| event.position > pin.at.length);
-                said.take(event, after_pin);
-                self.found(pin.as_mut().and_then(|pin| pin.pass(event)));
-            }
-            if events.len() < PAGE {
+        let mut before = Vec::new();
+        for look in 1..=LOOKS {
+            self.definitions_read(&mut said, &mut check, &mut pin).await?;
+            let mut differing = said.compare(&Stored::read(self.reads).await?);
+            let beyond = self.reads.events(Chain::Definitions, self.definitions, 1).await?;
+            let is_settled = differing.is_empty() || beyond.is_empty();
+            if is_settled || look == LOOKS {
+                differing.retain(|finding| is_settled || before.contains(finding));
+                self.found(differing);
                 break;
             }
+            before = differing;
         }
         self.found(pin.and_then(|pin| pin.finish(check.reached())));
         if check.reached().length < recorded.length {
             self.found(check.finish(recorded));
         }
-        let stored = Stored::read(self.reads).await?;
-        self.found(said.compare(&stored));
-        Ok(said.wiped)
+        let pinned = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.counters);
+        let kept = pinned.filter(|pinned| !was_wiped(pinned, &said.wiped));
+        self.pins = kept.map(|pinned| (pinned.id, pinned)).collect();
+        self.said = said;
+        Ok(())
     }
 
-    async fn counter(&mut self, id: CounterId, checkpoint: Option<&Checkpoint>) -> Result<(), StoreError> {
-        // A counter that is gone by now was wiped since; the definitions chain tells.
-        let Some(counter) = self.reads.counter(id).await? else {
-            return Ok(());
-        };
+    /// Reads the definitions chain on from where it was read to.
+    async fn definitions_read(
+        &mut self,
+        said: &mut Definitions,
+        check: &mut ChainCheck,
+        pin: &mut Option<Pin>,
+    ) -> Result<(), StoreError> {
+        loop {
+            let events = self.reads.events(Chain::Definitions, self.definitions, PAGE).await?;
+            for event in &events {
+                self.report.progress.events += 1;
+                self.found(check.step(event));
+                let after_pin = pin.as_ref().is_none_or(|pin| event.position > pin.at.length);
+                self.found(said.take(event, after_pin));
+                self.found(pin.as_mut().and_then(|pin| pin.pass(event)));
+                self.definitions = event.position;
+            }
+            if events.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Which series were wiped since the definitions chain was read last; what a checkpoint knows of them is gone.
+    async fn wiped_meanwhile(&mut self) -> Result<BTreeSet<SeriesName>, StoreError> {
+        let (mut wiped, mut forged) = (BTreeSet::new(), Vec::new());
+        let said = &mut self.said;
+        let reached = each_definition(self.reads, self.definitions, |event| match said.take(event, true) {
+            None => wiped.extend(wiped_by(event)),
+            Some(finding) => forged.push(finding),
+        });
+        self.definitions = reached.await?;
+        self.found(forged);
+        self.pins.retain(|_, pinned| !was_wiped(pinned, &self.said.wiped));
+        Ok(wiped)
+    }
+
+    /// Walks a counter. If something is found while the counter goes on it is walked again, and only what is found again
+    /// counts; what is found of one that was wiped meanwhile counts for nothing.
+    async fn counter(&mut self, id: CounterId) -> Result<(), StoreError> {
+        let earlier = std::mem::take(&mut self.report.findings);
+        let progress = self.report.progress;
+        let mut found = Vec::new();
+        for look in 1..=LOOKS {
+            self.report.progress = progress;
+            // A counter that is gone by now was wiped since; the definitions chain tells.
+            let Some(counter) = self.reads.counter(id).await? else {
+                found.clear();
+                break;
+            };
+            self.look(&counter).await?;
+            let mut now = std::mem::take(&mut self.report.findings);
+            if !now.iter().any(is_error) {
+                found = now;
+                break;
+            }
+            if self.wiped_meanwhile().await?.contains(&counter.key.series) {
+                found = vec![busy(&counter)];
+                continue;
+            }
+            let stands = self
+                .reads
+                .counter(id)
+                .await?
+                .is_some_and(|it| it.chain == counter.chain);
+            if !stands && look == LOOKS {
+                now.retain(|finding| !is_error(finding) || found.contains(finding));
+            }
+            found = now;
+            if stands {
+                break;
+            }
+        }
+        let forged = std::mem::replace(&mut self.report.findings, earlier);
+        self.found(found);
+        self.found(forged);
+        Ok(())
+    }
+
+    async fn look(&mut self, counter: &Counter) -> Result<(), StoreError> {
         if counter.key.id() != counter.id {
             let message = "the counter's id is not that of its series, tenant, params and period";
             self.found([Finding::error("counter_changed", &counter.key, message)]);
         }
-        let pin = checkpoint.and_then(|checkpoint| checkpoint.counters.iter().find(|pinned| pinned.id == id));
-        let tally = self.chain(&counter, pin).await?;
-        self.found(tally.compare(&counter));
-        self.entries(&counter, &tally).await?;
+        let pin = self.pins.get(&counter.id).copied();
+        let tally = self.chain(counter, pin).await?;
+        self.found(tally.compare(counter));
+        self.entries(counter, &tally).await?;
         self.report.progress.counters += 1;
-        self.report.progress.last = Some(id);
+        self.report.progress.last = Some(counter.id);
         Ok(())
     }
 
@@ -332,9 +426,8 @@ impl Walk<'_> {
             let (Some(first), Some(last)) = (event.seq, event.seq_last) else {
                 continue;
             };
-            let stored = self.reads.missing(counter.id, first.saturating_sub(1), PAGE).await?;
-            let changed =
-                |run: &&Missing| run.first <= last && (run.last > last || Some(&run.reason) != event.reason.as_ref());
+            let stored = missing_from(self.reads, counter, first, last).await?;
+            let changed = |run: &&Missing| run.last > last || Some(&run.reason) != event.reason.as_ref();
             if let Some(run) = stored.iter().find(changed) {
                 let message = format!(
                     "missing {} to {} is not what event {} says",
@@ -406,12 +499,7 @@ impl Walk<'_> {
             .await?
             .is_none_or(|now| now.chain != counter.chain);
         if moved {
-            self.found([Finding {
-                code: "busy",
-                severity: Severity::Note,
-                place: counter.key.to_string(),
-                message: "it went on while it was verified, so its totals were not compared; verify again".to_string(),
-            }]);
+            self.found([busy(counter)]);
             return Ok(());
         }
         if let Some(event) = beyond.first() {
@@ -533,13 +621,25 @@ impl Walk<'_> {
     }
 
     /// Counters that a checkpoint knows and the store does not.
-    fn removed(&mut self, checkpoint: &Checkpoint, counters: &[(CounterId, SeriesName)], wiped: &[SeriesName]) {
-        for pinned in &checkpoint.counters {
-            let is_there = counters.iter().any(|(id, _)| *id == pinned.id);
-            if !is_there && !was_wiped(pinned, wiped) {
-                self.found([is_gone(pinned)]);
-            }
-        }
+    async fn removed(&mut self, counters: &BTreeSet<CounterId>) -> Result<(), StoreError> {
+        self.wiped_meanwhile().await?;
+        let removed = self.pins.iter().filter(|(id, _)| !counters.contains(id));
+        let removed: Vec<Finding> = removed.map(|(_, pinned)| is_gone(pinned)).collect();
+        self.found(removed);
+        Ok(())
+    }
+}
+
+fn is_error(finding: &Finding) -> bool {
+    finding.severity == Severity::Error
+}
+
+fn busy(counter: &Counter) -> Finding {
+    Finding {
+        code: "busy",
+        severity: Severity::Note,
+        place: counter.key.to_string(),
+        message: "it went on while it was verified, so its totals were not compared; verify again".to_string(),
     }
 }
 
@@ -700,9 +800,9 @@ impl Tally {
             self.keys += 1;
         }
         self.last_key = event.key.clone();
+        self.last_date = self.last_date.max(event.date);
         if seq > self.last_seq {
             self.last_seq = seq;
-            self.last_date = self.last_date.max(event.date);
         } else {
             self.counts.missing = self.counts.missing.saturating_sub(1);
         }
@@ -731,7 +831,10 @@ struct Definitions {
     series: BTreeMap<String, String>,
     closures: BTreeMap<String, String>,
     api_keys: BTreeMap<String, (String, Option<Timestamp>)>,
-    wiped: Vec<SeriesName>,
+    /// Which series were test series when the checkpoint was taken.
+    tests: BTreeSet<String>,
+    /// Which of these were wiped since.
+    wiped: BTreeSet<SeriesName>,
 }
 
 /// The same from where it is stored.
@@ -742,7 +845,7 @@ struct Stored {
 }
 
 impl Definitions {
-    fn take(&mut self, event: &Event, is_after_checkpoint: bool) {
+    fn take(&mut self, event: &Event, is_after_checkpoint: bool) -> Option<Finding> {
         let detail = event.detail.as_deref().unwrap_or_default();
         let field = |name: &str| {
             let line = detail
@@ -752,6 +855,11 @@ impl Definitions {
         };
         match event.kind {
             EventKind::Defined | EventKind::Changed => {
+                if !is_after_checkpoint && is_test(detail) {
+                    self.tests.insert(field("name"));
+                } else if !is_after_checkpoint {
+                    self.tests.remove(&field("name"));
+                }
                 self.series.insert(field("name"), detail.to_string());
             }
             EventKind::Closed | EventKind::Reopened => {
@@ -765,9 +873,17 @@ impl Definitions {
             }
             EventKind::Wiped => {
                 let series = field("series");
+                if !self.series.get(&series).is_some_and(|definition| is_test(definition)) {
+                    let message = format!(
+                        "event {} says that {series} was wiped; it is no test series",
+                        event.position
+                    );
+                    return Some(Finding::error("wipe_forged", &series, message));
+                }
                 self.closures.retain(|at, _| !at.starts_with(&format!("{series} ")));
-                if is_after_checkpoint && let Ok(series) = SeriesName::parse(&series) {
-                    self.wiped.push(series);
+                // A series with numbers never became a test series.
+                if is_after_checkpoint && self.tests.contains(&series) {
+                    self.wiped.extend(wiped_by(event));
                 }
             }
             EventKind::KeyCreated => {
@@ -794,6 +910,7 @@ impl Definitions {
             | EventKind::Died
             | EventKind::Retried => {}
         }
+        None
     }
 
     fn compare(&self, stored: &Stored) -> Vec<Finding> {
@@ -824,6 +941,10 @@ impl Stored {
                 .collect(),
         })
     }
+}
+
+fn is_test(definition: &str) -> bool {
+    definition.lines().any(|line| line == "test=true")
 }
 
 fn closure_place(closure: &Closure) -> String {

@@ -125,6 +125,15 @@ impl Place {
         Sqlite::open(self.path(), options).await.unwrap()
     }
 
+    /// The files as a crash now would leave them.
+    fn crashed(&self) -> Self {
+        let crashed = Self::new();
+        for file in ["seriatim.db", "seriatim.db-wal"] {
+            std::fs::copy(self.directory.path().join(file), crashed.directory.path().join(file)).unwrap();
+        }
+        crashed
+    }
+
     fn raw(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.path()).unwrap()
     }
@@ -209,7 +218,7 @@ async fn a_newer_version_is_refused() {
             error,
             OpenError::Newer {
                 found: 99,
-                known: 2,
+                known: 3,
                 ..
             }
         ),
@@ -218,7 +227,7 @@ async fn a_newer_version_is_refused() {
     assert!(
         error
             .to_string()
-            .contains("written by a newer version 99; this one knows 2"),
+            .contains("written by a newer version 99; this one knows 3"),
         "{error}"
     );
 }
@@ -295,7 +304,7 @@ async fn the_file_carries_our_marks_and_strict_tables() {
     let raw = place.raw();
     let one = |sql: &str| raw.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(one("pragma application_id").to_be_bytes()[4..], *b"SRTM");
-    assert_eq!(one("pragma user_version"), 2);
+    assert_eq!(one("pragma user_version"), 3);
     let loose = "select count(*) from pragma_table_list where schema = 'main' and type = 'table' and not strict
                  and name not like 'sqlite_%'";
     assert_eq!(one(loose), 0);
@@ -442,11 +451,7 @@ async fn keys_that_wait_in_memory_are_found_after_a_crash() {
     act_all(&store, 1, vec![define_plain()]).await.unwrap();
     for (batch, from) in (2..).zip((0..100).step_by(5)) {
         act_all(&store, batch, keyed(from, from + 5)).await.unwrap();
-        // The files as a crash now would leave them.
-        let crashed = Place::new();
-        for file in ["seriatim.db", "seriatim.db-wal"] {
-            std::fs::copy(place.directory.path().join(file), crashed.directory.path().join(file)).unwrap();
-        }
+        let crashed = place.crashed();
         let after = crashed.open().await;
         let count = from + 5;
         assert!(
@@ -461,6 +466,71 @@ async fn keys_that_wait_in_memory_are_found_after_a_crash() {
     assert!(rows_of_keys(&place) > 50, "hardly one was carried over");
     store.close().await;
     assert_eq!(rows_of_keys(&place), 100);
+}
+
+fn define_trial() -> Command {
+    let spec = SeriesSpec {
+        format: "T-{seq}".into(),
+        test: true,
+        ..SeriesSpec::default()
+    };
+    define("trial", &spec, None)
+}
+
+fn try_five(round: usize) -> Vec<Command> {
+    let issue = |i: usize| Command::Issue {
+        series: name("trial"),
+        take: Take {
+            key: Key::parse(&format!("try_{round}_{i}")).ok(),
+            ..Take::default()
+        },
+    };
+    (0..5).map(issue).collect()
+}
+
+// A wipe gave the places of the last entries free, and those who took them were behind the mark up to which all keys were
+// thought to be in their table: after a crash one payment got a second number.
+#[tokio::test]
+async fn keys_of_entries_in_wiped_places_are_found_after_a_crash() {
+    let place = Place::new();
+    let mut store = place.open().await;
+    act_all(&store, 1, vec![define_plain(), define_trial()]).await.unwrap();
+    for round in 0..40 {
+        let batch = 10 * u64::try_from(round).unwrap();
+        act_all(&store, batch + 2, try_five(round)).await.unwrap();
+        if round % 7 == 3 {
+            // At rest all keys are in their table.
+            store.close().await;
+            store = place.open().await;
+        }
+        let wipe = Command::Wipe { series: name("trial") };
+        let mut commands = if round % 2 == 0 { vec![wipe] } else { vec![] };
+        commands.extend(keyed(round, round + 1));
+        act_all(&store, batch + 3, commands).await.unwrap();
+        let crashed = place.crashed();
+        let after = crashed.open().await;
+        assert_eq!(numbers_of_keys(&after, round + 1).await, in_order(round + 1));
+    }
+}
+
+#[tokio::test]
+async fn keys_that_an_earlier_version_lost_behind_a_wipe_are_found_again() {
+    let place = Place::new();
+    let store = place.open().await;
+    let wipe = Command::Wipe { series: name("trial") };
+    act_all(&store, 1, vec![define_plain(), define_trial(), wipe])
+        .await
+        .unwrap();
+    act_all(&store, 2, keyed(0, 3)).await.unwrap();
+    let crashed = place.crashed();
+    let earlier = "update key_tail set after = 2; pragma user_version = 2";
+    crashed.raw().execute_batch(earlier).unwrap();
+    let after = crashed.open().await;
+    assert_eq!(numbers_of_keys(&after, 3).await, in_order(3));
+    after.close().await;
+    let mark = "select after from key_tail";
+    let mark: i64 = crashed.raw().query_row(mark, [], |row| row.get(0)).unwrap();
+    assert_eq!(mark, 3);
 }
 
 #[tokio::test]
@@ -527,6 +597,39 @@ async fn a_backup_is_a_whole_database_and_overwrites_nothing() {
         panic!("{answers:?}")
     };
     assert!(answer.taken[0].replayed);
+}
+
+#[tokio::test]
+async fn a_redacted_document_is_gone_from_every_file_after_a_pause() {
+    let place = Place::new();
+    let store = place.open().await;
+    let document = Document::parse(r#"{"name": "SECRETMARKER"}"#).unwrap();
+    let issue = Command::Issue {
+        series: name("invoice"),
+        take: Take {
+            document: Some(document),
+            ..Take::default()
+        },
+    };
+    act_all(&store, 1, vec![define_plain(), issue]).await.unwrap();
+    let entry = store.entries(&EntryFilter::default(), 1).await.unwrap().rows[0].id;
+    let reason = reason("asked to");
+    act_all(&store, 2, vec![Command::Redact { entry, reason }])
+        .await
+        .unwrap();
+    let lingers = || {
+        let files = std::fs::read_dir(place.directory.path()).unwrap();
+        let mut texts = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        texts.any(|text| text.windows(12).any(|window| window == b"SECRETMARKER"))
+    };
+    assert!(lingers(), "this shows nothing: the file was never there");
+    for _ in 0..100 {
+        if !lingers() {
+            return store.close().await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the document can still be read after ten seconds");
 }
 
 #[tokio::test]
@@ -774,6 +877,44 @@ async fn a_long_read_is_ended() {
         }
     }
     panic!("no read was ended");
+}
+
+// Each read is short, but there is always one: the WAL never started over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reads_that_overlap_do_not_let_the_wal_grow_without_end() {
+    let place = Place::new();
+    let options = SqliteOptions {
+        wal_kib: 64,
+        ..SqliteOptions::default()
+    };
+    let store = Sqlite::open(place.path(), options).await.unwrap();
+    act_all(&store, 1, vec![define_plain()]).await.unwrap();
+    let issue = |batch: u64, count: u32| {
+        let take = Take::default();
+        let series = name("invoice");
+        act_all(&store, batch, vec![Command::IssueCount { series, take, count }])
+    };
+    for batch in 2..12 {
+        issue(batch, 1_000).await.unwrap();
+    }
+    let reading: Vec<_> = (0..6)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { while store.summary(None, None).await.is_ok() {} })
+        })
+        .collect();
+    let wal = place.directory.path().join("seriatim.db-wal");
+    let mut largest = 0;
+    for batch in 12..500 {
+        issue(batch, 50).await.unwrap();
+        largest = largest.max(std::fs::metadata(&wal).unwrap().len());
+    }
+    for reads in &reading {
+        assert!(!reads.is_finished(), "the reads end, so this shows nothing");
+        reads.abort();
+    }
+    assert!(largest < 4 << 20, "the WAL grew to {largest} bytes");
+    store.close().await;
 }
 
 // -------------------------------------------------------------------------------------------------- a full disk

@@ -14,11 +14,11 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use seriatim::checkpoint::{self, Checkpoint};
 use seriatim::store::sqlite::SqliteOptions;
-use seriatim::verify::{self, Options, Report};
+use seriatim::verify::{self, Look, Options, Report};
 use seriatim::{
     Access, Actor, Adopt, Answer, ApiKey, ApiScope, Claim, ClaimOutcome, Clock, Command, Document, Effect, EntryId,
-    GateId, GatePolicy, Hash, Holder, Issuer, Key, Reason, Reference, Request, SeriesName, SeriesSpec, Sqlite, Subject,
-    Take, Tenant, Timestamp, Ttl, Void, VoidReason,
+    Event, EventKind, GateId, GatePolicy, Hash, Holder, Issuer, Key, Reason, Reference, Request, SeriesName,
+    SeriesSpec, Sqlite, Subject, Take, Tenant, Timestamp, Ttl, Void, VoidReason,
 };
 
 /// Storage details that say nothing about a number.
@@ -616,6 +616,115 @@ async fn a_cut_tail_and_a_removed_counter_are_found_against_a_checkpoint() {
         "{:?}",
         seeing.findings
     );
+}
+
+/// Appends an event to the definitions chain as somebody would who knows how it is hashed.
+fn append_definition(conn: &Connection, kind: EventKind, detail: &str) {
+    let last = "select position, hash from event where chain = 0 order by position desc limit 1";
+    let (length, hash) = conn
+        .query_row(last, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?)))
+        .unwrap();
+    let mut event = Event::new(kind, Actor::parse("os:ann").unwrap(), Timestamp::from_micros(1));
+    event.detail = Some(detail.into());
+    let hash = event.hash_after(&Hash::from_bytes(hash));
+    let insert =
+        "insert into event (chain, position, kind, actor, at, detail, hash) values (0, ?, ?, 'os:ann', 1, ?, ?)";
+    let row = (length + 1, kind.as_str(), detail, hash.as_bytes());
+    conn.execute(insert, row).unwrap();
+}
+
+/// A production series is emptied, and an event says that it was a test series; once the definition says so as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_wipe_hides_nothing_from_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("story.db");
+    let checkpoint = Story::tell(&path).await;
+    let empty = "
+        create table t as select no from counter where series = 'invoice';
+        delete from document where entry in (select no from entry where counter in t);
+        delete from key where counter in t;
+        delete from entry where counter in t;
+        delete from event where chain in t;
+        delete from missing where counter in t;
+        delete from closure where series = 'invoice';
+        delete from counter where no in t;
+        drop table t";
+    for says_test in [false, true] {
+        let work = |conn: &Connection| {
+            if says_test {
+                let (version, definition) = conn
+                    .query_row(
+                        "select version, definition from series where name = 'invoice'",
+                        [],
+                        |row| Ok((row.get::<_, i64>(0)? + 1, row.get::<_, String>(1)?)),
+                    )
+                    .unwrap();
+                let definition = definition.replace("test=false", "test=true");
+                let detail = format!("name=invoice\nversion={version}\n{definition}");
+                append_definition(conn, EventKind::Changed, &detail);
+                let update = "update series set version = ?, definition = ? where name = 'invoice'";
+                conn.execute(update, (version, definition)).unwrap();
+            }
+            append_definition(conn, EventKind::Wiped, "series=invoice");
+            conn.execute_batch(empty).unwrap();
+        };
+        let report = verdict(&path, Some(&checkpoint), work).await.unwrap();
+        let codes: Vec<&str> = report.findings.iter().map(|finding| finding.code).collect();
+        assert!(codes.contains(&"counter_removed"), "{codes:?}");
+        assert_eq!(codes.contains(&"wipe_forged"), !says_test, "{codes:?}");
+        // Who only compares the ends is not deceived either.
+        let copy = folder.path().join(format!("copy_{says_test}.db"));
+        std::fs::copy(&path, &copy).unwrap();
+        work(&Connection::open(&copy).unwrap());
+        let store = Sqlite::open(&copy, SqliteOptions::default()).await.unwrap();
+        let compared = verify::compare(&store, &checkpoint, Look::AtEnds).await.unwrap();
+        assert!(
+            compared.iter().any(|finding| finding.code == "counter_removed"),
+            "{compared:?}"
+        );
+        store.close().await;
+    }
+}
+
+/// One run of missing seqs in more than a thousand parts: the reason of the last ones was read by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_reason_is_found_in_every_part_of_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gaps.db");
+    let store = Sqlite::open(&path, SqliteOptions::default()).await.unwrap();
+    let issuer = Issuer::with(Arc::new(store.clone()), seriatim::Options::default())
+        .await
+        .unwrap();
+    let spec = SeriesSpec {
+        format: "{seq}".into(),
+        ..SeriesSpec::default()
+    };
+    issuer.define("invoice", spec).await.unwrap();
+    let story = Story { issuer, drawn: 0 };
+    let adopt = |seq: u64| Adopt {
+        number: seq.to_string(),
+        date: "2026-01-01".parse().unwrap(),
+        tenant: Tenant::default(),
+        key: None,
+        document: None,
+        reference: None,
+    };
+    let seqs: Vec<u64> = [5_000].into_iter().chain((2..=2_400).step_by(2)).collect();
+    for seqs in seqs.chunks(1_000) {
+        let adopt = Command::AdoptItems {
+            series: SeriesName::parse("invoice").unwrap(),
+            items: seqs.iter().map(|seq| adopt(*seq)).collect(),
+            missing_reason: None,
+        };
+        story.execute(adopt).await;
+    }
+    story.issuer.close().await;
+    store.close().await;
+    for first in [1, 2_101, 2_401] {
+        let change = format!("update missing set reason = 'eaten by the dog' where first = {first}");
+        let work = |conn: &Connection| assert_eq!(conn.execute(&change, []), Ok(1));
+        assert_found(&path, &change, work).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,13 +101,8 @@ impl Draft<'_> {
         }
         check_version(current, if_version)?;
         let height = self.height(&current.name)?;
-        let fixed = match (height, current.fixed_difference(&next)) {
-            (Some(_), Some(setting)) => Some(setting),
-            // Who replaces whom was recorded in two definitions and stays.
-            (None, Some("replaces")) => Some("replaces"),
-            (_, _) => None,
-        };
-        if let Some(setting) = fixed {
+        let by_numbers = || height.and_then(|_| current.fixed_difference(&next));
+        if let Some(setting) = current.line_difference(&next).or_else(by_numbers) {
             let message = format!(
                 "{setting} of series {} cannot change any more; define a new series with replaces = \"{}\"",
                 current.name, current.name

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use super::Halt;
 use super::answer::{Answer, EntriesAnswer, Taken};
 use super::draft::Draft;
-use super::issue::{Material, date_order, differences, refuse_replaced};
+use super::issue::{Material, check_window, date_order, differences, refuse_replaced};
 use super::snapshot::{Footprint, KeyBinding, KeyRef};
 use crate::access::ApiScope;
 use crate::command::{Adopt, check_count};
@@ -139,6 +139,11 @@ impl Draft<'_> {
         material: &Material,
         missing_reason: Option<&Reason>,
     ) -> Result<Arc<Entry>, Halt> {
+        let today = series.today(self.now);
+        // What is moved in may be as old as it is; but a typo must not open a counter decades ahead.
+        if adopt.date > today {
+            check_window(series, adopt.date, today)?;
+        }
         let key = place(series, adopt, material);
         self.require_open(&series.name, &adopt.tenant, &key.period, "/date")?;
         let counter = self.counter(&key)?;

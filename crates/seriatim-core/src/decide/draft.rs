@@ -22,6 +22,9 @@ use crate::refusal::{Code, Refusal};
 use crate::series::Series;
 use crate::time::Timestamp;
 
+/// So many entries are asked for ahead at most: the numbers of one request.
+const RUN_AHEAD_MAX: u64 = 1_000;
+
 pub(super) struct Draft<'a> {
     held: &'a Snapshot,
     request: &'a Request,
@@ -92,6 +95,22 @@ impl<'a> Draft<'a> {
         }
         let held = self.held.entries.get(&id).cloned();
         held.ok_or_else(|| unloaded(|need| need.entries.insert(id)))
+    }
+
+    /// The same where those after it up to `last` may be asked for next: the more were looked for in front of it, the
+    /// more are looked for at once, so that a run of any length takes a few rounds.
+    pub(super) fn entry_in_run(&self, id: EntryId, last: u64) -> Result<Option<Arc<Entry>>, Halt> {
+        let is_held = |seq| self.held.entries.contains_key(&EntryId { seq, ..id });
+        if is_held(id.seq) {
+            return self.entry_if_any(id);
+        }
+        let before = (1..id.seq).rev().take_while(|seq| is_held(*seq)).count() as u64;
+        let ahead = (3 + 8 * before).min(RUN_AHEAD_MAX);
+        let run = id.seq..=last.min(id.seq.saturating_add(ahead));
+        Err(unloaded(|need| {
+            need.entries.extend(run.map(|seq| EntryId { seq, ..id }));
+            true
+        }))
     }
 
     /// The run of missing seqs that holds this seq, if one does.

@@ -165,6 +165,7 @@ impl Draft<'_> {
         count: u32,
     ) -> Result<Option<Vec<Taken>>, Halt> {
         let Some(key) = &material.key else { return Ok(None) };
+        let mut walked = Vec::new();
         let mut line = Some(series.clone());
         while let Some(series) = line {
             let at = KeyRef {
@@ -177,17 +178,24 @@ impl Draft<'_> {
                 let entries: Vec<Arc<Entry>> = entries.filter_map(Result::transpose).collect::<Result<_, _>>()?;
                 return self.replay_of(&series, entries, date, material, count).map(Some);
             }
-            line = self.before(&series)?;
+            line = self.before(&series, &mut walked)?;
         }
         Ok(None)
     }
 
-    /// The series that this one replaces.
-    fn before(&self, series: &Series) -> Result<Option<Arc<Series>>, Halt> {
-        match &series.replaces {
-            None => Ok(None),
-            Some(old) => self.series_if_any(old),
+    /// The series that this one replaces. Definitions that lead back to one that was walked would lead round for ever.
+    fn before(&self, series: &Series, walked: &mut Vec<SeriesName>) -> Result<Option<Arc<Series>>, Halt> {
+        let Some(old) = &series.replaces else { return Ok(None) };
+        walked.push(series.name.clone());
+        if walked.contains(old) {
+            let message = format!(
+                "series {} replaces {old}, which in the end replaces {}: what is stored contradicts itself; \
+                 run `seriatim verify`",
+                series.name, series.name
+            );
+            return Err(Refusal::new(Code::InvalidDefinition, message).at("/series").into());
         }
+        self.series_if_any(old)
     }
 
     fn replay_of(
@@ -321,10 +329,11 @@ impl Draft<'_> {
             );
             return Err(Refusal::new(Code::CounterExhausted, message).into());
         }
-        let mut line = self.before(series)?;
+        let mut walked = Vec::new();
+        let mut line = self.before(series, &mut walked)?;
         while let Some(old) = line {
             self.refuse_taken_before(&old, tenant, number)?;
-            line = self.before(&old)?;
+            line = self.before(&old, &mut walked)?;
         }
         Ok(())
     }
@@ -345,10 +354,11 @@ impl Draft<'_> {
         let Some(counter) = counter.filter(|counter| (counter.first_seq..=counter.last_seq).contains(&seq)) else {
             return Ok(());
         };
-        let what = match self.entry_if_any(EntryId {
+        let id = EntryId {
             counter: counter.id,
             seq,
-        })? {
+        };
+        let what = match self.entry_in_run(id, counter.last_seq)? {
             // A param that does not split the count made it another number.
             Some(entry) if *entry.number != *number => return Ok(()),
             Some(entry) => (Some(entry), "issued"),
@@ -453,7 +463,7 @@ pub(super) fn refuse_replaced(series: &Series) -> Result<(), Refusal> {
     }
 }
 
-fn check_window(series: &Series, date: Date, today: Date) -> Result<(), Refusal> {
+pub(super) fn check_window(series: &Series, date: Date, today: Date) -> Result<(), Refusal> {
     let first = today.plus_days(-series.window.back);
     let last = today.plus_days(series.window.ahead);
     if (first..=last).contains(&date) {

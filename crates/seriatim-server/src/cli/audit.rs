@@ -98,10 +98,14 @@ fn judge(report: &Value) -> Result<(), Failed> {
             text(report, "error")
         )));
     }
-    match report.get("findings_total").and_then(Value::as_u64) {
-        Some(0) => Ok(()),
-        total => Err(Failed::Found(format!("{} findings", total.unwrap_or_default()))),
+    // The worst come first, so notes alone mean that there is nothing else.
+    if list(report, "findings")
+        .iter()
+        .all(|finding| text(finding, "severity") == "note")
+    {
+        return Ok(());
     }
+    Err(Failed::Found(format!("{} findings", text(report, "findings_total"))))
 }
 
 /// Write down where every chain ends, signed, to be kept elsewhere
@@ -227,5 +231,25 @@ impl Summary {
             .output
             .table(&head, list(&answer.json, "data").iter().map(line).collect());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_note_alone_is_nothing_found() {
+        let report = |severities: &[&str]| {
+            let finding = |severity: &&str| json!({"severity": severity});
+            let findings: Vec<Value> = severities.iter().map(finding).collect();
+            json!({"state": "done", "findings_total": findings.len(), "findings": findings})
+        };
+        assert!(judge(&report(&[])).is_ok());
+        assert!(judge(&report(&["note", "note"])).is_ok());
+        assert!(matches!(judge(&report(&["error", "note"])), Err(Failed::Found(_))));
+        assert!(matches!(judge(&report(&["warning"])), Err(Failed::Found(_))));
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! They live in this process only; one that a restart cut off is started again where it stopped, with `resume`.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::State;
+use axum::extract::{FromRequest as _, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::Response;
@@ -16,7 +17,7 @@ use seriatim::{ApiScope, CounterId, Finding, Timestamp};
 use super::{json, set};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{InPath, Payload};
+use crate::extract::{CheckpointPayload, InPath};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -101,6 +102,8 @@ impl Run {
 }
 
 /// Start a verification of every chain
+///
+/// A checkpoint may have up to 64 MiB, which is some 300,000 counters and gates.
 #[utoipa::path(
     post, path = "/v1/audit/verifications", tag = "audit", operation_id = "verify",
     security(("api_key" = ["audit"])),
@@ -110,8 +113,10 @@ impl Run {
         (status = "default", response = Refused),
     ),
 )]
-pub async fn start(State(app): State<App>, caller: Caller, payload: Payload) -> Result<Response, Problem> {
+pub async fn start(State(app): State<App>, caller: Caller, request: Request) -> Result<Response, Problem> {
     caller.access.require_unbound(ApiScope::Audit)?;
+    // Only now is so large a body read.
+    let CheckpointPayload(payload) = CheckpointPayload::from_request(request, &app).await?;
     let ask = payload.parse_or_default::<wire::VerificationAsk>()?;
     let options = options(&ask)?;
     let id = app.next_request_id().replacen("req_", "ver_", 1);
@@ -149,6 +154,8 @@ async fn walk(app: App, run: Arc<Run>, options: Options) {
         Ok(report) => {
             now.progress = report.progress;
             now.findings = report.findings;
+            // The worst first: only so many are shown.
+            now.findings.sort_by_key(|finding| Reverse(finding.severity));
         }
         Err(error) => {
             tracing::warn!(%error, verification = %run.id, "verification failed");

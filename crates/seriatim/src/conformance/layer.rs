@@ -1,4 +1,5 @@
-//! A layer between the issuer and a store: reads go through, writes may be tampered with.
+//! A layer between the issuer and a store: reads go through, and something may happen before them; writes may be
+//! tampered with.
 
 use std::sync::Arc;
 
@@ -35,6 +36,9 @@ pub trait Layer: Send + Sync + 'static {
     async fn committed(&self, store: &Arc<dyn Store>, batch: BatchId) -> Result<bool, StoreError> {
         store.committed(batch).await
     }
+
+    /// Before a read that one moment is not enough for: what others do in between.
+    async fn before_read(&self, _store: &Arc<dyn Store>, _what: &'static str) {}
 
     /// Instead of the store's own number of lanes.
     fn lanes(&self, store: &Arc<dyn Store>) -> u32 {
@@ -91,6 +95,7 @@ impl<L: Layer> Reads for Layered<L> {
         self.store.settings().await
     }
     async fn series(&self) -> Result<Vec<Arc<Series>>, StoreError> {
+        self.layer.before_read(&self.store, "series").await;
         self.store.series().await
     }
     async fn counters(&self, filter: &CounterFilter, limit: usize) -> Result<Page<Counter>, StoreError> {
@@ -109,9 +114,11 @@ impl<L: Layer> Reads for Layered<L> {
         self.store.entries_of_key(key).await
     }
     async fn entries_of_keys(&self, keys: &[KeyRef]) -> Result<Vec<Vec<Arc<Entry>>>, StoreError> {
+        self.layer.before_read(&self.store, "entries_of_keys").await;
         self.store.entries_of_keys(keys).await
     }
     async fn entries_by_seq(&self, of: CounterId, after: u64, limit: usize) -> Result<Vec<Arc<Entry>>, StoreError> {
+        self.layer.before_read(&self.store, "entries_by_seq").await;
         self.store.entries_by_seq(of, after, limit).await
     }
     async fn events(&self, chain: Chain, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {

@@ -427,6 +427,7 @@ impl Worker {
         if committed {
             let decided = std::mem::take(&mut *decided.lock().unwrap_or_else(PoisonError::into_inner));
             measure::gates_moved(&decided.gate_moves);
+            measure::taken(decided.taken);
             return Ok(decided.answers);
         }
         Err(StoreError::Unavailable("the commit did not happen".to_string()))
@@ -519,6 +520,7 @@ impl Flight {
 struct Decided {
     answers: Vec<Result<Answer, Refusal>>,
     gate_moves: Vec<measure::GateMoved>,
+    taken: u64,
 }
 
 /// What the store calls under its locks: reads the clock there, decides, and keeps the answers on this side.
@@ -528,6 +530,7 @@ fn decide_into(decided: Arc<Mutex<Decided>>, requests: Arc<Vec<Request>>, clock:
         *decided.lock().unwrap_or_else(PoisonError::into_inner) = Decided {
             answers: std::mem::take(&mut batch.answers),
             gate_moves: measure::gate_moves(&batch.changes),
+            taken: measure::numbers(&batch.changes),
         };
         Ok(Batch {
             answers: Vec::new(),

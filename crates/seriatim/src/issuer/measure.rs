@@ -103,6 +103,22 @@ pub(super) fn gates_moved(moves: &[GateMoved]) {
     }
 }
 
+/// How many numbers are taken if these changes become durable.
+pub(super) fn numbers(changes: &Changes) -> u64 {
+    let new = changes
+        .list
+        .iter()
+        .filter(|change| matches!(change, Change::NewEntry(_)));
+    new.count() as u64
+}
+
+/// Those changes are durable.
+pub(super) fn taken(count: u64) {
+    if count > 0 {
+        counter!("seriatim_numbers_issued_total").increment(count);
+    }
+}
+
 fn claimed(gate: &Gate, outcome: ClaimOutcome) {
     let outcome = match outcome {
         ClaimOutcome::Won { replayed: true, .. } => "replayed",
@@ -137,7 +153,7 @@ fn label_among(seen: &mut BTreeSet<Effect>, effect: &Effect) -> String {
 
 /// A batch is durable.
 pub(super) fn committed(requests: &[Request], answers: &[Result<Answer, Refusal>]) {
-    let (mut fresh, mut replayed, mut widened, mut near) = (0, 0, 0, 0);
+    let (mut replayed, mut widened, mut near) = (0, 0, 0);
     // What was only rehearsed has not happened.
     let real = requests.iter().zip(answers).filter(|(request, _)| !request.rehearsal);
     for answer in real.filter_map(|(_, answer)| answer.as_ref().ok()) {
@@ -147,14 +163,11 @@ pub(super) fn committed(requests: &[Request], answers: &[Result<Answer, Refusal>
         let Answer::Entries(EntriesAnswer { taken, warnings, .. }) = answer else {
             continue;
         };
-        let again = taken.iter().filter(|taken| taken.replayed).count() as u64;
-        replayed += again;
-        fresh += taken.len() as u64 - again;
+        replayed += taken.iter().filter(|taken| taken.replayed).count() as u64;
         widened += warnings.iter().filter(|warning| warning.code() == "widened").count() as u64;
         near += warnings.iter().filter(|warning| warning.code() == "near_limit").count() as u64;
     }
     for (name, count) in [
-        ("seriatim_numbers_issued_total", fresh),
         ("seriatim_idempotent_replays_total", replayed),
         ("seriatim_widened_total", widened),
         ("seriatim_near_limit_total", near),

@@ -32,11 +32,17 @@ struct Commits {
 }
 
 impl Durable {
-    /// The writer has committed; the count that a flush must reach.
+    /// The writer is about to commit; the count that a flush must reach.
     pub(super) fn count_commit(&self) -> u64 {
         let mut commits = self.commits();
         commits.made += 1;
         commits.made
+    }
+
+    /// That commit failed, so nobody reads it before the database was opened anew.
+    pub(super) fn uncount_commit(&self) {
+        self.commits().made -= 1;
+        self.flushed.notify_all();
     }
 
     /// How many commits there are.
@@ -64,10 +70,12 @@ impl Durable {
     pub(super) fn check(&self, place: &Place) -> Result<(), StoreError> {
         let commits = self.commits();
         let made = commits.made;
+        // One that failed meanwhile is not waited for.
+        let is_due = |commits: &Commits| commits.flushed < made.min(commits.made);
         let waited = self
             .flushed
-            .wait_timeout_while(commits, FLUSH_AWAITED, |commits| commits.flushed < made);
-        if waited.unwrap_or_else(PoisonError::into_inner).0.flushed >= made {
+            .wait_timeout_while(commits, FLUSH_AWAITED, |commits| is_due(commits));
+        if !is_due(&waited.unwrap_or_else(PoisonError::into_inner).0) {
             return Ok(());
         }
         let path = place.path.display();
@@ -275,6 +283,20 @@ mod tests {
         assert!(matches!(durable.check(&place), Err(StoreError::Unavailable(_))));
         durable.reach(count);
         assert_eq!(durable.check(&place), Ok(()));
+    }
+
+    #[test]
+    fn a_commit_that_failed_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(&folder);
+        let durable = Arc::new(Durable::default());
+        durable.count_commit();
+        let reader = std::thread::spawn({
+            let durable = durable.clone();
+            move || durable.check(&place)
+        });
+        durable.uncount_commit();
+        assert_eq!(reader.join().unwrap(), Ok(()));
     }
 
     #[test]

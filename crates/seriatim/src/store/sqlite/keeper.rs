@@ -12,18 +12,25 @@ use rusqlite::ffi::SQLITE_IOERR_FSYNC;
 use tracing::{info, warn};
 
 use super::fault::Fault;
-use super::open::{Place, open_keeper};
+use super::open::{PAGE_BYTES, Place, open_keeper};
 use super::readers::Readers;
 use super::session::Session;
 
 /// How often it looks for reads that run too long, and for a pause in which the WAL can be carried over.
 const TICK: Duration = Duration::from_secs(1);
+/// What was removed stays in the WAL until a pause, but no longer than so many ticks if none comes.
+const SCRUB_AWAITED: u32 = 10;
+/// A WAL this many times its size is emptied between two reads, for which those that would begin are held back.
+pub(super) const WAL_OUTGROWN: u32 = 4;
+/// How long reads under way are waited for then; each time that it was not enough, twice as long.
+const READS_AWAITED: Duration = Duration::from_secs(1);
 
 /// The writer's end; when it is dropped the keeper ends.
 pub(super) struct Keeper {
     wake: SyncSender<()>,
     busy: Arc<AtomicBool>,
     commits: Arc<AtomicU64>,
+    scrub: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -43,6 +50,7 @@ impl Keeper {
         let (wake, woken) = sync_channel(1);
         let busy = Arc::new(AtomicBool::new(false));
         let commits = Arc::new(AtomicU64::new(0));
+        let scrub = Arc::new(AtomicBool::new(false));
         let keeping = Keeping {
             place,
             readers: Arc::downgrade(readers),
@@ -50,6 +58,10 @@ impl Keeper {
             commits: commits.clone(),
             commits_seen: 0,
             commits_carried: 0,
+            scrub: scrub.clone(),
+            scrub_awaited: 0,
+            reads_awaited: READS_AWAITED,
+            outgrown_at: 0,
             session: None,
             failing: false,
         };
@@ -59,6 +71,7 @@ impl Keeper {
             wake,
             busy,
             commits,
+            scrub,
             thread,
         })
     }
@@ -73,6 +86,11 @@ impl Keeper {
     /// Tells it that there is something to carry over when nothing else happens.
     pub(super) fn count_commit(&self) {
         self.commits.fetch_add(1, Ordering::Release);
+    }
+
+    /// Tells it that something was removed that must not linger in the WAL.
+    pub(super) fn scrub(&self) {
+        self.scrub.store(true, Ordering::Release);
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -94,6 +112,11 @@ struct Keeping {
     commits: Arc<AtomicU64>,
     commits_seen: u64,
     commits_carried: u64,
+    scrub: Arc<AtomicBool>,
+    scrub_awaited: u32,
+    /// How long reads are waited for when the WAL has outgrown its size, and how large it is then.
+    reads_awaited: Duration,
+    outgrown_at: u32,
     session: Option<Session>,
     /// Whether it failed the last time, so that a full disk is logged once and not after every batch.
     failing: bool,
@@ -121,14 +144,63 @@ impl Keeping {
     fn use_pause(&mut self) {
         let commits = self.commits.load(Ordering::Acquire);
         let paused = commits == std::mem::replace(&mut self.commits_seen, commits);
+        if self.scrub.load(Ordering::Acquire) {
+            return self.scrub_wal(paused);
+        }
         if paused && commits != self.commits_carried {
             self.carry_over();
             self.commits_carried = commits;
         }
     }
 
+    /// What was removed is gone from the WAL only when nothing is left in it.
+    fn scrub_wal(&mut self, paused: bool) {
+        self.scrub_awaited += 1;
+        if !paused && self.scrub_awaited < SCRUB_AWAITED {
+            return;
+        }
+        // Before it is emptied: what is removed meanwhile has a turn of its own.
+        self.scrub.store(false, Ordering::Release);
+        let emptied = self.session().and_then(empty);
+        if emptied.as_ref().is_ok_and(|emptied| *emptied) {
+            self.scrub_awaited = 0;
+        } else {
+            self.scrub.store(true, Ordering::Release);
+        }
+        self.note(emptied.map(|_| ()));
+    }
+
     fn carry_over(&mut self) {
         let carried = self.session().and_then(carry_and_flush);
+        if let (Ok(wal), Some(readers)) = (&carried, self.readers.upgrade()) {
+            let wal = *wal;
+            if let Err(fault) = self.empty_outgrown(wal, &readers) {
+                return self.note(Err(fault));
+            }
+        }
+        self.note(carried.map(|_| ()));
+    }
+
+    /// Reads that overlap keep the WAL from starting over, however short each of them is.
+    fn empty_outgrown(&mut self, wal: Wal, readers: &Readers) -> Result<(), Fault> {
+        let size_max = self.place.options.wal_kib.saturating_mul(1024) / PAGE_BYTES;
+        let outgrown = size_max.saturating_mul(WAL_OUTGROWN);
+        if wal.pages < outgrown.max(self.outgrown_at) {
+            return Ok(());
+        }
+        let patience = self.reads_awaited.min(self.place.options.read_time_max);
+        let session = self.session()?;
+        let emptied = readers.between_reads(patience, || empty(session)).transpose()?;
+        if emptied == Some(true) {
+            (self.reads_awaited, self.outgrown_at) = (READS_AWAITED, 0);
+        } else {
+            // Somebody else reads, or a read takes long: not again at once, for others wait meanwhile.
+            (self.reads_awaited, self.outgrown_at) = (patience * 2, wal.pages.saturating_add(wal.pages / 4));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, carried: Result<(), Fault>) {
         let was_failing = std::mem::replace(&mut self.failing, carried.is_err());
         let path = self.place.path.display();
         match carried {
@@ -155,12 +227,20 @@ impl Keeping {
 
 /// SQLite flushes the database only when nothing of the WAL is left to carry over. Under load that is the writer's turn,
 /// and everybody would wait while it flushes all that was carried over here: so the bulk is flushed before.
-fn carry_and_flush(session: &Session) -> Result<(), Fault> {
-    checkpoint(&session.conn, "passive")?;
+fn carry_and_flush(session: &Session) -> Result<Wal, Fault> {
+    let wal = checkpoint(&session.conn, "passive")?;
     session
         .file
         .flush()
-        .map_err(|error| Fault::of_file(SQLITE_IOERR_FSYNC, &error))
+        .map_err(|error| Fault::of_file(SQLITE_IOERR_FSYNC, &error))?;
+    Ok(wal)
+}
+
+/// Carries everything over and leaves an empty WAL; says whether nobody was in the way. The bulk is carried over first,
+/// while commits go on.
+fn empty(session: &Session) -> Result<bool, Fault> {
+    carry_and_flush(session)?;
+    Ok(!checkpoint(&session.conn, "truncate")?.hindered)
 }
 
 /// Runs a checkpoint; `noop` only looks.

@@ -21,13 +21,16 @@ const APPLICATION_ID: i64 = 0x5352_544d;
 const SQLITE_OLDEST: i32 = 3_051_003;
 /// Small pages: a random key dirties one, and it is written twice.
 pub(super) const PAGE_BYTES: u32 = 2_048;
+/// How long the keeper waits for the writer or a reader; the writer waits as long for the keeper.
+const KEEPER_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 /// The first bytes of every SQLite file.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// One step each, in order; the number of steps taken is the file's `user_version`.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/0001_first_tables.sql"),
     include_str!("migrations/0002_gates.sql"),
+    include_str!("migrations/0003_keys_behind_a_wipe.sql"),
 ];
 
 /// How a database is opened. The defaults were measured with up to ten million entries and a thousand tenants.
@@ -233,6 +236,8 @@ pub(super) fn open_keeper(place: &Place) -> Result<Session, Fault> {
     let session = connect(place, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     configure_writer(place, &session.conn)?;
     session.conn.pragma_update(None, "cache_size", -256)?;
+    // Emptying the WAL keeps the writer out while it waits for readers.
+    session.conn.busy_timeout(KEEPER_BUSY_TIMEOUT)?;
     Ok(session)
 }
 

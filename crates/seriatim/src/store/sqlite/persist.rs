@@ -321,6 +321,7 @@ impl<'s> Persisting<'s> {
             }
         }
         self.keys.forget_collisions(series)?;
+        Tail::step_back(&mut self.keys)?;
         for sql in EMPTY_SERIES {
             self.session.run(sql, [series.as_str()])?;
         }

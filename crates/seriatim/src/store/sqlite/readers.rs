@@ -1,6 +1,6 @@
 //! Connections that only read, shared by whoever asks. No reader waits for the writer, and none sees half a commit.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::InterruptHandle;
@@ -17,6 +17,8 @@ pub(super) struct Readers {
     /// As many reads at once as there may be connections.
     permits: Arc<Semaphore>,
     pool: Mutex<Pool>,
+    /// A read has ended, or those that were held back may begin.
+    moved: Condvar,
     durable: Arc<Durable>,
 }
 
@@ -25,6 +27,7 @@ struct Pool {
     idle: Vec<Session>,
     running: Vec<Running>,
     started: u64,
+    held_back: bool,
 }
 
 /// A read under way.
@@ -41,6 +44,7 @@ impl Readers {
             place,
             permits,
             pool: Mutex::default(),
+            moved: Condvar::new(),
             durable,
         }
     }
@@ -78,6 +82,7 @@ impl Readers {
         let mut pool = self.pool();
         // Under the same lock as an interruption, so that none hits the next read of this connection.
         pool.running.retain(|running| running.id != id);
+        self.moved.notify_all();
         // After a fault of SQLite the next read gets a fresh connection.
         if !matches!(found, Err(Fault::Sql(_))) && !self.permits.is_closed() {
             pool.idle.push(session);
@@ -86,7 +91,8 @@ impl Readers {
     }
 
     fn start(&self, interrupt: InterruptHandle) -> u64 {
-        let mut pool = self.pool();
+        let pool = self.moved.wait_while(self.pool(), |pool| pool.held_back);
+        let mut pool = pool.unwrap_or_else(PoisonError::into_inner);
         pool.started += 1;
         let id = pool.started;
         pool.running.push(Running {
@@ -105,6 +111,23 @@ impl Readers {
         }
     }
 
+    /// Lets no read begin for a moment, and does something when those under way have ended; nothing if they take longer
+    /// than `patience`. Reads that overlap would else keep the WAL from starting over for ever.
+    pub(super) fn between_reads<T>(&self, patience: Duration, act: impl FnOnce() -> T) -> Option<T> {
+        let mut pool = self.pool();
+        pool.held_back = true;
+        let waited = self
+            .moved
+            .wait_timeout_while(pool, patience, |pool| !pool.running.is_empty());
+        let (pool, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let have_ended = pool.running.is_empty();
+        drop(pool);
+        let done = have_ended.then(act);
+        self.pool().held_back = false;
+        self.moved.notify_all();
+        done
+    }
+
     /// Lets no read begin any more, and closes the connections that nobody uses.
     pub(super) fn close(&self) {
         self.permits.close();
@@ -118,4 +141,51 @@ impl Readers {
 
 fn unavailable(place: &Place, what: &str) -> StoreError {
     StoreError::Unavailable(format!("cannot read {}: {what}", place.path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::SqliteOptions;
+    use crate::store::sqlite::open::create_or_open;
+
+    // Reads that overlap, each short: there is never a moment without one.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn there_is_a_moment_between_reads_that_overlap() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Arc::new(Place {
+            path: folder.path().join("seriatim.db"),
+            options: SqliteOptions::default(),
+        });
+        let _writer = create_or_open(&place).unwrap();
+        let readers = Arc::new(Readers::new(place, Arc::default()));
+        let read_on = |i: u64| {
+            let readers = readers.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(15 * i)).await;
+                for _ in 0..40 {
+                    let read = |_: &Session| {
+                        std::thread::sleep(Duration::from_millis(30));
+                        Ok(())
+                    };
+                    readers.read(read).await.unwrap();
+                }
+            })
+        };
+        let reading: Vec<_> = (0..3).map(read_on).collect();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let looking = readers.clone();
+        let alone = tokio::task::spawn_blocking(move || {
+            assert_eq!(
+                looking.between_reads(Duration::from_millis(1), || ()),
+                None,
+                "they do not overlap"
+            );
+            looking.between_reads(Duration::from_secs(5), || looking.pool().running.len())
+        });
+        assert_eq!(alone.await.unwrap(), Some(0));
+        for reads in reading {
+            reads.await.unwrap();
+        }
+    }
 }

@@ -12,6 +12,7 @@ use super::rows::Columns;
 use super::session::Session;
 
 const FIND_KEY_TAIL: &str = include_str!("queries/find_key_tail.sql");
+const LOWER_KEY_TAIL: &str = include_str!("queries/lower_key_tail.sql");
 const PUT_KEY_TAIL: &str = include_str!("queries/put_key_tail.sql");
 const LIST_LATE_KEYS: &str = include_str!("queries/list_late_keys.sql");
 const FIND_LAST_ARRIVAL: &str = include_str!("queries/find_last_arrival.sql");
@@ -57,6 +58,14 @@ pub(super) struct Pending {
     pub(super) bound: HashMap<i64, Held>,
     pub(super) removed: HashSet<i64>,
     carried: Vec<i64>,
+    /// The `no` of the last entry that a wipe left: those above it are given out again.
+    left_to: Option<i64>,
+}
+
+impl Pending {
+    fn no_later_than_left(&self, no: i64) -> i64 {
+        self.left_to.map_or(no, |left_to| left_to.min(no))
+    }
 }
 
 impl Tail {
@@ -102,19 +111,15 @@ impl Tail {
 
     fn read_again(&self, session: &Session) -> Result<(), Fault> {
         let after = number(session, FIND_KEY_TAIL)?;
-        let late = session.list(LIST_LATE_KEYS, [after], |row| {
-            let mut columns = Columns::new("entry", row);
-            Ok((
-                columns.integer()?,
-                columns.natural()?,
-                columns.parsed(seriatim_core::Key::parse)?,
-            ))
-        })?;
         // Beside what readers look at: they must not find half of it.
         let fresh = Self::new(self.size_min);
         let mut keys = Keys::of_writer(session, &fresh)?;
-        for (counter, seq, key) in late {
-            keys.recall(counter, seq, key)?;
+        let mut late = session.conn.prepare_cached(LIST_LATE_KEYS)?;
+        let mut rows = late.query([after])?;
+        while let Some(row) = rows.next()? {
+            let mut columns = Columns::new("entry", row);
+            let (counter, seq) = (columns.integer()?, columns.natural()?);
+            keys.recall(counter, seq, columns.parsed(seriatim_core::Key::parse)?)?;
         }
         let mut pending = keys.into_pending();
         fresh.add(&mut pending);
@@ -144,8 +149,18 @@ impl Tail {
             keys.pending().carried.push(hash);
         }
         if all {
+            let old_to = keys.pending().no_later_than_left(old_to);
             keys.session().run(PUT_KEY_TAIL, [old_to])?;
         }
+        Ok(())
+    }
+
+    /// Within the transaction of a wipe, once its entries are gone.
+    pub(super) fn step_back(keys: &mut Keys<'_>) -> Result<(), Fault> {
+        let last = number(keys.session(), FIND_LAST_ARRIVAL)?;
+        keys.session().run(LOWER_KEY_TAIL, [last])?;
+        let pending = keys.pending();
+        pending.left_to = Some(pending.no_later_than_left(last));
         Ok(())
     }
 
@@ -181,12 +196,13 @@ impl Tail {
             waiting.young.remove(&hash);
         }
         waiting.young.extend(pending.bound.drain());
+        waiting.old_to = pending.no_later_than_left(waiting.old_to);
     }
 
     /// Takes all that wait to their table, so that a store at rest has its keys in one place.
     pub(super) fn carry_all(&self, session: &Session) -> Result<(), Fault> {
         let mut all: Vec<(i64, Held)> = self.all().into_iter().collect();
-        if all.is_empty() || all.len() > WAITING_MAX / 4 {
+        if all.len() > WAITING_MAX / 4 {
             return Ok(());
         }
         all.sort_unstable_by_key(|(hash, _)| *hash);

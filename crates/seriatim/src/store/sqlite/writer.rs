@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use seriatim_core::{Batch, Footprint};
+use seriatim_core::{Batch, Change, EventKind, Footprint};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::{error, warn};
 
 use super::fault::{Fault, what_and_way_out};
 use super::flusher::{Durable, Flusher, Tell, WalFile};
-use super::keeper::{Keeper, checkpoint};
+use super::keeper::{Keeper, WAL_OUTGROWN, checkpoint};
 use super::load::{KnownNos, load};
 use super::open::{PAGE_BYTES, Place, open_writer};
 use super::persist::persist;
@@ -19,8 +19,6 @@ use super::session::Session;
 use super::tail::Tail;
 use crate::store::{BatchId, Decide, StoreError, decide_safely, widen};
 
-/// A WAL this many times its size is carried over by the writer itself, whoever waits.
-const WAL_OUTGROWN: u64 = 4;
 /// This part of a WAL is small enough for the writer to carry over between two batches, in some milliseconds.
 const WAL_REST: u64 = 16;
 
@@ -145,13 +143,15 @@ impl Writer {
         decide: &Decide,
         turn: Option<OwnedSemaphorePermit>,
     ) -> Result<Batch, StoreError> {
-        let tail = self.tail.clone();
+        let (tail, durable) = (self.tail.clone(), self.durable.clone());
         let session = self.session()?;
-        match write(session, &tail, batch, footprint, decide, turn) {
+        match write(session, &tail, &durable, batch, footprint, decide, turn) {
             Ok(decided) => {
                 if !decided.changes.is_empty() {
-                    self.durable.count_commit();
                     self.keeper.count_commit();
+                }
+                if decided.changes.list.iter().any(removes) {
+                    self.keeper.scrub();
                 }
                 Ok(decided)
             }
@@ -165,6 +165,7 @@ impl Writer {
             }
             Err(Failed::Commit(error)) => {
                 self.open = None;
+                self.durable.uncount_commit();
                 let path = self.place.path.display();
                 let what = what_and_way_out(&error);
                 error!(path = %path, what, "a commit failed; the database is opened anew");
@@ -242,12 +243,14 @@ impl Writer {
         let size_max = u64::from(self.place.options.wal_kib) * 1024;
         let size = u64::from(wal.pages) * u64::from(PAGE_BYTES);
         let rest = u64::from(wal.pages.saturating_sub(wal.carried)) * u64::from(PAGE_BYTES);
-        if size < size_max || rest == 0 || self.keeper.is_busy() {
+        // Then it is carried over here whoever waits; and the keeper empties it, for it does not start over by itself.
+        let outgrown = size > size_max * u64::from(WAL_OUTGROWN);
+        if size < size_max || (rest == 0 && !outgrown) || self.keeper.is_busy() {
             return;
         }
-        let carried_here = (rest < size_max / WAL_REST || size > size_max * WAL_OUTGROWN)
+        let carried_here = (rest < size_max / WAL_REST || outgrown)
             && checkpoint(&session.conn, "passive").is_ok_and(|wal| wal.pages == wal.carried);
-        if !carried_here {
+        if !carried_here || outgrown {
             // Also if it failed here: the keeper tries again, and says what is the matter.
             self.keeper.carry_over();
         }
@@ -269,6 +272,7 @@ impl Writer {
 fn write(
     session: &Session,
     tail: &Tail,
+    durable: &Durable,
     batch: BatchId,
     footprint: Footprint,
     decide: &Decide,
@@ -286,9 +290,20 @@ fn write(
     drop(turn);
     // A full or broken disk shows here, where nothing has happened yet, rather than in the commit.
     session.conn.cache_flush()?;
+    // Before anybody can read it, so that whoever does waits for its flush.
+    durable.count_commit();
     session.conn.execute_batch("commit").map_err(Failed::Commit)?;
     tail.settle(session, pending);
     Ok(decided)
+}
+
+/// Whether this takes a document away.
+fn removes(change: &Change) -> bool {
+    match change {
+        Change::Event(_, event) => event.kind == EventKind::Redacted,
+        Change::Wipe(_) => true,
+        _ => false,
+    }
 }
 
 fn decide_on(

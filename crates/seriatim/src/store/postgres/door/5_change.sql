@@ -18,6 +18,7 @@ declare
     period text;
     document bytea := sha256(convert_to(with_document, 'UTF8'));
     now timestamptz;
+    today date;
     printed text;
     what text;
 begin
@@ -71,6 +72,13 @@ begin
         end if;
         -- The second time a twin had bound the key while we waited.
         exit when round = 2;
+        -- What is moved in may be as old as it is; but a typo must not open a counter decades ahead.
+        today := (seriatim.clock() at time zone plan.zone)::date;
+        if date > today + plan.days_ahead then
+            perform seriatim.refuse('422', 'date_outside_window', format(
+                '%s is outside %s to %s, the dates that series %s accepts on %s', date, today - plan.days_back,
+                today + plan.days_ahead, of_series, today), '/date', 'correct the date or change date_window');
+        end if;
         perform seriatim.check_open(of_series, of_tenant, period);
         perform seriatim.wait_for_counter(of_series, of_tenant, partition, period, plan.start);
         select * into counter from seriatim.counter c

@@ -1,1 +1,1 @@
-update key_tail set after = ?1
+update key_tail set after = ?1 where after <> ?1
