@@ -45,9 +45,11 @@ impl Ttl {
         let count = text.get(..text.len().saturating_sub(1)).unwrap_or_default();
         let digits = !count.is_empty() && count.bytes().all(|b| b.is_ascii_digit());
         match count.parse::<u64>() {
-            Ok(count) if digits && unit > 0 => Self::from_seconds(count.saturating_mul(unit)),
-            Ok(_) | Err(_) => Err(Self::refuse(format!("`{}`", text.escape_debug()))),
+            Ok(count) if digits && unit > 0 => Self::from_seconds(count.saturating_mul(unit)).ok(),
+            Ok(_) | Err(_) => None,
         }
+        // In the words of the caller, not in seconds.
+        .ok_or_else(|| Self::refuse(format!("`{}`", text.escape_debug())))
     }
 
     fn refuse(given: alloc::string::String) -> Refusal {

@@ -167,13 +167,8 @@ impl Config {
     /// # Errors
     /// The file cannot be read, names a setting that does not exist, or a secret is given twice.
     pub fn load(file: Option<&Path>, flags: Flags, environment: Environment<'_>) -> Result<Self, ConfigError> {
-        let mut values = BTreeMap::new();
+        let mut values = defaults();
         let mut sources = Vec::new();
-        for setting in SETTINGS {
-            if let Some(text) = setting.default {
-                values.insert(setting.name, said(text, Source::Default));
-            }
-        }
         values.extend(port(environment));
         if let Some(path) = find_file(file, environment)? {
             let read = read_file(&path)?;
@@ -186,8 +181,19 @@ impl Config {
         for setting in SETTINGS {
             values.extend(from_environment(setting, environment)?.map(|value| (setting.name, value)));
         }
-        values.extend(flags.into_iter().map(|(name, text)| (name, said(&text, Source::Flag))));
+        values.extend(said_by_flag(flags));
         Ok(Self { values, sources })
+    }
+
+    /// The defaults, and the flags above them.
+    #[must_use]
+    pub fn of_flags(flags: Flags) -> Self {
+        let mut values = defaults();
+        values.extend(said_by_flag(flags));
+        Self {
+            values,
+            sources: Vec::new(),
+        }
     }
 
     /// Every `[sources.NAME]`, by name.
@@ -305,6 +311,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let parsed: Result<jiff::SignedDuration, _> = text.parse();
     let unsigned = parsed.ok().and_then(|duration| Duration::try_from(duration).ok());
     unsigned.ok_or_else(|| "write a duration like 5s, 200ms or 2m".to_string())
+}
+
+fn defaults() -> BTreeMap<&'static str, Value> {
+    let default = |setting: &Setting| Some((setting.name, said(setting.default?, Source::Default)));
+    SETTINGS.iter().filter_map(default).collect()
+}
+
+fn said_by_flag(flags: Flags) -> impl Iterator<Item = (&'static str, Value)> {
+    flags.into_iter().map(|(name, text)| (name, said(&text, Source::Flag)))
 }
 
 fn said(text: &str, source: Source) -> Value {

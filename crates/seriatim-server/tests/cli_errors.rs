@@ -263,6 +263,9 @@ fn a_bad_file_of_settings_is_2_with_line_and_column() {
             exit 2
         "#]],
     );
+    for verb in [&["version"][..], &["openapi"], &["completions", "bash"]] {
+        assert_eq!(desk.run(verb).code, 0, "{verb:?}");
+    }
     desk.write("seriatim.toml", "deadline = \n");
     check(
         &desk,
@@ -664,6 +667,34 @@ fn a_restored_backup_is_compared_with_the_witness_whatever_its_key() {
     let ran = desk.run(&[&serve[..], &witness].concat());
     assert!(ran.stderr.contains("was signed by another key"), "{ran:?}");
     assert_eq!(ran.code, 2);
+}
+
+#[test]
+fn small_mistakes_are_told_from_what_is_right() {
+    let desk = desk_with_series();
+    let cases: [(&[&str], i32, &str); 4] = [
+        (&["list", "--limit", "0"], 5, "code invalid_limit, field /limit"),
+        (
+            &["reserve", "invoice", "--key", "a", "--ttl", "400d"],
+            5,
+            "error: `400d` is not a duration from 1s to 366d",
+        ),
+        (
+            &["key", "create", "--label", " ", "--scope", "issue"],
+            5,
+            "error: a label says what the key is for",
+        ),
+        (
+            &["pg", "print", "--from", "999"],
+            2,
+            "error: --from is 999, and this version knows tables up to ",
+        ),
+    ];
+    for (arguments, code, said) in cases {
+        let ran = desk.run(arguments);
+        assert!(ran.stderr.contains(said), "{arguments:?}: {ran:?}");
+        assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{arguments:?}");
+    }
 }
 
 #[test]

@@ -502,12 +502,12 @@ impl List {
         let session = context.session("list").await?;
         let mut left = self.limit;
         let mut cursor = self.cursor.clone();
-        while left > 0 {
+        loop {
             let answer = session.answer(Call::get(self.path(left, cursor.as_deref()))).await?;
             print_rows(context, &answer)?;
             left = left.saturating_sub(list(&answer.json, "data").len());
             cursor = answer.next_cursor();
-            if cursor.is_none() {
+            if cursor.is_none() || left == 0 {
                 break;
             }
         }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 use seriatim::store::postgres::door::{self, DoorError};
-use seriatim::store::postgres::PostgresOptions;
+use seriatim::store::postgres::{MIGRATIONS, PostgresOptions};
 
 use super::Context;
 use super::failed::{Failed, Problem};
@@ -43,6 +43,13 @@ pub struct Print {
 
 impl Print {
     fn run(self, context: &Context) -> Result<(), Failed> {
+        let known = MIGRATIONS.len();
+        if self.from > known {
+            return Err(Failed::Usage(format!(
+                "--from is {}, and this version knows tables up to {known}; use the newer Seriatim that made them",
+                self.from
+            )));
+        }
         context.output.bytes(door::script(self.from).as_bytes());
         Ok(())
     }

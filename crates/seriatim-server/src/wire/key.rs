@@ -34,7 +34,13 @@ pub struct KeyAsk {
 impl KeyAsk {
     /// What it is for.
     pub fn label(&self) -> Result<&str, Problem> {
-        let label = self.label.as_deref().unwrap_or_default();
+        let Some(label) = self.label.as_deref() else {
+            return Ok("");
+        };
+        if label.trim().is_empty() {
+            let detail = "a label says what the key is for; leave it out if there is nothing to say";
+            return Err(Problem::malformed("invalid_text", detail).at("/label"));
+        }
         if label.chars().count() > LABEL_MAX {
             let detail = format!("a label has at most {LABEL_MAX} characters");
             return Err(Problem::malformed("invalid_text", detail).at("/label"));

@@ -102,6 +102,10 @@ impl Fault {
         matches!(self, Self::Sql(error) if error.to_string().contains("TLS handshake"))
     }
 
+    fn lacks_password(&self) -> bool {
+        matches!(self, Self::Sql(error) if in_words(error).contains("password missing"))
+    }
+
     fn way_out(&self) -> &'static str {
         let code = match self {
             Self::Sql(error) => error.code(),
@@ -124,6 +128,7 @@ impl Fault {
             None if self.is_about_tls() => {
                 "; name the authority that signed its certificate with sslrootcert=, or waive it with sslmode="
             }
+            None if self.lacks_password() => "; put it into the URL: postgres://user:password@host/database",
             _ => "; retry",
         }
     }
