@@ -263,10 +263,11 @@ async fn run(cli: Cli) -> Result<(), Failed> {
         flags.extend(serve.flags());
     }
     let environment = |name: &str| std::env::var(name).ok();
-    let config = match &cli.verb {
+    let loaded = Config::load(cli.common.config.as_deref(), flags.clone(), &environment);
+    let config = match (&cli.verb, loaded) {
         // They tell of the program, whatever is configured.
-        Verb::Openapi(_) | Verb::Completions(_) | Verb::Version(_) => Config::of_flags(flags),
-        _ => Config::load(cli.common.config.as_deref(), flags, &environment)?,
+        (Verb::Openapi(_) | Verb::Completions(_) | Verb::Version(_), Err(_)) => Config::of_flags(flags),
+        (_, loaded) => loaded?,
     };
     let form = match config.choice("output", &["plain", "json"])? {
         "json" => Form::Json,

@@ -65,14 +65,22 @@ pub struct Install {
 impl Install {
     async fn run(self, context: &Context) -> Result<(), Failed> {
         let url = database(context, self.url)?;
-        let created = door::install(&url, &PostgresOptions::default()).await.map_err(failed)?;
+        let installed = door::install(&url, &PostgresOptions::default()).await.map_err(failed)?;
+        let (created, missing) = (installed.created, installed.missing_roles);
         let what = if created {
             "schema seriatim was created, with its tables and functions"
         } else {
             "the functions in schema seriatim were replaced; the tables are up to date"
         };
-        let installed = json!({ "schema": "seriatim", "created": created });
+        let installed = json!({ "schema": "seriatim", "created": created, "missing_roles": missing });
         context.output.done(what, &installed);
+        if !missing.is_empty() {
+            context.output.note(&format!(
+                "not made, for this user may not: the roles {}. Somebody who may makes them (`create role … nologin`), \
+                 and you run this once more",
+                missing.join(", ")
+            ));
+        }
         Ok(())
     }
 }
@@ -110,11 +118,16 @@ pub struct Detach {
 impl Detach {
     async fn run(self, context: &Context) -> Result<(), Failed> {
         let url = database(context, self.url)?;
-        door::detach(&url, &PostgresOptions::default()).await.map_err(failed)?;
+        let emptied = door::detach(&url, &PostgresOptions::default()).await.map_err(failed)?;
         context.output.done(
             "schema numbers has the plain function numbers.next, and copies of all entries, gates and events",
-            &json!({ "schema": "numbers", "detached": true }),
+            &json!({ "schema": "numbers", "detached": true, "columns": emptied }),
         );
+        for column in emptied {
+            context.output.note(&format!(
+                "{column} fills itself no more: `alter table … alter … set default numbers.next(…)`"
+            ));
+        }
         Ok(())
     }
 }

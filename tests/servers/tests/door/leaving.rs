@@ -10,7 +10,7 @@ fn options() -> PostgresOptions {
     PostgresOptions::default()
 }
 
-fn code(outcome: Result<(), DoorError>) -> String {
+fn code<T: std::fmt::Debug>(outcome: Result<T, DoorError>) -> String {
     match outcome.expect_err("a refusal") {
         DoorError::Refused { code, .. } => code,
         other => other.to_string(),
@@ -22,9 +22,9 @@ async fn the_printed_script_and_the_installed_door_are_the_same() {
     let printed = Door::install();
     let installed = printed.server.create_database();
     let url = printed.server.url_of(&installed);
-    assert!(install(&url, &options()).await.expect("it is installed"));
+    assert!(install(&url, &options()).await.expect("it is installed").created);
     // Again, as after an update.
-    assert!(!install(&url, &options()).await.expect("it is replaced"));
+    assert!(!install(&url, &options()).await.expect("it is replaced").created);
     let inside = "select string_agg(n, E'\\n' order by n collate \"C\") from (
         select pg_get_functiondef(oid) from pg_proc where pronamespace = 'seriatim'::regnamespace
         union all select c.relname || a.attname || format_type(a.atttypid, a.atttypmod) from pg_attribute a
@@ -53,7 +53,7 @@ async fn numbers_are_dropped_only_by_name() {
         "0"
     );
     // A gate that is done is as good a reason: without it the receipt would be made once more.
-    assert!(install(&url, &options()).await.expect("it is installed"));
+    assert!(install(&url, &options()).await.expect("it is installed").created);
     door.psql("select seriatim.gate_claim('receipt', 'pay_1', '60s', 'w')");
     assert_eq!(code(uninstall(&url, None, &options()).await), "has_numbers");
     uninstall(&url, Some(&door.database), &options())
@@ -95,7 +95,8 @@ async fn who_leaves_goes_on_with_the_present_values() {
         "select seriatim.gate_claim('receipt', 'pay_' || i, '60s', 'w') from generate_series(1, 2) i;
         select seriatim.gate_complete(id, 1, '{\"file\": 7}') from seriatim.gates where subject = 'pay_1'",
     );
-    detach(&url, &options()).await.expect("it leaves");
+    let emptied = detach(&url, &options()).await.expect("it leaves");
+    assert_eq!(emptied, ["public.orders.number from order"]);
     assert_eq!(door.psql("select numbers.next('order')"), "O-003");
     assert_eq!(door.psql("select numbers.next('order', 'acme')"), "O-001");
     assert_eq!(
@@ -151,4 +152,28 @@ async fn several_install_at_once_while_a_number_is_being_taken() {
         assert!(!installed.await.expect("it ends"));
     }
     open.commit().await.expect("a commit");
+}
+
+#[tokio::test]
+async fn who_may_make_no_roles_is_told_which_are_missing() {
+    let server = std::sync::Arc::new(seriatim_servers_tests::Postgres::start());
+    server.psql("postgres", "create role owner login; create database shop owner owner");
+    let url = server
+        .url_of("shop")
+        .replace("postgres://postgres@", "postgres://owner@");
+    let installed = install(&url, &options()).await.expect("it is installed");
+    assert!(installed.created && installed.missing_roles.len() == 4, "{installed:?}");
+    server.psql(
+        "postgres",
+        "create role seriatim_reader; create role seriatim_issuer; create role seriatim_worker; create role seriatim_admin",
+    );
+    let installed = install(&url, &options()).await.expect("it is replaced");
+    assert_eq!((installed.created, installed.missing_roles.len()), (false, 0));
+    assert_eq!(
+        server.psql(
+            "shop",
+            "select has_function_privilege('seriatim_issuer', 'seriatim.next', 'execute')"
+        ),
+        "t"
+    );
 }

@@ -10,6 +10,7 @@ use super::fault::{Fault, Kind};
 use super::open::{self, LOCK_MIGRATIONS, MIGRATIONS, OpenError};
 use super::params::values;
 use super::place::Place;
+use super::rows::Columns;
 use super::{PostgresOptions, tls};
 
 /// Functions, views, triggers and roles, in the order they are made. Running them again replaces them.
@@ -32,6 +33,8 @@ const BEGIN: &str = "begin isolation level read committed; set local client_min_
 /// How often the locks are asked for, and how long the others go first in between.
 const TRIES: u32 = 15;
 const PAUSE: Duration = Duration::from_secs(2);
+const LIST_MISSING_ROLES: &str = include_str!("queries/list_missing_roles.sql");
+const LIST_FILLED_COLUMNS: &str = include_str!("queries/list_filled_columns.sql");
 const PERMIT_DROP: &str = "select set_config('seriatim.drop_numbers_of', $1, true)";
 
 /// Why the door was not put in place or taken away.
@@ -78,15 +81,25 @@ pub fn script(installed: usize) -> String {
     script + DOOR + "\ncommit;\n"
 }
 
-/// Puts the door into a database, with the tables if there are none; whether there were none before.
+/// What came of an installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// Whether there was nothing of ours before.
+    pub created: bool,
+    /// Roles that are not there, for this user may not make any.
+    pub missing_roles: Vec<String>,
+}
+
+/// Puts the door into a database, with the tables if there are none.
 ///
 /// # Errors
 /// The database cannot be used; nothing of the door is there then.
-pub async fn install(url: &str, options: &PostgresOptions) -> Result<bool, DoorError> {
+pub async fn install(url: &str, options: &PostgresOptions) -> Result<Installed, DoorError> {
     let (place, mut connection) = connect(url, options).await?;
     let (created, _) = open::open(&place, &mut connection, options).await?;
-    run(&place, &mut connection, options, || vec![Command::Plain(DOOR)]).await?;
-    Ok(created)
+    let script = || vec![Command::Plain(DOOR), Command::Query(LIST_MISSING_ROLES, values![])];
+    let missing_roles = run(&place, &mut connection, options, script).await?;
+    Ok(Installed { created, missing_roles })
 }
 
 /// Takes everything out of a database. While there are numbers it takes the name of the database.
@@ -95,20 +108,22 @@ pub async fn install(url: &str, options: &PostgresOptions) -> Result<bool, DoorE
 /// There is nothing of ours, or there are numbers.
 pub async fn uninstall(url: &str, drop_numbers_of: Option<&str>, options: &PostgresOptions) -> Result<(), DoorError> {
     let (place, mut connection) = connect(url, options).await?;
-    run(&place, &mut connection, options, || {
+    let script = || {
         let permit = Command::Query(PERMIT_DROP, values![drop_numbers_of.unwrap_or_default()]);
         vec![permit, Command::Plain(UNINSTALL)]
-    })
-    .await
+    };
+    run(&place, &mut connection, options, script).await.map(|_| ())
 }
 
-/// Leaves a plain counter function in a database, and takes the rest out.
+/// Leaves a plain counter function in a database, and takes the rest out. Gives the columns that filled themselves, and do
+/// so no more: `public.orders.number from order`.
 ///
 /// # Errors
 /// There is nothing of ours, or something called `numbers` is there already.
-pub async fn detach(url: &str, options: &PostgresOptions) -> Result<(), DoorError> {
+pub async fn detach(url: &str, options: &PostgresOptions) -> Result<Vec<String>, DoorError> {
     let (place, mut connection) = connect(url, options).await?;
-    run(&place, &mut connection, options, || vec![Command::Plain(DETACH)]).await
+    let script = || vec![Command::Query(LIST_FILLED_COLUMNS, values![]), Command::Plain(DETACH)];
+    run(&place, &mut connection, options, script).await
 }
 
 async fn connect(url: &str, options: &PostgresOptions) -> Result<(Place, Connection), DoorError> {
@@ -119,13 +134,13 @@ async fn connect(url: &str, options: &PostgresOptions) -> Result<(Place, Connect
 }
 
 /// Runs a script in one transaction, as long as it takes: copying a journal is no matter of seconds. It waits for locks
-/// a moment only, and then again, for whoever comes after it waits as long.
+/// a moment only, and then again, for whoever comes after it waits as long. Gives the first column of what it read.
 async fn run<'a>(
     place: &Place,
     connection: &mut Connection,
     options: &PostgresOptions,
     script: impl Fn() -> Vec<Command<'a>>,
-) -> Result<(), DoorError> {
+) -> Result<Vec<String>, DoorError> {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -140,13 +155,21 @@ async fn run_once(
     connection: &mut Connection,
     options: &PostgresOptions,
     script: Vec<Command<'_>>,
-) -> Result<(), Fault> {
+) -> Result<Vec<String>, Fault> {
     let commands = [Command::Plain(BEGIN), Command::Query(LOCK_MIGRATIONS, values![])];
     let commands = commands.into_iter().chain(script).collect();
     let ran = connection.run(commands, options.read_within * 60).await;
     let end = if ran.is_ok() { "commit" } else { "rollback" };
     let ended = connection.run(vec![Command::Plain(end)], options.commit_within).await;
-    ran.and(ended).map(|_| ())
+    ended?;
+    // The lock's answer is none of the script's.
+    let rows = ran?.into_iter().skip(2).flatten();
+    rows.map(|row| {
+        Columns::new("door", &row)
+            .text_if_any()
+            .map(|text| text.unwrap_or_default().to_string())
+    })
+    .collect()
 }
 
 fn said(place: &Place, fault: Fault) -> DoorError {
