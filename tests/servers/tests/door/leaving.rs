@@ -149,7 +149,7 @@ async fn several_install_at_once_while_a_number_is_being_taken() {
         })
     });
     for installed in installing {
-        assert!(!installed.await.expect("it ends"));
+        assert!(!installed.await.expect("it ends").created);
     }
     open.commit().await.expect("a commit");
 }
@@ -157,7 +157,8 @@ async fn several_install_at_once_while_a_number_is_being_taken() {
 #[tokio::test]
 async fn who_may_make_no_roles_is_told_which_are_missing() {
     let server = std::sync::Arc::new(seriatim_servers_tests::Postgres::start());
-    server.psql("postgres", "create role owner login; create database shop owner owner");
+    server.psql("postgres", "create role owner login");
+    server.psql("postgres", "create database shop owner owner");
     let url = server
         .url_of("shop")
         .replace("postgres://postgres@", "postgres://owner@");

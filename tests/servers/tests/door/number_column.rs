@@ -169,6 +169,10 @@ async fn ten_thousand_orders_are_accounted_unique_and_one_a_payment() {
     assert_eq!(one(CHAIN), "t");
     let report = verify(&store, &Options::default(), &|_| {}).await.expect("it reads");
     assert!(report.findings.is_empty(), "{:?}", report.findings);
+    // Out of its line a number could be printed once more: that is found as well.
+    one("update seriatim.entry set line = line + 1 where seq = 7");
+    let report = verify(&store, &Options::default(), &|_| {}).await.expect("it reads");
+    assert!(!report.findings.is_empty());
 }
 
 /// Every event stands on the one before it, and the head of every counter is its last event.
