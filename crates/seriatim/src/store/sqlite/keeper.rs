@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ pub(super) struct Keeper {
     busy: Arc<AtomicBool>,
     commits: Arc<AtomicU64>,
     scrub: Arc<AtomicBool>,
+    emptying: Arc<Mutex<()>>,
     thread: JoinHandle<()>,
 }
 
@@ -51,6 +52,7 @@ impl Keeper {
         let busy = Arc::new(AtomicBool::new(false));
         let commits = Arc::new(AtomicU64::new(0));
         let scrub = Arc::new(AtomicBool::new(false));
+        let emptying = Arc::new(Mutex::new(()));
         let keeping = Keeping {
             place,
             readers: Arc::downgrade(readers),
@@ -59,6 +61,7 @@ impl Keeper {
             commits_seen: 0,
             commits_carried: 0,
             scrub: scrub.clone(),
+            emptying: emptying.clone(),
             scrub_awaited: 0,
             reads_awaited: READS_AWAITED,
             outgrown_at: 0,
@@ -72,6 +75,7 @@ impl Keeper {
             busy,
             commits,
             scrub,
+            emptying,
             thread,
         })
     }
@@ -91,6 +95,11 @@ impl Keeper {
     /// Tells it that something was removed that must not linger in the WAL.
     pub(super) fn scrub(&self) {
         self.scrub.store(true, Ordering::Release);
+    }
+
+    /// Whoever writes holds this, and waits while the WAL is emptied instead of finding the database locked.
+    pub(super) fn emptying(&self) -> Arc<Mutex<()>> {
+        self.emptying.clone()
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -113,6 +122,7 @@ struct Keeping {
     commits_seen: u64,
     commits_carried: u64,
     scrub: Arc<AtomicBool>,
+    emptying: Arc<Mutex<()>>,
     scrub_awaited: u32,
     /// How long reads are waited for when the WAL has outgrown its size, and how large it is then.
     reads_awaited: Duration,
@@ -161,7 +171,8 @@ impl Keeping {
         }
         // Before it is emptied: what is removed meanwhile has a turn of its own.
         self.scrub.store(false, Ordering::Release);
-        let emptied = self.session().and_then(empty);
+        let emptying = self.emptying.clone();
+        let emptied = self.session().and_then(|session| empty(session, &emptying));
         if emptied.as_ref().is_ok_and(|emptied| *emptied) {
             self.scrub_awaited = 0;
         } else {
@@ -189,8 +200,11 @@ impl Keeping {
             return Ok(());
         }
         let patience = self.reads_awaited.min(self.place.options.read_time_max);
+        let emptying = self.emptying.clone();
         let session = self.session()?;
-        let emptied = readers.between_reads(patience, || empty(session)).transpose()?;
+        let emptied = readers
+            .between_reads(patience, || empty(session, &emptying))
+            .transpose()?;
         if emptied == Some(true) {
             (self.reads_awaited, self.outgrown_at) = (READS_AWAITED, 0);
         } else {
@@ -238,8 +252,9 @@ fn carry_and_flush(session: &Session) -> Result<Wal, Fault> {
 
 /// Carries everything over and leaves an empty WAL; says whether nobody was in the way. The bulk is carried over first,
 /// while commits go on.
-fn empty(session: &Session) -> Result<bool, Fault> {
+fn empty(session: &Session, emptying: &Mutex<()>) -> Result<bool, Fault> {
     carry_and_flush(session)?;
+    let _writer_waits = emptying.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(!checkpoint(&session.conn, "truncate")?.hindered)
 }
 

@@ -1,8 +1,8 @@
 //! The one thread that writes: a batch is loaded, decided and committed before the next one begins. Its answer waits
 //! for the flusher. It must never know a rule, nor who waits for the answer.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, PoisonError};
 
 use seriatim_core::{Batch, Change, EventKind, Footprint};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -144,6 +144,8 @@ impl Writer {
         turn: Option<OwnedSemaphorePermit>,
     ) -> Result<Batch, StoreError> {
         let (tail, durable) = (self.tail.clone(), self.durable.clone());
+        let emptying = self.keeper.emptying();
+        let _keeper_waits = emptying.lock().unwrap_or_else(PoisonError::into_inner);
         let session = self.session()?;
         match write(session, &tail, &durable, batch, footprint, decide, turn) {
             Ok(decided) => {
