@@ -124,7 +124,7 @@ impl Checkpoint {
     }
 }
 
-/// List numbers that are on no document, and why
+/// List seqs that were passed over, and why; void and released numbers: list --state voided
 #[derive(Args)]
 pub struct Gaps {
     /// Only of this series

@@ -127,7 +127,7 @@ enum Verb {
     Verify(audit::Verify),
     /// Write down where every chain ends, signed, to be kept elsewhere
     Checkpoint(audit::Checkpoint),
-    /// List numbers that are on no document, and why
+    /// List seqs that were passed over, and why; void and released numbers: list --state voided
     Gaps(audit::Gaps),
     /// Count documents by counter and date
     Summary(audit::Summary),
