@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use seriatim::conformance::run;
 use seriatim::store::postgres::door::script;
-use seriatim::store::postgres::{Postgres as Stored, PostgresOptions};
+use seriatim::store::postgres::{MIGRATIONS, Postgres as Stored, PostgresOptions};
 use seriatim::verify::{Options, verify};
 use seriatim::{Issuer, SeriesSpec, Store};
 use seriatim_servers_tests::{PgBouncer, Postgres};
@@ -152,7 +152,7 @@ async fn the_sql_door_works_through_a_pooler() {
     let database = server.create_database();
     let pooler = PgBouncer::start(server.port());
     let issuer = open(&server.url_of(&database)).await;
-    server.psql(&database, &script(3));
+    server.psql(&database, &script(MIGRATIONS.len()));
     define(&issuer, "invoice").await;
     server.psql(&database, ORDERS);
     let tasks: Vec<_> = (0..20)

@@ -124,7 +124,7 @@ impl Checkpoint {
     }
 }
 
-/// List seqs that were passed over, and why; void and released numbers: list --state voided
+/// List seqs that were passed over, and why
 #[derive(Args)]
 pub struct Gaps {
     /// Only of this series

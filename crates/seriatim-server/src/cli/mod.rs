@@ -127,7 +127,7 @@ enum Verb {
     Verify(audit::Verify),
     /// Write down where every chain ends, signed, to be kept elsewhere
     Checkpoint(audit::Checkpoint),
-    /// List seqs that were passed over, and why; void and released numbers: list --state voided
+    /// List seqs that were passed over, and why
     Gaps(audit::Gaps),
     /// Count documents by counter and date
     Summary(audit::Summary),

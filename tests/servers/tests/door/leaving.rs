@@ -173,7 +173,7 @@ async fn who_may_make_no_roles_is_told_which_are_missing() {
     assert_eq!(
         server.psql(
             "shop",
-            "select has_function_privilege('seriatim_issuer', 'seriatim.next', 'execute')"
+            "select has_schema_privilege('seriatim_issuer', 'seriatim', 'usage')"
         ),
         "t"
     );

@@ -200,6 +200,15 @@ begin
     where e.no = entry.no;
 end $$;
 
+-- Whoever voids again after a lost answer must hear of the replacement: say both (core: Draft::refuse_void).
+create or replace function seriatim.refuse_void(entry seriatim.entry, code text) returns void language plpgsql as $$
+declare
+    other text := (select e.number from seriatim.find_entry(entry.replacement) e);
+begin
+    perform seriatim.refuse('409', code, format('%s is void already (%s)%s', entry.number, entry.reason,
+        '; its replacement is ' || other), null, null, array_remove(array[entry.number, other], null));
+end $$;
+
 create or replace function seriatim.do_confirm(id text, with_document text) returns seriatim.taken language plpgsql as $$
 declare
     entry seriatim.entry;
@@ -215,7 +224,7 @@ begin
     select p.expiry_voids into expiry_voids from seriatim.series_plan p join seriatim.line l on l.series = p.name
         where l.no = entry.line;
     if entry.state = 'voided' then
-        perform seriatim.refuse('409', 'voided', format('%s is void already (%s)', entry.number, entry.reason), null, null, array[entry.number]);
+        perform seriatim.refuse_void(entry, 'voided');
     elsif entry.state = 'issued' and entry.origin <> 'reserve' then
         perform seriatim.refuse('409', 'not_reserved', format(
             '%s was issued at once and never reserved; nothing to confirm', entry.number));
@@ -249,7 +258,7 @@ begin
     perform seriatim.check_text('reason', coalesce(why, ''), 1000);
     entry := seriatim.hold_entry(id);
     if entry.state = 'voided' then
-        perform seriatim.refuse('409', 'already_voided', format('%s is void already (%s)', entry.number, entry.reason));
+        perform seriatim.refuse_void(entry, 'already_voided');
     elsif entry.state = 'issued' then
         perform seriatim.refuse('409', 'not_reserved', format(
             '%s is issued, so it cannot be released; void it with a reason', entry.number));
@@ -322,7 +331,7 @@ begin
     entry := seriatim.hold_entry(id);
     select * into counter from seriatim.counter c where c.no = entry.counter;
     if entry.state = 'voided' then
-        perform seriatim.refuse('409', 'already_voided', format('%s is void already (%s)', entry.number, entry.reason));
+        perform seriatim.refuse_void(entry, 'already_voided');
     end if;
     perform seriatim.check_open(counter.series, counter.tenant, counter.period, '/id', 'reopen it first');
     if reissue then
