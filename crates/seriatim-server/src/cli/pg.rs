@@ -75,7 +75,7 @@ impl Install {
         let installed = json!({ "schema": "seriatim", "created": created, "missing_roles": missing });
         context.output.done(what, &installed);
         if !missing.is_empty() {
-            context.output.note(&format!(
+            context.output.note(format!(
                 "not made, for this user may not: the roles {}. Somebody who may makes them (`create role … nologin`), \
                  and you run this once more",
                 missing.join(", ")
@@ -124,7 +124,7 @@ impl Detach {
             &json!({ "schema": "numbers", "detached": true, "columns": emptied }),
         );
         for column in emptied {
-            context.output.note(&format!(
+            context.output.note(format!(
                 "{column} fills itself no more: `alter table … alter … set default numbers.next(…)`"
             ));
         }
