@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use crate::auth::Caller;
 use crate::webhooks::status::{StatusApi, StatusError};
-use crate::webhooks::{PaymentReference, Received, Source};
+use crate::webhooks::{PaymentReference, RECEIPT, Received, Source};
 pub use receipts::{NoReceipt, RENDER_COMMAND, Receipts};
 use record::{EventRecord, EventResult, EventTask};
 pub use record::{Expected, PaymentResult, ReceiptResult};
@@ -31,8 +31,6 @@ pub use workers::Workers;
 const EVENT: &str = "payment-event";
 /// What happens once for each payment: it gets its number.
 const PAYMENT: &str = "payment";
-/// What happens once for each payment that got its number.
-const RECEIPT: &str = "receipt";
 
 /// A source, and how its provider is asked.
 pub struct Desk {
@@ -78,6 +76,8 @@ pub struct Payment {
     pub expected: Option<Expected>,
     /// What it led to, if it was paid.
     pub result: Option<PaymentResult>,
+    /// The entry that has its number, if it was paid.
+    pub entry: Option<Arc<Entry>>,
     /// The gate of its receipt, if there is one.
     pub receipt: Option<Arc<Gate>>,
 }
@@ -216,38 +216,22 @@ impl Payments {
             .result
             .as_ref()
             .and_then(|result| PaymentResult::from_json(result.as_str()));
-        let receipt = match self.gate(tenant, &self.effects.receipt, &subject).await? {
-            Some(receipt) => Some(receipt),
-            None => self.receipt_of(tenant, result.as_ref()).await?,
+        let entry = match result.as_ref().and_then(|result| result.entry.parse().ok()) {
+            Some(id) => self.issuer.reads().entry(id).await?,
+            None => None,
         };
+        // It goes by the reference that has the number, which may be another of the payment's names.
+        let subject = match entry.as_ref().and_then(|entry| entry.key.as_ref()) {
+            Some(key) => Subject::parse(key.as_str())?,
+            None => subject,
+        };
+        let receipt = self.gate(tenant, &self.effects.receipt, &subject).await?;
         Ok(Some(Payment {
             expected: gate.task.as_ref().and_then(|task| Expected::from_json(task.as_str())),
             result,
+            entry,
             receipt,
         }))
-    }
-
-    /// The receipt of a payment that has its number under another reference.
-    async fn receipt_of(&self, tenant: &Tenant, result: Option<&PaymentResult>) -> Result<Option<Arc<Gate>>, Failure> {
-        let entry = match result {
-            Some(result) => self.entry(result).await?,
-            None => None,
-        };
-        match entry.as_ref().and_then(|entry| entry.key.as_ref()) {
-            Some(key) => {
-                let subject = Subject::parse(key.as_str())?;
-                self.gate(tenant, &self.effects.receipt, &subject).await
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// The entry that a payment led to.
-    async fn entry(&self, result: &PaymentResult) -> Result<Option<Arc<Entry>>, Failure> {
-        match result.entry.parse() {
-            Ok(id) => Ok(self.issuer.reads().entry(id).await?),
-            Err(_) => Ok(None),
-        }
     }
 
     /// What became of the number of a payment: result and receipt stay with it, also when it is void.
@@ -256,16 +240,15 @@ impl Payments {
     /// The store cannot be read.
     pub async fn afterwards(&self, payment: &Payment) -> Result<Afterwards, Failure> {
         let mut found = Afterwards::default();
-        let mut next = payment.result.as_ref().and_then(|result| result.entry.parse().ok());
-        while let Some(id) = next {
-            let Some(entry) = self.issuer.reads().entry(id).await? else {
-                break;
-            };
-            next = entry.replacement;
+        let mut last = payment.entry.clone();
+        while let Some(entry) = last.take() {
             if found.voided {
-                found.replacement = (entry.state == State::Issued).then_some(entry);
+                found.replacement = (entry.state == State::Issued).then(|| entry.clone());
             } else {
                 found.voided = entry.state == State::Voided;
+            }
+            if let Some(replacement) = entry.replacement {
+                last = self.issuer.reads().entry(replacement).await?;
             }
         }
         Ok(found)

@@ -89,7 +89,7 @@ impl Payments {
             };
             // Any other entry is void or not issued yet, and issuing says so.
             let numbered = match (&payment.result, &payment.expected) {
-                (Some(result), _) => self.entry(result).await?,
+                (Some(_), _) => payment.entry,
                 (None, Some(_)) => self.numbered(desk, reference).await?,
                 (None, None) => None,
             };

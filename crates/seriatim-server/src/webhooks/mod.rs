@@ -15,7 +15,7 @@ pub use event::{Meaning, Money, PaymentEvent, PaymentReference, Pointers};
 pub use malformed::Malformed;
 pub use scheme::{Scheme, Signed, Unsignable, Verified, WINDOW_SECONDS};
 pub use secret::Secret;
-pub use source::{Received, Refused, Source};
+pub use source::{RECEIPT, Received, Refused, Source};
 pub use unverified::Unverified;
 
 /// The largest body that is read.

@@ -14,6 +14,8 @@ use super::status::{Provider, StatusSettings};
 use super::{BODY_BYTES_MAX, Malformed, Meaning, PaymentEvent, Pointers, Scheme, Secret, Unverified, Verified};
 use crate::config::{Config, ConfigError, Section};
 
+/// The effect that follows from a number, and the only one yet.
+pub const RECEIPT: &str = "receipt";
 /// How long a provider may take to answer when it is asked for a payment.
 const STATUS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -163,7 +165,7 @@ impl Source {
     /// Whether a receipt follows from the number.
     #[must_use]
     pub fn makes_receipts(&self) -> bool {
-        self.effects.iter().any(|effect| effect == "receipt")
+        self.effects.iter().any(|effect| effect == RECEIPT)
     }
 
     /// The secret that new deliveries are signed with: the first.
@@ -218,9 +220,9 @@ fn read_secrets(section: &Section, scheme: Scheme) -> Result<Vec<Secret>, Config
 
 fn read_effects(section: &Section) -> Result<Vec<String>, ConfigError> {
     let Some(effects) = section.texts("effects") else {
-        return Ok(vec!["receipt".to_string()]);
+        return Ok(vec![RECEIPT.to_string()]);
     };
-    match effects.iter().find(|effect| *effect != "receipt") {
+    match effects.iter().find(|effect| *effect != RECEIPT) {
         Some(unknown) => {
             let what = format!("has `{}`; the effects are: receipt", unknown.escape_debug());
             Err(section.wrong("effects", &what))
