@@ -7,9 +7,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::Deserialize;
 use seriatim::store::{EntryFilter, Page};
-use seriatim::{
-    ApiScope, Code, Command, Date, Entry, EntryId, Key, KeyRef, Reason, Refusal, State as EntryState, Void, VoidReason,
-};
+use seriatim::{ApiScope, Command, Date, Entry, EntryId, Key, KeyRef, Reason, State as EntryState, Void, VoidReason};
 use utoipa::IntoParams;
 
 use super::view::{View, Wish, printed};
@@ -200,13 +198,7 @@ pub async fn show(
 ) -> Result<Response, Problem> {
     caller.access.require(ApiScope::Read)?;
     let view = View::of(&app, caller.access).await?;
-    let entry = app.issuer().reads().entry(id).await?;
-    let entry = entry.filter(|entry| view.sees(&entry.counter.series, &entry.counter.tenant));
-    let Some(entry) = entry else {
-        return Err(Refusal::new(Code::UnknownEntry, format!("there is no entry {id}"))
-            .at("/id")
-            .into());
-    };
+    let entry = view.entry(&app, id).await?;
     let events = app.issuer().reads().events_of(id).await?;
     let body = wire::EntryWithEvents {
         entry: wire::Entry::of(&entry, app.now(), view.is_test(&entry.counter.series)),

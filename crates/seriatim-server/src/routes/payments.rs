@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use metrics::counter;
 use serde::Deserialize;
-use seriatim::{ApiScope, Code, EntryId, Refusal, Tenant};
+use seriatim::{ApiScope, EntryId, Tenant};
 use seriatim_receipt::DocumentError;
 use utoipa::IntoParams;
 
@@ -217,13 +217,7 @@ pub async fn receipt(
 ) -> Result<Response, Problem> {
     caller.access.require(ApiScope::Read)?;
     let view = View::of(&app, caller.access).await?;
-    let entry = app.issuer().reads().entry(id).await?;
-    let entry = entry.filter(|entry| view.sees(&entry.counter.series, &entry.counter.tenant));
-    let Some(entry) = entry else {
-        return Err(Refusal::new(Code::UnknownEntry, format!("there is no entry {id}"))
-            .at("/id")
-            .into());
-    };
+    let entry = view.entry(&app, id).await?;
     match payments(&app)?.receipt(&entry).await? {
         Ok((kept, bytes)) => {
             let mut response = with_type(StatusCode::OK, "application/pdf", Body::from(bytes));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use seriatim::{Access, Code, Period, Refusal, Series, SeriesName, Tenant};
+use seriatim::{Access, Code, Entry, EntryId, Period, Refusal, Series, SeriesName, Tenant};
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -53,6 +53,16 @@ impl View {
     /// Whether he sees this tenant's numbers in this series.
     pub fn sees(&self, series: &SeriesName, tenant: &Tenant) -> bool {
         self.series.contains_key(series) && self.access.sees_tenant(tenant)
+    }
+
+    /// One entry.
+    pub async fn entry(&self, app: &App, id: EntryId) -> Result<Arc<Entry>, Problem> {
+        let entry = app.issuer().reads().entry(id).await?;
+        let seen = entry.filter(|entry| self.sees(&entry.counter.series, &entry.counter.tenant));
+        seen.ok_or_else(|| {
+            let refusal = Refusal::new(Code::UnknownEntry, format!("there is no entry {id}"));
+            refusal.at("/id").into()
+        })
     }
 
     /// Narrows a wish to what he sees; nothing if that leaves nothing. Empty lists in the answer mean all.
