@@ -77,14 +77,16 @@ impl Output {
     }
 
     /// Rows under a head. As JSON each row is an object.
-    pub fn table(&self, head: &[&str], rows: Vec<Vec<String>>) {
+    pub fn table<C: Into<Value>>(&self, head: &[&str], rows: Vec<Vec<C>>) {
         if rows.is_empty() {
             return;
         }
+        let rows = rows.into_iter().map(|row| row.into_iter().map(Into::into));
         if self.form == Form::Json {
-            rows.into_iter()
-                .for_each(|row| self.line(object(head, row).to_string()));
-        } else if io::stdout().is_terminal() {
+            return rows.for_each(|row| self.line(object(head, row).to_string()));
+        }
+        let rows: Vec<Vec<String>> = rows.map(|row| row.map(|cell| word(&cell)).collect()).collect();
+        if io::stdout().is_terminal() {
             self.line(drawn(head, rows));
         } else {
             // No head: what reads this is a program, and every line is a row.
@@ -103,12 +105,9 @@ impl Output {
     }
 }
 
-fn object(head: &[&str], row: Vec<String>) -> Value {
-    let fields = head
-        .iter()
-        .map(|name| (*name).to_string())
-        .zip(row.into_iter().map(Value::String));
-    Value::Object(fields.collect())
+fn object(head: &[&str], row: impl Iterator<Item = Value>) -> Value {
+    let names = head.iter().map(|name| (*name).to_string());
+    Value::Object(names.zip(row).collect())
 }
 
 fn drawn(head: &[&str], rows: Vec<Vec<String>>) -> String {
@@ -124,10 +123,14 @@ fn drawn(head: &[&str], rows: Vec<Vec<String>>) -> String {
 /// A field as a person reads it: nothing for what is absent.
 #[must_use]
 pub fn text(value: &Value, field: &str) -> String {
-    match value.get(field) {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+    value.get(field).map(word).unwrap_or_default()
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -202,17 +202,8 @@ async fn say_where_it_stands(context: &Context, opened: &Opened) -> Result<(), F
         .await
         .map_err(|error| Failed::Other(error.to_string()))?;
     let counters = heads.counters.iter();
-    let counters = counters.map(|counter| (counter.key.to_string(), counter.last_seq));
-    match context.output.form {
-        Form::Plain => {
-            let rows = counters.map(|(counter, last)| vec![counter, last.to_string()]);
-            context.output.table(&["counter", "last"], rows.collect());
-        }
-        Form::Json => counters.for_each(|(counter, last)| {
-            let line = json!({ "counter": counter, "last": last });
-            context.output.line(line.to_string());
-        }),
-    }
+    let rows = counters.map(|counter| vec![json!(counter.key.to_string()), json!(counter.last_seq)]);
+    context.output.table(&["counter", "last"], rows.collect());
     context.output.warn(
         "numbers handed out after this backup are not in it. Before anything is issued, take each counter above the \
          last number that is on a document:\n  seriatim advance SERIES --to SEQ --reason 'restored from backup'",

@@ -10,7 +10,6 @@ use seriatim::{Clock as _, SystemClock};
 use super::Context;
 use super::about::reachable;
 use super::failed::{Failed, read_text};
-use super::output::Form;
 use crate::webhooks::sample::Sample;
 use crate::webhooks::status::client;
 use crate::webhooks::{Money, PaymentReference, Pointers, Scheme, Secret, Source};
@@ -269,17 +268,9 @@ fn tell(context: &Context, answers: &[Told]) -> Result<(), Failed> {
         *slowest = told.took.max(*slowest);
     }
     let in_ms = |slowest: Duration| format!("{:.1} ms", slowest.as_secs_f64() * 1000.0);
-    match context.output.form {
-        Form::Plain => {
-            let rows = summary.into_iter();
-            let rows = rows.map(|(answer, (times, slowest))| vec![answer, times.to_string(), in_ms(slowest)]);
-            context.output.table(&["answer", "times", "slowest"], rows.collect());
-        }
-        Form::Json => summary.into_iter().for_each(|(answer, (times, slowest))| {
-            let line = json!({ "answer": answer, "times": times, "slowest": in_ms(slowest) });
-            context.output.line(line.to_string());
-        }),
-    }
+    let rows = summary.into_iter();
+    let rows = rows.map(|(answer, (times, slowest))| vec![json!(answer), json!(times), json!(in_ms(slowest))]);
+    context.output.table(&["answer", "times", "slowest"], rows.collect());
     let taken = |told: &&Told| matches!(told.answer, Ok(200..=299));
     let refused = answers.len() - answers.iter().filter(taken).count();
     if answers.iter().all(|told| told.answer.is_err()) {
