@@ -194,15 +194,6 @@ impl Door {
         }
     }
 
-    /// Waits until one more connection may come in.
-    async fn room(&self) -> Option<OwnedSemaphorePermit> {
-        self.room.clone().acquire_owned().await.ok()
-    }
-
-    async fn local_room(&self) -> Option<OwnedSemaphorePermit> {
-        self.local_room.clone().acquire_owned().await.ok()
-    }
-
     fn let_in<S>(&self, stream: S, local: Option<Local>, room: Option<OwnedSemaphorePermit>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -252,9 +243,14 @@ where
     }
 }
 
+/// Waits until one more connection may come in.
+async fn one_more(room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    room.clone().acquire_owned().await.ok()
+}
+
 async fn accept_tcp(door: &Door, listener: &TcpListener) {
     loop {
-        let room = door.room().await;
+        let room = one_more(&door.room).await;
         match listener.accept().await {
             Ok((stream, _)) => door.let_in(prompt(stream), None, room),
             Err(error) => pause_after(&error).await,
@@ -275,7 +271,7 @@ async fn accept_unix(door: &Door, listener: Option<&UnixListener>) {
         return std::future::pending().await;
     };
     loop {
-        let room = door.local_room().await;
+        let room = one_more(&door.local_room).await;
         match listener.accept().await {
             Ok((stream, _)) => match peer(&stream) {
                 Some(local) => door.let_in(stream, Some(local), room),

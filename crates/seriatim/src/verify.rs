@@ -139,18 +139,17 @@ pub async fn compare(reads: &dyn Reads, checkpoint: &Checkpoint, look: Look) -> 
 
 /// Which test series were wiped after this place in the definitions chain.
 async fn wiped_after(reads: &dyn Reads, place: u64) -> Result<BTreeSet<SeriesName>, StoreError> {
-    let mut wiped = BTreeSet::new();
-    each_definition(reads, place, |event| wiped.extend(wiped_by(event))).await?;
-    if wiped.is_empty() {
-        return Ok(wiped);
+    let mut is_any = false;
+    each_definition(reads, place, |event| is_any |= event.kind == EventKind::Wiped).await?;
+    if !is_any {
+        return Ok(BTreeSet::new());
     }
     let mut said = Definitions::default();
     each_definition(reads, 0, |event| {
         said.take(event, event.position > place);
     })
     .await?;
-    wiped.retain(|series| said.tests.contains(series.as_str()));
-    Ok(wiped)
+    Ok(said.wiped)
 }
 
 async fn each_definition(

@@ -100,12 +100,13 @@ pub(super) struct WalFile {
 
 impl WalFile {
     pub(super) fn open(place: &Place) -> std::io::Result<Self> {
-        let mut path = place.path.clone().into_os_string();
-        path.push("-wal");
+        let path = place.beside("-wal");
         #[cfg(test)]
-        if tests::flush_fails(place) {
-            path = "/dev/null".into();
-        }
+        let path = if tests::flush_fails(place) {
+            "/dev/null".into()
+        } else {
+            path
+        };
         Ok(Self {
             file: File::open(path)?,
             failed: AtomicBool::new(false),

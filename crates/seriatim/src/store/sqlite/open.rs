@@ -144,6 +144,13 @@ impl Place {
         fault.into_store_error(doing, &self.path)
     }
 
+    /// The file whose name is longer by this.
+    pub(super) fn beside(&self, end: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(end);
+        PathBuf::from(name)
+    }
+
     fn directory(&self) -> &Path {
         match self.path.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -253,12 +260,7 @@ fn check_version() -> Result<(), OpenError> {
 /// Before SQLite sees them: it reads on where it cannot write, and makes the log and its index as read-only as the
 /// database is, so that they would stay so when the database can be written again.
 fn check_writable(place: &Place) -> Result<(), OpenError> {
-    let beside = |end: &str| {
-        let mut name = place.path.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    };
-    let files = [place.path.clone(), beside("-wal"), beside("-shm")];
+    let files = [place.path.clone(), place.beside("-wal"), place.beside("-shm")];
     let Some((path, error)) = unwritable(&place.path, &files) else {
         return Ok(());
     };
@@ -433,9 +435,7 @@ pub(super) fn copy(place: &Place, to: &Path) -> Result<(), StoreError> {
     if to.exists() {
         return Err(failed("the file exists already; name another".to_string()));
     }
-    let mut partial = to.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
+    let partial = copy.beside(".partial");
     let copied = copy_to(place, &partial).map_err(|fault| match fault {
         Fault::Sql(error) => failed(what_and_way_out(&error)),
         Fault::Damage(what) => failed(what),
