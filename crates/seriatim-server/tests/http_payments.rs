@@ -1,11 +1,10 @@
 //! Payments over HTTP, within one process: what a shop may expect, what is held, and what strangers cannot do.
 
 mod http;
+mod provider;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::{Answer, World};
@@ -130,46 +129,42 @@ impl Shop {
         }
     }
 
-    async fn until_issued(&self) -> Value {
-        let started = Instant::now();
-        loop {
-            let entries = self.world.get("/v1/entries?series=receipt").await.is(200);
-            if let Some(entry) = entries.json["data"].get(0) {
-                return entry.clone();
-            }
-            assert!(started.elapsed() < Duration::from_secs(30), "no number");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
     async fn payment(&self, payment: &str) -> Value {
         self.world.get(&format!("/v1/payments/{payment}")).await.is(200).json
     }
 
-    async fn until_paid(&self, payment: &str) -> Value {
+    /// What is found at a path, once it is as it should be.
+    async fn until(&self, path: &str, is_there: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {
-            let shown = self.payment(payment).await;
-            if shown["state"] == "paid" {
-                return shown;
+            let found = self.world.get(path).await.is(200).json;
+            if is_there(&found) {
+                return found;
             }
-            assert!(started.elapsed() < Duration::from_secs(30), "{shown}");
+            assert!(started.elapsed() < Duration::from_secs(30), "{path}: {found}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
+    async fn until_issued(&self) -> Value {
+        let found = self.until("/v1/entries?series=receipt", |found| count(found) > 0).await;
+        found["data"][0].clone()
+    }
+
+    async fn until_paid(&self, payment: &str) -> Value {
+        let path = format!("/v1/payments/{payment}");
+        self.until(&path, |shown| shown["state"] == "paid").await
+    }
+
     /// The first gate that somebody must look at.
     async fn until_held(&self) -> Value {
-        let started = Instant::now();
-        loop {
-            let dead = self.world.get("/v1/gates?state=dead").await.is(200);
-            if let Some(gate) = dead.json["data"].get(0) {
-                return gate.clone();
-            }
-            assert!(started.elapsed() < Duration::from_secs(30), "nothing is held");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let found = self.until("/v1/gates?state=dead", |found| count(found) > 0).await;
+        found["data"][0].clone()
     }
+}
+
+fn count(list: &Value) -> usize {
+    list["data"].as_array().map_or(0, Vec::len)
 }
 
 fn sources(settings: &str) -> Vec<Source> {
@@ -181,28 +176,6 @@ fn sources(settings: &str) -> Vec<Source> {
     std::fs::write(&path, file).unwrap();
     let config = Config::load(Some(Path::new(&path)), Default::default(), &|_| None).unwrap();
     Source::all(&config).unwrap()
-}
-
-/// A provider that gives one answer to whoever asks, until the test ends.
-fn provider(answer: String) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
-                head.push(byte[0]);
-            }
-            let _ = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
-                answer.len()
-            );
-        }
-    });
-    port
 }
 
 fn event_of(payment: &str) -> String {
@@ -347,7 +320,7 @@ async fn a_verification_waits_for_the_payment_that_another_events_worker_is_abou
         "created_at": jiff::Timestamp::now().as_second(), "order_id": null});
     let shop = Shop::open_with(&format!(
         "status = \"razorpay\"\nstatus_url = \"http://127.0.0.1:{}\"\nstatus_id = \"me\"\nstatus_secret = \"mine\"\n",
-        provider(answer.to_string())
+        provider::start(&Arc::new(Mutex::new(answer.to_string())))
     ))
     .await;
     shop.expect("pay_1").await.is(200);
@@ -500,23 +473,12 @@ async fn a_payment_that_is_expected_under_two_of_its_names_has_one_number() {
     // An event that uses but one of the names finds what there is.
     shop.deliver("pay_1").await.is(200);
     shop.deliver("order_2").await.is(200);
-    let started = Instant::now();
-    loop {
-        let done = shop
-            .world
-            .get("/v1/gates?state=done&effect=payment-event")
-            .await
-            .is(200);
-        if done.json["data"].as_array().is_some_and(|done| done.len() == 5) {
-            break;
-        }
-        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", done.json);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let done = "/v1/gates?state=done&effect=payment-event";
+    shop.until(done, |found| count(found) == 5).await;
     let entries = shop.world.get("/v1/entries?series=receipt").await.is(200);
-    assert_eq!(entries.json["data"].as_array().map(Vec::len), Some(2));
+    assert_eq!(count(&entries.json), 2);
     let receipts = shop.world.get("/v1/gates?effect=receipt").await.is(200);
-    assert_eq!(receipts.json["data"].as_array().map(Vec::len), Some(2));
+    assert_eq!(count(&receipts.json), 2);
 }
 
 #[tokio::test]

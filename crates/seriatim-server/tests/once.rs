@@ -3,6 +3,7 @@
 //! test, at most forty here.
 
 mod process;
+mod provider;
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -418,44 +419,11 @@ fn a_receipt_that_fails_is_tried_again_and_in_the_end_somebody_must_look() {
     must_verify(&server);
 }
 
-/// A provider that answers what it is told to, with the payment that was asked for in place of `ID`, until the test ends.
-fn provider(answer: &Arc<Mutex<String>>) -> u16 {
-    let answer = answer.clone();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
-                head.push(byte[0]);
-            }
-            let head = String::from_utf8_lossy(&head).into_owned();
-            let id = head
-                .split(' ')
-                .nth(1)
-                .unwrap_or_default()
-                .rsplit('/')
-                .next()
-                .unwrap_or_default()
-                .to_string();
-            let body = answer.lock().unwrap().replace("ID", &id);
-            let _ = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
-        }
-    });
-    port
-}
-
 /// A server that may ask the provider, who says that 100 were paid.
 fn start_with_status(folder: &Path) -> Server {
     let answer = json!({"entity": "payment", "id": "ID", "status": "captured", "amount": 100, "currency": "INR",
         "created_at": jiff::Timestamp::now().as_second(), "order_id": null});
-    let port = provider(&Arc::new(Mutex::new(answer.to_string())));
+    let port = provider::start(&Arc::new(Mutex::new(answer.to_string())));
     let status = format!(
         "status = \"razorpay\"\nstatus_url = \"http://127.0.0.1:{port}\"\nstatus_id = \"me\"\nstatus_secret = \"mine\"\n"
     );
@@ -513,7 +481,7 @@ fn a_body_that_nobody_signed_is_confirmed_by_the_provider_before_anything_is_iss
         "lease = \"1s\"\n[sources.shop]\nscheme = \"phonepe-authorization\"\nseries = \"receipt\"\n\
          secrets = [\"merchant_hook:Passw0rd1\"]\ntest = true\nstatus = \"phonepe\"\n\
          status_url = \"http://127.0.0.1:{}\"\nstatus_id = \"M1\"\nstatus_secret = \"salt\"\nstatus_version = 1\n",
-        provider(&answer)
+        provider::start(&answer)
     );
     let server = start_with(folder.path(), &config);
     let url = format!("http://{}/v1/webhooks/shop", server.address);
