@@ -827,6 +827,7 @@ async fn a_rehearsal_is_refused_where_there_is_none() {
         ("/v1/periods/close".to_string(), period.clone()),
         ("/v1/periods/reopen".to_string(), period),
         ("/v1/keys".to_string(), json!({"scopes": ["read"]})),
+        ("/v1/audit/verifications".to_string(), json!({})),
     ] {
         bad.post(
             &format!("{path}?dry_run=true"),
@@ -841,6 +842,7 @@ async fn a_rehearsal_is_refused_where_there_is_none() {
         format!("/v1/entries/{id}"),
         "/v1/series/trial".to_string(),
         "/v1/audit/checkpoint".to_string(),
+        "/v1/audit/verifications/ver_1".to_string(),
     ] {
         let answer = bad.world.get(&format!("{path}?tenant=x")).await;
         answer.problem(400, "unknown_parameter").at("/tenant");

@@ -17,7 +17,7 @@ use seriatim::{ApiScope, CounterId, Finding, Timestamp};
 use super::{json, set};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::extract::{CheckpointPayload, InPath};
+use crate::extract::{CheckpointPayload, InPath, NoQuery};
 use crate::problem::{Problem, Refused};
 use crate::wire;
 
@@ -113,7 +113,12 @@ impl Run {
         (status = "default", response = Refused),
     ),
 )]
-pub async fn start(State(app): State<App>, caller: Caller, request: Request) -> Result<Response, Problem> {
+pub async fn start(
+    State(app): State<App>,
+    caller: Caller,
+    NoQuery {}: NoQuery,
+    request: Request,
+) -> Result<Response, Problem> {
     caller.access.require_unbound(ApiScope::Audit)?;
     // Only now is so large a body read.
     let CheckpointPayload(payload) = CheckpointPayload::from_request(request, &app).await?;
@@ -175,7 +180,12 @@ async fn walk(app: App, run: Arc<Run>, options: Options) {
         (status = "default", response = Refused),
     ),
 )]
-pub async fn show(State(app): State<App>, caller: Caller, InPath(id): InPath<String>) -> Result<Response, Problem> {
+pub async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(id): InPath<String>,
+    NoQuery {}: NoQuery,
+) -> Result<Response, Problem> {
     caller.access.require_unbound(ApiScope::Audit)?;
     let Some(run) = app.verifications().find(&id) else {
         let detail = "there is no such verification; those of an earlier process are gone, start a new one";
