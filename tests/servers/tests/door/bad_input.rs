@@ -467,3 +467,19 @@ async fn a_caller_who_waits_too_long_is_told_that_the_counter_is_busy() {
         assert!(matches!(refused(&error), Outcome::Refused { code, .. } if code == "counter_busy"));
     }
 }
+
+#[test]
+fn series_that_replace_each_other_do_not_hang_whoever_stores_them() {
+    // Nothing that the core accepts, and nothing that a statement by hand may wait for without end.
+    let door = Door::install();
+    define(&door, "old", &[("format", "O-{seq}")]);
+    define(&door, "new", &[("format", "N-{seq}"), ("replaces", "old")]);
+    door.psql(
+        "set statement_timeout = '10s';
+         update seriatim.series set definition = replace(definition, 'replaces=', 'replaces=new') where name = 'old'",
+    );
+    assert_eq!(
+        door.psql("select name, olds from seriatim.series_plan order by name"),
+        "new|{old}\nold|{new,old}"
+    );
+}

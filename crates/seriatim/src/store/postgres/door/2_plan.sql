@@ -105,7 +105,8 @@ begin
     plan.replaced_by := seriatim.setting(definition, 'replaced_by');
     plan.olds := '{}';
     old := seriatim.setting(definition, 'replaces');
-    while old is not null loop
+    -- A circle is nothing that the core accepts; whoever stored it past the core must not hang us.
+    while old is not null and not old = any (plan.olds) loop
         plan.olds := plan.olds || old;
         old := (select seriatim.setting(s.definition, 'replaces') from seriatim.series s where s.name = old);
     end loop;
