@@ -139,8 +139,18 @@ async fn the_door(server: &Postgres) -> Result<()> {
     store.close().await;
     door::install(&server.url_of(&database), &PostgresOptions::default()).await?;
     pgbench::prepare(server, &database);
-    let scripts = [Script::HandMade { tenants: 1 }, Script::Next, Script::NextWithKey];
-    let names = ["by hand", "seriatim.next()", "seriatim.next() with a key"];
+    let scripts = [
+        Script::HandMade { tenants: 1 },
+        Script::HandMadeAtOnce,
+        Script::Next,
+        Script::NextWithKey,
+    ];
+    let names = [
+        "by hand",
+        "by hand in one round trip",
+        "seriatim.next()",
+        "seriatim.next() with a key",
+    ];
     let figures = |clients| names.map(|name| Figure::new(format!("{name}, {clients} on a local socket")));
     let (mut alone, mut many) = (figures(1), figures(16));
     // One client alone waits for the disk half of its time, and the disk is in another mood every few seconds.
@@ -155,10 +165,17 @@ async fn the_door(server: &Postgres) -> Result<()> {
     for figure in alone.iter().chain(&many) {
         println!("{}", figure.line());
     }
-    let [hand, next, with_key] = &alone;
+    let [hand, at_once, next, with_key] = &alone;
     hold("next() / by hand, one client", next, hand, 0.7);
     hold("next() with a key / by hand, one client", with_key, hand, 0.6);
-    let [hand, next, with_key] = &many;
+    // What is left of it where a round trip costs nothing.
+    say("next() / by hand in one round trip, one client", next, at_once);
+    say(
+        "next() with a key / by hand in one round trip, one client",
+        with_key,
+        at_once,
+    );
+    let [hand, _, next, with_key] = &many;
     say("next() / by hand, 16 clients", next, hand);
     say("next() with a key / by hand, 16 clients", with_key, hand);
     Ok(())

@@ -16,6 +16,16 @@ insert into hand_made.invoice (tenant, number, document)
     values (:tenant, 'INV-' || :last_seq, '{\"total_minor\": 11800}');
 commit;
 ";
+/// The same without its round trips, so that nothing is measured but the server.
+const HAND_MADE_AT_ONCE: &str = "\
+\\startpipeline
+begin;
+update hand_made.counter set last_seq = last_seq + 1 where tenant = 1 returning last_seq;
+insert into hand_made.invoice (tenant, number, document)
+    values (1, 'INV-' || (select last_seq from hand_made.counter where tenant = 1), '{\"total_minor\": 11800}');
+commit;
+\\endpipeline
+";
 const NEXT: &str = "select seriatim.next('invoice');\n";
 const NEXT_WITH_KEY: &str = "\
 \\set draw random(1, 9000000000000000000)
@@ -27,6 +37,8 @@ select seriatim.next('invoice', key => 'pay_' || :draw::text);
 pub enum Script {
     /// BEGIN; UPDATE … RETURNING; INSERT; COMMIT, over so many counters.
     HandMade { tenants: u32 },
+    /// The same over one counter, sent together.
+    HandMadeAtOnce,
     /// `seriatim.next()` without a key.
     Next,
     /// `seriatim.next()` with a key that was never used.
@@ -37,6 +49,7 @@ impl Script {
     fn text(self) -> &'static str {
         match self {
             Self::HandMade { .. } => HAND_MADE,
+            Self::HandMadeAtOnce => HAND_MADE_AT_ONCE,
             Self::Next => NEXT,
             Self::NextWithKey => NEXT_WITH_KEY,
         }
@@ -63,7 +76,7 @@ pub fn run(server: &Postgres, database: &str, script: Script, clients: u32, seco
     std::fs::write(&file, script.text())?;
     let tenants = match script {
         Script::HandMade { tenants } => tenants,
-        Script::Next | Script::NextWithKey => 1,
+        Script::HandMadeAtOnce | Script::Next | Script::NextWithKey => 1,
     };
     let output = server
         .program("pgbench")
