@@ -282,7 +282,7 @@ impl Gate {
     }
 
     /// The longest task, in bytes: the body of a webhook may be 1 MiB, and is quoted in it.
-    pub const TASK_BYTES_MAX: usize = 2 * 1024 * 1024;
+    pub const TASK_BYTES_MAX: usize = 2 * 1024 * 1024 + 64 * 1024;
 
     /// What it is for, e.g. `receipt default pay_123`.
     #[must_use]

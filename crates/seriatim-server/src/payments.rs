@@ -143,15 +143,19 @@ impl Payments {
     /// # Errors
     /// `gate_fixed` if its gate was claimed before it came; see [`Failure`]. Nothing is acknowledged then.
     pub async fn deliver(&self, source: &Source, received: &Received) -> Result<(Arc<Gate>, bool), Failure> {
-        let task = EventTask {
+        let mut task = EventTask {
             source: source.name.clone(),
             must_confirm: received.must_confirm,
             event: EventRecord::of(&received.event),
             body: String::from_utf8_lossy(&received.body).into_owned(),
         };
-        let subject = subject_of_event(&source.name, &received.event.event_id)?;
-        let effect = &self.effects.event;
-        let (gate, was_there) = self.open(&source.tenant, effect, subject, &task.to_json()).await?;
+        let (mut gate, mut was_there) = self.open_event(source, &task).await?;
+        let is_another = |gate: &Gate| stored_event(gate).is_some_and(|stored| stored.body != task.body);
+        if was_there && !source.scheme.signs_event_id() && is_another(&gate) {
+            // Whoever has seen one delivery could give its id to another, so the id alone does not make them one.
+            task.event.id = format!("sha256:{}", Hash::of(&received.body));
+            (gate, was_there) = self.open_event(source, &task).await?;
+        }
         // The event is its task: a gate that somebody else made has none, and says nothing of this event.
         if gate.task.is_none() {
             let message = format!(
@@ -161,6 +165,12 @@ impl Payments {
             return Err(Refusal::new(Code::GateFixed, message).into());
         }
         Ok((gate, was_there))
+    }
+
+    async fn open_event(&self, source: &Source, task: &EventTask) -> Result<(Arc<Gate>, bool), Failure> {
+        let subject = subject_of_event(&source.name, &task.event.id)?;
+        let effect = &self.effects.event;
+        self.open(&source.tenant, effect, subject, &task.to_json()).await
     }
 
     /// Writes down what is expected of a payment, until it is paid, in the name of the caller, who was asked before
@@ -348,6 +358,11 @@ fn subject_of_event(source: &str, event_id: &str) -> Result<Subject, Failure> {
     let plain = format!("{source}:{event_id}");
     let short = || format!("{source}:sha256:{}", Hash::of(event_id.as_bytes()));
     Ok(Subject::parse(&plain).or_else(|_| Subject::parse(&short()))?)
+}
+
+/// The event that a gate was opened for.
+fn stored_event(gate: &Gate) -> Option<EventTask> {
+    EventTask::from_json(gate.task.as_ref()?.as_str())
 }
 
 fn unexpected(answer: &Answer) -> Failure {

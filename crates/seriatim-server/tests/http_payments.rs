@@ -14,13 +14,17 @@ use seriatim::{
     Subject, Tenant, Ttl,
 };
 use seriatim_server::app::{App, AppOptions};
-use seriatim_server::config::Config;
+use seriatim_server::config::{Config, ConfigError};
 use seriatim_server::payments::{Pace, Payments, Workers};
 use seriatim_server::routes::router;
 use seriatim_server::webhooks::sample::Sample;
 use seriatim_server::webhooks::{Money, PaymentReference, Pointers, Scheme, Secret, Source};
 
 const SECRET: &str = "topsecret";
+const STRIPE_SECRET: &str = "whsec_topsecret";
+/// Behind the settings of the shop's own source.
+const STRIPE: &str =
+    "[sources.stripe]\nscheme = \"stripe\"\nseries = \"receipt\"\nsecrets = [\"whsec_topsecret\"]\ntest = true\n";
 
 /// A service that takes payments of one source, and its workers. Nothing renders receipts.
 struct Shop {
@@ -35,12 +39,7 @@ impl Shop {
 
     async fn open_with(settings: &str) -> Self {
         let issuer = Issuer::open(Memory::new()).await.unwrap();
-        let pace = Pace {
-            workers: 2,
-            lease: Ttl::from_seconds(60).unwrap(),
-            policy: GatePolicy::default(),
-        };
-        let payments = Arc::new(Payments::new(issuer.clone(), sources(settings), None, pace).unwrap());
+        let payments = Arc::new(Payments::new(issuer.clone(), sources(settings), None, pace()).unwrap());
         let options = AppOptions {
             payments: Some(payments.clone()),
             production: true,
@@ -91,14 +90,31 @@ impl Shop {
     }
 
     async fn post(&self, body: Vec<u8>, event: &str) -> Answer {
-        let secret = Secret::parse(Scheme::Razorpay, SECRET).unwrap();
+        self.post_to("shop", Scheme::Razorpay, SECRET, body, event).await
+    }
+
+    async fn post_to(&self, source: &str, scheme: Scheme, secret: &str, body: Vec<u8>, event: &str) -> Answer {
+        let secret = Secret::parse(scheme, secret).unwrap();
         let at = self.world.app.issuer().clock().now();
-        let signed = Scheme::Razorpay.sign(&body, &secret, at, event).unwrap();
-        let mut ask = self.world.ask("POST", "/v1/webhooks/shop").who(&http::Who::Nobody);
+        let signed = scheme.sign(&body, &secret, at, event).unwrap();
+        let path = format!("/v1/webhooks/{source}");
+        let mut ask = self.world.ask("POST", &path).who(&http::Who::Nobody);
         for (name, value) in &signed {
             ask = ask.header(name, value);
         }
         ask.body(body).send().await
+    }
+
+    /// A checkout of Stripe's, with the name that its link gave it.
+    async fn deliver_session(&self, intent: &str, given: &str, amount: i64) {
+        let session = json!({"id": format!("cs_{intent}"), "payment_intent": intent, "client_reference_id": given,
+            "payment_status": "paid", "amount_total": amount, "currency": "inr"});
+        let body = json!({"id": format!("evt_{intent}"), "type": "checkout.session.completed",
+            "created": jiff::Timestamp::now().as_second(), "data": {"object": session}});
+        let body = body.to_string().into_bytes();
+        self.post_to("stripe", Scheme::Stripe, STRIPE_SECRET, body, "")
+            .await
+            .is(200);
     }
 
     /// Asks the store as its other doors do, past HTTP.
@@ -167,7 +183,19 @@ fn count(list: &Value) -> usize {
     list["data"].as_array().map_or(0, Vec::len)
 }
 
+fn pace() -> Pace {
+    Pace {
+        workers: 2,
+        lease: Ttl::from_seconds(60).unwrap(),
+        policy: GatePolicy::default(),
+    }
+}
+
 fn sources(settings: &str) -> Vec<Source> {
+    read_sources(settings).unwrap()
+}
+
+fn read_sources(settings: &str) -> Result<Vec<Source>, ConfigError> {
     let file = format!(
         "[sources.shop]\nscheme = \"razorpay\"\nseries = \"receipt\"\nsecrets = [\"{SECRET}\"]\ntest = true\n{settings}"
     );
@@ -175,7 +203,7 @@ fn sources(settings: &str) -> Vec<Source> {
     let path = folder.path().join("seriatim.toml");
     std::fs::write(&path, file).unwrap();
     let config = Config::load(Some(Path::new(&path)), Default::default(), &|_| None).unwrap();
-    Source::all(&config).unwrap()
+    Source::all(&config)
 }
 
 fn event_of(payment: &str) -> String {
@@ -243,7 +271,7 @@ async fn a_payment_takes_the_number_that_its_reference_has() {
     shop.expect("pay_1").await.is(200);
     shop.deliver("pay_1").await.is(200);
     assert_eq!(shop.until_paid("pay_1").await["number"], "RCP-0001");
-    let other = json!({"amount_minor": 5, "currency": "INR", "document": document()});
+    let other = json!({"amount_minor": 100, "currency": "INR", "document": document(), "params": {"branch": "1"}});
     let late = shop.world.put("/v1/payments/pay_1", other).await;
     let late = late.problem(409, "gate_fixed");
     assert!(
@@ -479,6 +507,153 @@ async fn a_payment_that_is_expected_under_two_of_its_names_has_one_number() {
     assert_eq!(count(&entries.json), 2);
     let receipts = shop.world.get("/v1/gates?effect=receipt").await.is(200);
     assert_eq!(count(&receipts.json), 2);
+}
+
+#[tokio::test]
+async fn payments_that_share_a_name_have_numbers_of_their_own() {
+    let shop = Shop::open_with(STRIPE).await;
+    // Two payments of one order, and the shop expects each.
+    for reference in ["order_1", "pay_1", "pay_2"] {
+        shop.expect(reference).await.is(200);
+    }
+    shop.deliver_of_order("evt_1", "pay_1", "order_1").await;
+    assert_eq!(shop.until_paid("pay_1").await["number"], "RCP-0001");
+    shop.deliver_of_order("evt_2", "pay_2", "order_1").await;
+    assert_eq!(shop.until_paid("pay_2").await["number"], "RCP-0002");
+    // A customer's own name, on each of his payments.
+    for (intent, number) in [("pi_1", "RCP-0003"), ("pi_2", "RCP-0004")] {
+        shop.expect(intent).await.is(200);
+        shop.deliver_session(intent, "cust-7", 100).await;
+        assert_eq!(shop.until_paid(intent).await["number"], number);
+    }
+    shop.world
+        .get("/v1/payments/cust-7")
+        .await
+        .problem(404, "unknown_payment");
+}
+
+#[tokio::test]
+async fn whoever_names_another_payment_in_a_link_does_not_pay_it() {
+    let shop = Shop::open_with(STRIPE).await;
+    let dear = json!({"amount_minor": 999_900, "currency": "INR"});
+    shop.world.put("/v1/payments/pi_dear", dear).await.is(400);
+    let mut document = document();
+    document["lines"][0] = json!({"description": "Tea", "quantity": 1, "unit_price": 999_900, "amount": 999_900});
+    document["totals"] = json!({"subtotal": 999_900, "total": 999_900});
+    let dear = json!({"amount_minor": 999_900, "currency": "INR", "document": document});
+    shop.world.put("/v1/payments/pi_dear", dear).await.is(200);
+    shop.expect("pi_cheap").await.is(200);
+    shop.deliver_session("pi_cheap", "pi_dear", 100).await;
+    assert_eq!(shop.until_paid("pi_cheap").await["number"], "RCP-0001");
+    assert_eq!(shop.payment("pi_dear").await["state"], "expected");
+    shop.deliver_session("pi_dear", "whatever", 999_900).await;
+    assert_eq!(shop.until_paid("pi_dear").await["number"], "RCP-0002");
+}
+
+#[tokio::test]
+async fn a_second_payment_of_an_order_that_is_paid_is_held() {
+    let shop = Shop::open().await;
+    shop.expect("order_1").await.is(200);
+    shop.deliver_of_order("evt_1", "pay_1", "order_1").await;
+    assert_eq!(shop.until_paid("order_1").await["number"], "RCP-0001");
+    shop.deliver_of_order("evt_2", "pay_2", "order_1").await;
+    let held = shop.until_held().await;
+    let why = held["last_error"].as_str().unwrap();
+    assert!(why.contains("order_1 was paid before by payment pay_1"), "{why}");
+    shop.world
+        .get("/v1/payments/pay_2")
+        .await
+        .problem(404, "unknown_payment");
+}
+
+#[tokio::test]
+async fn a_known_event_id_with_another_body_is_another_event() {
+    // The header is not signed: whoever has seen one delivery can give its id to it again.
+    let shop = Shop::open().await;
+    shop.expect("pay_1").await.is(200);
+    let body = |event: &str, status: &str| {
+        let entity = json!({"id": "pay_1", "amount": 100, "currency": "INR", "status": status,
+            "created_at": jiff::Timestamp::now().as_second()});
+        let body = json!({"event": event, "payload": {"payment": {"entity": entity}}});
+        body.to_string().into_bytes()
+    };
+    let first = body("payment.authorized", "authorized");
+    for duplicate in [false, true] {
+        let answer = shop.post(first.clone(), "evt_1").await.is(200);
+        assert_eq!(answer.json["duplicate"], duplicate);
+    }
+    let captured = shop.post(body("payment.captured", "captured"), "evt_1").await.is(200);
+    assert_eq!(captured.json["duplicate"], false);
+    assert_eq!(shop.until_paid("pay_1").await["number"], "RCP-0001");
+}
+
+#[tokio::test]
+async fn what_nobody_reads_of_an_event_does_not_matter() {
+    let shop = Shop::open().await;
+    shop.expect("pay_1").await.is(200);
+    // Half a character, as a text that was cut gives, and a number beyond all bounds.
+    let at = jiff::Timestamp::now().as_second();
+    let body = format!(
+        r#"{{"event": "payment.captured", "payload": {{"payment": {{"entity": {{"id": "pay_1", "amount": 100, "currency": "INR",
+            "notes": {{"name": "Asha \ud83d", "x": 1e400}}, "created_at": {at}}}}}}}}}"#
+    );
+    shop.post(body.into_bytes(), "evt_1").await.is(200);
+    assert_eq!(shop.until_paid("pay_1").await["number"], "RCP-0001");
+}
+
+#[tokio::test]
+async fn an_event_is_left_to_the_node_that_knows_its_source() {
+    let shop = Shop::open().await;
+    shop.world
+        .put("/v1/series/other", json!({"format": "O-{seq}", "test": true}))
+        .await
+        .is(201);
+    let issuer = shop.world.app.issuer().clone();
+    let other = sources(STRIPE)
+        .into_iter()
+        .filter(|source| source.name == "stripe")
+        .collect();
+    let stranger = Payments::new(issuer.clone(), sources(""), None, pace()).unwrap();
+    let here = Payments::new(issuer, other, None, pace()).unwrap();
+    // Its own workers would be first: the event is of a third node's source.
+    let desk = stranger.desk("shop").unwrap();
+    let mut source = desk.source.clone();
+    source.name = "elsewhere".to_string();
+    let _here = Workers::start(Arc::new(here));
+    let reference = PaymentReference::parse("pay_1").unwrap();
+    let sample = Sample {
+        event: "payment.captured",
+        payment: &reference,
+        money: &Money {
+            minor: 100,
+            currency: "INR".to_string(),
+        },
+        at: shop.world.app.issuer().clock().now(),
+    };
+    let body = sample.body(Scheme::Razorpay, &Pointers::default()).unwrap();
+    let secret = Secret::parse(Scheme::Razorpay, SECRET).unwrap();
+    let signed = Scheme::Razorpay.sign(&body, &secret, sample.at, "evt_1").unwrap();
+    let headers = signed.iter().map(|(name, value)| {
+        let name = axum::http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+        (name, axum::http::HeaderValue::from_str(value).unwrap())
+    });
+    let received = source.receive(&headers.collect(), body.into(), sample.at).unwrap();
+    stranger.deliver(&source, &received).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let events = shop.world.get("/v1/gates?effect=payment-event").await.is(200);
+    assert_eq!(events.json["data"][0]["state"], "open");
+    assert_eq!(events.json["data"][0]["attempts"], 0);
+}
+
+#[test]
+fn a_test_and_a_live_source_do_not_share_a_tenant() {
+    let live = "[sources.live]\nscheme = \"razorpay\"\nseries = \"invoice\"\nsecrets = [\"x\"]\n";
+    let refused = read_sources(live).unwrap_err().to_string();
+    assert!(
+        refused.contains("sources.live") && refused.contains("tenant"),
+        "{refused}"
+    );
+    assert_eq!(read_sources(&format!("{live}tenant = \"acme\"\n")).unwrap().len(), 2);
 }
 
 #[tokio::test]

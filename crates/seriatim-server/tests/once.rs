@@ -449,6 +449,18 @@ fn webhooks_and_verifications_at_once_are_one_number_and_every_caller_is_answere
     }
     until(&server, "pay_1", has_receipt);
     assert_eq!((entries(&server).len(), files(folder.path()).len()), (1, 1));
+    let entry = entries(&server)[0]["id"].as_str().unwrap().to_string();
+    let receipt = || get(&server.address, &format!("/v1/entries/{entry}/receipt")).unwrap();
+    let made = receipt().body;
+    let file = folder.path().join(files(folder.path()).first().unwrap());
+    // Gone, as on another node, and changed: it is made again, and is the same.
+    std::fs::remove_file(&file).unwrap();
+    let again = receipt();
+    assert_eq!((again.status, &again.body), (200, &made));
+    assert!(file.exists());
+    std::fs::write(&file, "something else").unwrap();
+    let again = receipt();
+    assert_eq!((again.status, &again.body), (200, &made));
     must_verify(&server);
 }
 

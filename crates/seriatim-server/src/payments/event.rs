@@ -7,17 +7,16 @@ use seriatim::{
     Answer, Claim, Command, Document, Entry, Gate, GatePolicy, Holder, Key, KeyRef, Series, State, Subject, Take,
 };
 
-use super::record::{EventResult, EventTask, Expected, PaymentResult, ReceiptTask};
+use super::record::{EventResult, Expected, PaymentResult, ReceiptTask};
 use super::workers::Trouble;
-use super::{Desk, EVENT, PAYMENT, Payments, unexpected};
+use super::{Desk, EVENT, PAYMENT, Payments, stored_event, subject_of_event, unexpected};
 use crate::webhooks::{PaymentEvent, PaymentReference};
 
 impl Payments {
     /// Brings about what a stored event says. What it gives becomes the result of the event's gate.
     pub(super) async fn handle_event(&self, gate: &Gate) -> Result<String, Trouble> {
         debug_assert_eq!(gate.effect.as_str(), EVENT);
-        let task = gate.task.as_ref().and_then(|task| EventTask::from_json(task.as_str()));
-        let task = task.ok_or_else(|| Trouble::hold("the stored event does not read"))?;
+        let task = stored_event(gate).ok_or_else(|| Trouble::hold("the stored event does not read"))?;
         let Some(desk) = self.desk(&task.source) else {
             // It may come back with the next configuration.
             return Err(Trouble::retry(format!(
@@ -40,17 +39,23 @@ impl Payments {
     }
 
     async fn pay(&self, desk: &Desk, event: &PaymentEvent) -> Result<EventResult, Trouble> {
-        let known = self.known(desk, event).await?;
-        if let Some(expected) = &known.expected {
+        let Known { reference, found } = self.known(desk, event).await?;
+        if let Found::Expected(expected) = &found {
             check_amount(event, expected)?;
         }
-        let (entry, is_new) = match (known.entry, &known.expected) {
-            (Some(entry), _) => (entry, false),
-            (None, Some(expected)) => self.number(desk, event, &known.reference, expected).await?,
-            (None, None) => {
+        let (entry, is_new) = match found {
+            Found::Numbered(entry) => (entry, false),
+            Found::Expected(_) => {
+                // It may have changed a moment ago.
+                let expected = self.claim_expected(desk, &reference, event).await?;
+                check_amount(event, &expected)?;
+                let (entry, is_new) = self.number(desk, event, &reference, &expected).await?;
+                self.check_payer(desk, event, &reference, &entry).await?;
+                (entry, is_new)
+            }
+            Found::Nothing => {
                 return Err(Trouble::retry(format!(
-                    "nothing is expected for payment {}; tell what with PUT /v1/payments/{{reference}}",
-                    known.reference
+                    "nothing is expected for payment {reference}; tell what with PUT /v1/payments/{{reference}}"
                 )));
             }
         };
@@ -60,29 +65,25 @@ impl Payments {
                 entry: entry.id.to_string(),
             };
             // Under the reference that has the number: whichever of its names an event uses, a payment has one receipt.
-            let subject = Subject::parse(entry.key.as_ref().map_or(known.reference.as_str(), Key::as_str))?;
+            let subject = Subject::parse(entry.key.as_ref().map_or(reference.as_str(), Key::as_str))?;
             self.open(tenant, &self.effects.receipt, subject, &task.to_json())
                 .await?;
         }
+        self.close_payment(desk, &reference, event, &entry).await?;
         // The other names too: what comes later may use but one of them.
-        for reference in event.references() {
+        for reference in event.own_references().filter(|name| **name != reference) {
             self.close_payment(desk, reference, event, &entry).await?;
         }
         let outcome = if is_new { "issued" } else { "already" };
         Ok(EventResult::number(outcome, entry.id, &entry.number))
     }
 
-    /// What is known of the payment, under whichever reference of the event: the number, if one of them has it, and what
+    /// What is known of the payment, under whichever reference of the event: the number, if one of them has it, else what
     /// the shop expects.
     async fn known(&self, desk: &Desk, event: &PaymentEvent) -> Result<Known, Trouble> {
         let first = event.references().next();
-        let mut known = Known {
-            reference: first
-                .ok_or_else(|| Trouble::hold("a paid event that names no payment"))?
-                .clone(),
-            expected: None,
-            entry: None,
-        };
+        let first = first.ok_or_else(|| Trouble::hold("a paid event that names no payment"))?;
+        let (mut expected, mut of_another) = (None, None);
         for reference in event.references() {
             let Some(payment) = self.payment(&desk.source.tenant, reference).await? else {
                 continue;
@@ -93,12 +94,60 @@ impl Payments {
                 (None, Some(_)) => self.numbered(desk, reference).await?,
                 (None, None) => None,
             };
-            known.entry = known.entry.or(numbered.filter(|entry| entry.state == State::Issued));
-            if known.expected.is_none() && payment.expected.is_some() {
-                (known.reference, known.expected) = (reference.clone(), payment.expected);
+            match numbered.filter(|entry| entry.state == State::Issued) {
+                Some(entry) => match self.check_payer(desk, event, reference, &entry).await {
+                    Ok(()) => {
+                        return Ok(Known {
+                            reference: reference.clone(),
+                            found: Found::Numbered(entry),
+                        });
+                    }
+                    Err(trouble) => of_another = of_another.or(Some(trouble)),
+                },
+                None => expected = expected.or(payment.expected.map(|expected| (reference.clone(), expected))),
             }
         }
-        Ok(known)
+        match (expected, of_another) {
+            (Some((reference, expected)), _) => Ok(Known {
+                reference,
+                found: Found::Expected(Box::new(expected)),
+            }),
+            (None, Some(trouble)) => Err(trouble),
+            (None, None) => Ok(Known {
+                reference: first.clone(),
+                found: Found::Nothing,
+            }),
+        }
+    }
+
+    /// Makes sure that an entry is not another payment's: a name that two payments share does not make them one.
+    async fn check_payer(
+        &self,
+        desk: &Desk,
+        event: &PaymentEvent,
+        reference: &PaymentReference,
+        entry: &Entry,
+    ) -> Result<(), Trouble> {
+        let document = entry.document.as_ref();
+        let document = document.and_then(|document| serde_json::from_str::<Value>(document.as_str()).ok());
+        let paid_by = document
+            .as_ref()
+            .and_then(|document| document.pointer("/payment/event_id")?.as_str());
+        // Redacted, or moved in: nobody can tell any more.
+        let Some(paid_by) = paid_by.filter(|paid_by| *paid_by != event.event_id) else {
+            return Ok(());
+        };
+        let subject = subject_of_event(&desk.source.name, paid_by)?;
+        let gate = self.gate(&desk.source.tenant, &self.effects.event, &subject).await?;
+        let task = gate.and_then(|gate| stored_event(&gate));
+        match task.and_then(|task| task.event.event()) {
+            Some(payer) if !payer.is_of_one_payment_with(event) => Err(Trouble::hold(format!(
+                "held for review: {reference} was paid before by payment {}, and has {}; this is another payment",
+                payer.reference.as_ref().map_or("", PaymentReference::as_str),
+                entry.number
+            ))),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The entry that a reference has by its key: another event may have been first, and not have said so yet.
@@ -160,8 +209,18 @@ impl Payments {
         Ok(series)
     }
 
-    /// Says of the payment that it is paid. Another event may be doing the same; the first to come is kept. Its claim has
-    /// a key, so that it gets its own token again if it was killed before it could complete.
+    /// What is expected of a payment; nobody can change it from now on.
+    async fn claim_expected(
+        &self,
+        desk: &Desk,
+        reference: &PaymentReference,
+        event: &PaymentEvent,
+    ) -> Result<Expected, Trouble> {
+        let (gate, _) = self.claim_payment(desk, reference, event).await?;
+        expected_by(&gate).ok_or_else(|| Trouble::hold("what is expected of the payment does not read"))
+    }
+
+    /// Says of one of the names that it is paid, unless the shop expects something else under it.
     async fn close_payment(
         &self,
         desk: &Desk,
@@ -169,19 +228,14 @@ impl Payments {
         event: &PaymentEvent,
         entry: &Entry,
     ) -> Result<(), Trouble> {
-        let claim = Claim {
-            tenant: desk.source.tenant.clone(),
-            effect: self.effects.payment.clone(),
-            subject: Subject::parse(reference.as_str())?,
-            ttl: self.pace.lease,
-            holder: Holder::parse(&event.event_id)?,
-            key: Some(Key::parse(&event.event_id)?),
-            policy: GatePolicy::default(),
-        };
-        let Answer::Claim { gate, outcome } = self.ask(Command::Claim(Box::new(claim))).await? else {
+        let subject = Subject::parse(reference.as_str())?;
+        let known = self.gate(&desk.source.tenant, &self.effects.payment, &subject).await?;
+        let expected = known.and_then(|gate| expected_by(&gate));
+        if expected.is_some_and(|expected| check_amount(event, &expected).is_err()) {
             return Ok(());
-        };
-        if !outcome.is_won() {
+        }
+        let (gate, is_won) = self.claim_payment(desk, reference, event).await?;
+        if !is_won {
             return Ok(());
         }
         let result = PaymentResult {
@@ -197,14 +251,48 @@ impl Payments {
         self.ask(complete).await?;
         Ok(())
     }
+
+    /// Claims a payment for an event. Another event may be doing the same; the first to come is kept. The claim has a key,
+    /// so that an event gets its own token again, also if it was killed before it could complete.
+    async fn claim_payment(
+        &self,
+        desk: &Desk,
+        reference: &PaymentReference,
+        event: &PaymentEvent,
+    ) -> Result<(Arc<Gate>, bool), Trouble> {
+        let claim = Claim {
+            tenant: desk.source.tenant.clone(),
+            effect: self.effects.payment.clone(),
+            subject: Subject::parse(reference.as_str())?,
+            ttl: self.pace.lease,
+            holder: Holder::parse(&event.event_id)?,
+            key: Some(Key::parse(&event.event_id)?),
+            policy: GatePolicy::default(),
+        };
+        match self.ask(Command::Claim(Box::new(claim))).await? {
+            Answer::Claim { gate, outcome } => Ok((gate, outcome.is_won())),
+            other => Err(unexpected(&other).into()),
+        }
+    }
+}
+
+fn expected_by(gate: &Gate) -> Option<Expected> {
+    Expected::from_json(gate.task.as_ref()?.as_str())
 }
 
 /// What is known of a payment.
 struct Known {
-    /// By which the shop expects it, or the first that the event names.
+    /// Under which of its names, or the first.
     reference: PaymentReference,
-    expected: Option<Expected>,
-    entry: Option<Arc<Entry>>,
+    found: Found,
+}
+
+enum Found {
+    /// It has its number.
+    Numbered(Arc<Entry>),
+    /// The shop expects it.
+    Expected(Box<Expected>),
+    Nothing,
 }
 
 /// The event as the provider confirms it: a body that is not signed says only where to ask.

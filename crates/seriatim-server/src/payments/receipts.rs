@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use seriatim::store::GateFilter;
-use seriatim::{Entry, EntryId, Gate, GateState, Subject, Tenant};
+use seriatim::{Entry, EntryId, Gate, GateState, Hash, Subject, Tenant};
 use seriatim_receipt::{DocumentError, Files, Folder, Issued, Kept, Paid, Pool, PoolOptions, Receipt, RenderError};
 
 use super::record::{ReceiptResult, ReceiptTask};
@@ -59,6 +59,24 @@ impl Receipts {
             pool: Arc::new(pool),
             files,
         })
+    }
+
+    /// The same bytes once more, for a file that is gone, was changed, or lies on another node; nothing if what is made
+    /// now is not what was made then.
+    async fn again(&self, gate: &Gate, entry: &Entry, sha256: &str) -> Option<Vec<u8>> {
+        let receipt = read(entry).ok()?;
+        let (pool, files) = (self.pool.clone(), self.files.clone());
+        let (id, token, sha256) = (gate.id.to_string(), gate.token, sha256.to_string());
+        let made = tokio::task::spawn_blocking(move || {
+            let pdf = pool.render(&receipt).ok()?;
+            if Hash::of(&pdf).to_string() != sha256 {
+                return None;
+            }
+            // If it cannot be kept it is made again the next time; one that was changed stays as it is.
+            let _ = files.keep(&id, token, &pdf);
+            Some(pdf)
+        });
+        made.await.ok()?
     }
 
     async fn make(&self, gate: &Gate, receipt: Receipt) -> Result<(Kept, usize), Trouble> {
@@ -125,7 +143,8 @@ impl Payments {
             number: String::new(),
             date: jiff::civil::Date::ZERO,
         };
-        Receipt::read(document, issued, None).map(|_| ())
+        Receipt::read(document, issued, None)?;
+        check_money(document, expected)
     }
 
     /// The receipt of an entry, if it is there.
@@ -158,10 +177,13 @@ impl Payments {
                 };
                 let files = receipts.files.clone();
                 let read = tokio::task::spawn_blocking(move || files.read(&kept)).await;
-                Ok(match read {
-                    Ok(Ok(bytes)) => Ok((result, bytes)),
-                    Ok(Err(error)) => Err(NoReceipt::Damaged(error.to_string())),
-                    Err(error) => Err(NoReceipt::Damaged(error.to_string())),
+                let read = read.map_err(|error| error.to_string());
+                Ok(match read.and_then(|read| read.map_err(|error| error.to_string())) {
+                    Ok(bytes) => Ok((result, bytes)),
+                    Err(what) => match receipts.again(&gate, entry, &result.sha256).await {
+                        Some(bytes) => Ok((result, bytes)),
+                        None => Err(NoReceipt::Damaged(what)),
+                    },
                 })
             }
             (GateState::Done, _) => Ok(Err(NoReceipt::Never)),
@@ -209,6 +231,32 @@ impl Payments {
             .map_err(|error| error.to_string())?
             .map(|gone| gone.len())
             .map_err(|error| error.to_string())
+    }
+}
+
+/// What is printed must be what is to be paid.
+fn check_money(document: &str, expected: &Expected) -> Result<(), DocumentError> {
+    let document: serde_json::Value = serde_json::from_str(document).unwrap_or_default();
+    let wrong = |pointer: &str, problem: String| DocumentError {
+        pointer: pointer.to_string(),
+        problem,
+    };
+    let text = document.pointer("/currency").and_then(serde_json::Value::as_str);
+    if let Some(currency) = text.filter(|text| !text.eq_ignore_ascii_case(&expected.currency)) {
+        let problem = format!(
+            "is {}, and {} are to be paid",
+            currency.escape_debug(),
+            expected.currency
+        );
+        return Err(wrong("/currency", problem));
+    }
+    let total = document.pointer("/totals/total").and_then(serde_json::Value::as_i64);
+    match total.filter(|total| *total != expected.amount_minor) {
+        Some(total) => {
+            let problem = format!("is {total}, and {} are to be paid (minor units)", expected.amount_minor);
+            Err(wrong("/totals/total", problem))
+        }
+        None => Ok(()),
     }
 }
 

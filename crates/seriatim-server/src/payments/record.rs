@@ -26,6 +26,8 @@ pub struct EventRecord {
     pub reference: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<String>,
     pub amount_minor: Option<i64>,
     pub currency: Option<String>,
     pub at: Option<String>,
@@ -123,6 +125,7 @@ impl EventRecord {
             meaning: event.meaning.to_string(),
             reference: event.reference.as_ref().map(ToString::to_string),
             also: event.also.iter().map(ToString::to_string).collect(),
+            given: event.given.as_ref().map(ToString::to_string),
             amount_minor: event.money.as_ref().map(|money| money.minor),
             currency: event.money.as_ref().map(|money| money.currency.clone()),
             at: event.at.map(|at| at.to_string()),
@@ -138,12 +141,15 @@ impl EventRecord {
             meaning: Meaning::ALL
                 .into_iter()
                 .find(|meaning| meaning.as_str() == self.meaning)?,
-            reference: self
-                .reference
-                .as_ref()
-                .map(reference)
-                .map_or(Some(None), |read| read.map(Some))?,
+            reference: match &self.reference {
+                Some(text) => Some(reference(text)?),
+                None => None,
+            },
             also: self.also.iter().map(reference).collect::<Option<_>>()?,
+            given: match &self.given {
+                Some(text) => Some(reference(text)?),
+                None => None,
+            },
             money: match (self.amount_minor, &self.currency) {
                 (Some(minor), Some(currency)) => Some(Money {
                     minor,

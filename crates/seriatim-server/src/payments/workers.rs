@@ -96,13 +96,13 @@ async fn run(payments: Arc<Payments>, mut stopped: watch::Receiver<bool>) {
         Ok(holder) => holder,
         Err(refusal) => return tracing::error!(%refusal, "workers cannot be named; none work"),
     };
-    let (mut found, tried) = (VecDeque::new(), Tried::default());
+    let (mut due, tried) = (Due::default(), Tried::default());
     while !*stopped.borrow() {
         while under_way.try_join_next().is_some() {}
         let Ok(seat) = room.clone().acquire_owned().await else {
             return;
         };
-        match payments.due(&mut found, &tried).await {
+        match payments.due(&mut due, &tried).await {
             // Claimed beside the others: the locks of a node that was paused hold up its own gates and no more.
             Ok(Some(gate)) => {
                 under_way.spawn(attempt(payments.clone(), gate, holder.clone(), tried.clone(), seat));
@@ -121,6 +121,14 @@ async fn run(payments: Arc<Payments>, mut stopped: watch::Receiver<bool>) {
         }
     }
     while under_way.join_next().await.is_some() {}
+}
+
+/// What was found when it was last looked for what is due.
+#[derive(Default)]
+struct Due {
+    gates: VecDeque<Arc<Gate>>,
+    /// How many of them were left to other nodes: so many more are looked at the next time, behind them.
+    others: usize,
 }
 
 /// The gates that this process tries to claim, or has just tried to.
@@ -153,23 +161,32 @@ async fn attempt(payments: Arc<Payments>, gate: Arc<Gate>, holder: Holder, tried
 impl Payments {
     /// A gate that is due and not tried already, and counts as tried then: one of those found when it was last looked,
     /// else one found now.
-    async fn due(&self, found: &mut VecDeque<Arc<Gate>>, tried: &Tried) -> Result<Option<Arc<Gate>>, Failure> {
-        if found.is_empty() {
+    async fn due(&self, due: &mut Due, tried: &Tried) -> Result<Option<Arc<Gate>>, Failure> {
+        if due.gates.is_empty() {
             // Whoever makes no receipts leaves them to the nodes that do.
             let effects = [self.effects.event.clone(), self.effects.receipt.clone()];
             let effects = &effects[..1 + usize::from(self.receipts.is_some())];
             let now = self.issuer.clock().now();
             // Those that are tried may be due still, and must not hide the others.
-            let most = PAGE + tried.gates().len();
-            found.extend(self.issuer.reads().due_gates(effects, now, most).await?);
+            let most = PAGE + tried.gates().len() + due.others;
+            let found = self.issuer.reads().due_gates(effects, now, most).await?;
+            let (ours, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|gate| self.is_ours(gate));
+            due.gates.extend(ours);
+            due.others = others.len();
         }
         let mut tried = tried.gates();
-        while let Some(gate) = found.pop_front() {
+        while let Some(gate) = due.gates.pop_front() {
             if tried.insert(gate.id) {
                 return Ok(Some(gate));
             }
         }
         Ok(None)
+    }
+
+    /// An event is for a node that knows its source; another one would only use up its attempts.
+    fn is_ours(&self, gate: &Gate) -> bool {
+        let source = gate.subject.as_str().split(':').next();
+        gate.effect != self.effects.event || source.is_none_or(|source| self.desk(source).is_some())
     }
 
     /// The gate, if it is ours now.

@@ -195,6 +195,13 @@ pub async fn verify(
         );
         return Err(Problem::new(StatusCode::CONFLICT, "payment_held", detail));
     }
+    if payments.payment(&tenant, &reference).await?.is_none() {
+        let detail = format!(
+            "what the provider says of payment {reference} is stored, and nothing is expected of it; say what with PUT, and \
+             what follows comes by itself"
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, "payment_not_expected", detail));
+    }
     show_payment(payments, &tenant, &reference).await
 }
 
@@ -248,7 +255,13 @@ pub async fn receipt(
                 format!("the receipt could not be made: {why}; put it right, and `seriatim gate retry` its gate");
             Err(Problem::new(StatusCode::CONFLICT, "receipt_held", detail))
         }
-        Err(NoReceipt::Damaged(what)) => Err(Problem::internal(what)),
+        Err(NoReceipt::Damaged(what)) => {
+            tracing::error!(entry = %id, "a receipt cannot be served: {what}");
+            let detail = "the file of this receipt is gone or was changed, and what is made now is not the same, for \
+                          template or fonts are others; look for the file in a backup of the receipts directory";
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Err(Problem::new(status, "receipt_damaged", detail))
+        }
     }
 }
 
@@ -320,8 +333,9 @@ fn unverified(error: VerifyError) -> Problem {
         VerifyError::Failed(failure) => failure.into(),
         VerifyError::NoStatus => Problem::not_found("unknown_source", error.to_string()).at("/source"),
         VerifyError::Status(status) if status.not_found => Problem::not_found("unknown_payment", status.to_string()),
-        VerifyError::Status(status) => {
+        VerifyError::Status(status) if status.retry => {
             Problem::unavailable("provider_unavailable", status.to_string(), Duration::from_secs(5))
         }
+        VerifyError::Status(status) => Problem::new(StatusCode::BAD_GATEWAY, "provider_refused", status.to_string()),
     }
 }

@@ -116,6 +116,9 @@ pub struct PaymentEvent {
     pub reference: Option<PaymentReference>,
     /// Other references of the same payment (an order, a charge), under which the shop may expect it.
     pub also: Vec<PaymentReference>,
+    /// What the shop called it, or whoever made the link to pay by: the shop may expect it under this name, but it may be
+    /// the name of several payments, or of another's.
+    pub given: Option<PaymentReference>,
     /// How much, if the provider says so.
     pub money: Option<Money>,
     /// When the payment was made, if the provider says so.
@@ -123,8 +126,21 @@ pub struct PaymentEvent {
 }
 
 impl PaymentEvent {
-    /// All references of the payment, its own first.
-    pub(crate) fn references(&self) -> impl Iterator<Item = &PaymentReference> {
+    /// The references that are the payment's and nobody else's, its own first.
+    pub(crate) fn own_references(&self) -> impl Iterator<Item = &PaymentReference> {
         self.reference.iter().chain(&self.also)
+    }
+
+    /// All references under which the shop may expect it, its own first.
+    pub(crate) fn references(&self) -> impl Iterator<Item = &PaymentReference> {
+        self.own_references().chain(&self.given)
+    }
+
+    /// Whether the two are of one payment: one of them is called what the other one is.
+    pub(crate) fn is_of_one_payment_with(&self, other: &Self) -> bool {
+        let names = |event: &Self, reference: Option<&PaymentReference>| {
+            event.own_references().any(|name| Some(name) == reference)
+        };
+        names(self, other.reference.as_ref()) || names(other, self.reference.as_ref())
     }
 }

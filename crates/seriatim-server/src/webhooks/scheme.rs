@@ -70,6 +70,12 @@ impl Scheme {
         self != Self::PhonepeAuthorization
     }
 
+    /// Whether the event's id is covered by the signature too.
+    #[must_use]
+    pub fn signs_event_id(self) -> bool {
+        self != Self::Razorpay
+    }
+
     /// Checks that a holder of one of the secrets sent these bytes.
     ///
     /// # Errors

@@ -91,7 +91,20 @@ impl Source {
     /// # Errors
     /// What is wrong with one of them, with the place.
     pub fn all(config: &Config) -> Result<Vec<Self>, ConfigError> {
-        config.sources().iter().map(Self::read).collect()
+        let read = |section| Ok((section, Self::read(section)?));
+        let sources: Vec<(&Section, Self)> = config.sources().iter().map(read).collect::<Result<_, _>>()?;
+        for (section, source) in sources.iter().filter(|(_, source)| source.test) {
+            // They would share the payments of that tenant: what is paid in a test would count as paid.
+            let is_live = |(_, other): &&(&Section, Self)| other.tenant == source.tenant && !other.test;
+            if let Some((_, live)) = sources.iter().find(is_live) {
+                let what = format!(
+                    "is true, and [sources.{}] of the same tenant is for real payments; give one of them a tenant of its own",
+                    live.name
+                );
+                return Err(section.wrong("test", &what));
+            }
+        }
+        Ok(sources.into_iter().map(|(_, source)| source).collect())
     }
 
     fn read(section: &Section) -> Result<Self, ConfigError> {

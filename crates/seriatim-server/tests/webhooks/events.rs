@@ -20,7 +20,8 @@ fn line(scheme: Scheme, body: &str) -> String {
             let reference = event
                 .reference
                 .map_or("-".to_string(), |reference| reference.to_string());
-            let also: Vec<String> = event.also.iter().map(ToString::to_string).collect();
+            let mut also: Vec<String> = event.also.iter().map(ToString::to_string).collect();
+            also.extend(event.given.iter().map(|given| format!("given: {given}")));
             let money = event
                 .money
                 .map_or("-".to_string(), |money| format!("{} {}", money.minor, money.currency));
@@ -85,7 +86,7 @@ fn stripe_is_known_by_its_intent_whatever_the_object() {
             charge.succeeded paid pi_1 ["ch_1"] 100 EUR 2023-11-14T22:13:20.000000Z
             charge.succeeded authorized pi_1 ["ch_1"] 100 EUR -
             charge.succeeded paid ch_1 [] 100 EUR -
-            checkout.session.completed paid pi_1 ["cart/7", "cs_1"] 100 EUR -
+            checkout.session.completed paid pi_1 ["cs_1", "given: cart/7"] 100 EUR -
             checkout.session.completed other pi_1 ["cs_1"] 100 EUR -
             charge.refunded refunded pi_1 ["ch_1"] 30 EUR -
             customer.created other - ["cus_1"] - -
@@ -184,7 +185,7 @@ fn what_cannot_be_a_payment_is_refused_with_its_reason() {
         ],
         expect![[r#"
             400 invalid_payment_reference: not understood: the payment reference in /data/payment_id has more than 255 characters
-            400 not_json: not understood: the body is not JSON: line 1, column 128
+            400 missing_field: not understood: the body has no /type
             400 not_json: not understood: the body is not JSON: line 1, column 0
             400 not_json: not understood: the body is not JSON: line 1, column 2
             400 no_payment_reference: not understood: the event payment.paid names no payment; /data/payment_id is empty

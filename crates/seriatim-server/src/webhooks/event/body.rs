@@ -1,13 +1,17 @@
-//! A JSON body and what is looked up in it by pointer. Fields that nobody asks for are left alone.
+//! A JSON body and what is looked up in it by pointer. Fields that nobody asks for are left alone: what stands in them
+//! may be half a character or a number beyond all bounds, and the payment is none the less paid.
+
+use std::collections::HashMap;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use seriatim_core::Timestamp;
 
 use super::super::Malformed;
 use super::{Meaning, Money, PaymentReference};
 
 /// A body that is JSON.
-pub(in crate::webhooks) struct Body(Value);
+pub(in crate::webhooks) struct Body(Box<RawValue>);
 
 impl Body {
     pub(in crate::webhooks) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
@@ -16,8 +20,23 @@ impl Body {
         read.map_err(|error| Malformed::NotJson(format!("line {}, column {}", error.line(), error.column())))
     }
 
-    fn value(&self, pointer: &str) -> Option<&Value> {
-        self.0.pointer(pointer).filter(|value| !value.is_null())
+    fn value(&self, pointer: &str) -> Option<Value> {
+        let mut at = self.0.get();
+        for name in pointer.split('/').skip(1) {
+            let name = name.replace("~1", "/").replace("~0", "~");
+            let inner: Option<&RawValue> = match at.trim_start().as_bytes().first()? {
+                b'{' => serde_json::from_str::<HashMap<String, &RawValue>>(at)
+                    .ok()?
+                    .remove(&name),
+                b'[' => serde_json::from_str::<Vec<&RawValue>>(at)
+                    .ok()?
+                    .get(name.parse::<usize>().ok()?)
+                    .copied(),
+                _ => None,
+            };
+            at = inner?.get();
+        }
+        serde_json::from_str::<Value>(at).ok().filter(|value| !value.is_null())
     }
 
     pub(super) fn has(&self, pointer: &str) -> bool {
@@ -25,14 +44,15 @@ impl Body {
     }
 
     pub(super) fn is_true(&self, pointer: &str) -> bool {
-        self.value(pointer) == Some(&Value::Bool(true))
+        self.value(pointer) == Some(Value::Bool(true))
     }
 
     pub(super) fn len(&self, pointer: &str) -> usize {
-        self.value(pointer).and_then(Value::as_array).map_or(0, Vec::len)
+        self.value(pointer)
+            .map_or(0, |value| value.as_array().map_or(0, Vec::len))
     }
 
-    pub(super) fn text(&self, pointer: &str) -> Result<Option<&str>, Malformed> {
+    pub(super) fn text(&self, pointer: &str) -> Result<Option<String>, Malformed> {
         match self.value(pointer) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -45,15 +65,15 @@ impl Body {
         let text = self
             .text(pointer)?
             .ok_or_else(|| Malformed::Missing(pointer.to_string()))?;
-        match PaymentReference::parse(text) {
-            Ok(_) => Ok(text.to_string()),
+        match PaymentReference::parse(&text) {
+            Ok(_) => Ok(text),
             Err(what) => wrong(pointer, what),
         }
     }
 
     pub(super) fn reference(&self, pointer: &str) -> Result<Option<PaymentReference>, Malformed> {
-        let parse = |text| {
-            PaymentReference::parse(text).map_err(|what| Malformed::Reference {
+        let parse = |text: String| {
+            PaymentReference::parse(&text).map_err(|what| Malformed::Reference {
                 field: pointer.to_string(),
                 what,
             })

@@ -7,7 +7,7 @@ use super::{Body, Meaning, PaymentEvent};
 /// An older callback, or the answer of the older status API: the two look alike.
 pub(in crate::webhooks) fn parse_callback(body: &Body, event_id: String) -> Result<PaymentEvent, Malformed> {
     let name = body.name("/code")?;
-    let meaning = match (name.as_str(), body.text("/data/state")?) {
+    let meaning = match (name.as_str(), body.text("/data/state")?.as_deref()) {
         // One field says paid and the other does not: a person has to look, and nothing is issued.
         ("PAYMENT_SUCCESS", None | Some("COMPLETED")) => Meaning::Paid,
         ("PAYMENT_ERROR" | "PAYMENT_DECLINED" | "PAYMENT_CANCELLED" | "TIMED_OUT", _) => Meaning::Failed,
@@ -17,6 +17,7 @@ pub(in crate::webhooks) fn parse_callback(body: &Body, event_id: String) -> Resu
     Ok(PaymentEvent {
         event_id,
         also: body.also(reference.as_ref(), &["/data/transactionId"])?,
+        given: None,
         money: body.paise("/data/amount")?,
         at: None,
         name,
@@ -29,7 +30,7 @@ pub(in crate::webhooks) fn parse_callback(body: &Body, event_id: String) -> Resu
 pub(in crate::webhooks) fn parse_event(body: &Body, event_id: String) -> Result<PaymentEvent, Malformed> {
     let name = body.name("/event")?;
     // `type` is on its way out; `event` and the root state say it.
-    let meaning = match (name.as_str(), body.text("/payload/state")?) {
+    let meaning = match (name.as_str(), body.text("/payload/state")?.as_deref()) {
         ("checkout.order.completed" | "pg.order.completed", Some("COMPLETED")) => Meaning::Paid,
         ("checkout.order.failed" | "pg.order.failed", _) => Meaning::Failed,
         ("pg.refund.completed", Some("COMPLETED" | "CONFIRMED")) => Meaning::Refunded,
@@ -40,6 +41,7 @@ pub(in crate::webhooks) fn parse_event(body: &Body, event_id: String) -> Result<
     Ok(PaymentEvent {
         event_id,
         also: body.also(reference.as_ref(), &["/payload/orderId"])?,
+        given: None,
         money: body.paise("/payload/amount")?,
         at: paid_at(body, "/payload")?,
         name,
@@ -60,6 +62,7 @@ pub(in crate::webhooks) fn parse_order(body: &Body, event_id: String) -> Result<
     Ok(PaymentEvent {
         event_id,
         also: body.also(reference.as_ref(), &["/orderId"])?,
+        given: None,
         money: body.paise("/amount")?,
         at: paid_at(body, "")?,
         name,
@@ -72,7 +75,7 @@ pub(in crate::webhooks) fn parse_order(body: &Body, event_id: String) -> Result<
 fn paid_at(body: &Body, root: &str) -> Result<Option<seriatim_core::Timestamp>, Malformed> {
     for attempt in 0..body.len(&format!("{root}/paymentDetails")) {
         let attempt = format!("{root}/paymentDetails/{attempt}");
-        if body.text(&format!("{attempt}/state"))? == Some("COMPLETED") {
+        if body.text(&format!("{attempt}/state"))?.as_deref() == Some("COMPLETED") {
             return body.millis(&format!("{attempt}/timestamp"));
         }
     }

@@ -24,6 +24,7 @@ pub(in crate::webhooks) fn parse(body: &Body, event_id: String) -> Result<Paymen
     Ok(PaymentEvent {
         event_id,
         also: body.also(reference.as_ref(), &aliases)?,
+        given: None,
         money: body.money(&format!("{entity}/amount"), &format!("{entity}/currency"))?,
         at: body.seconds(&format!("{entity}/created_at"))?,
         name,
@@ -46,6 +47,7 @@ pub(in crate::webhooks) fn parse_payment(body: &Body, event_id: String) -> Resul
     Ok(PaymentEvent {
         event_id,
         also: body.also(reference.as_ref(), &["/order_id"])?,
+        given: None,
         money: body.money("/amount", "/currency")?,
         at: body.seconds("/created_at")?,
         name,

@@ -47,6 +47,7 @@ pub(in crate::webhooks) fn parse(
         event_id,
         reference: body.payment(&name, meaning, &[&pointers.reference])?,
         also: Vec::new(),
+        given: None,
         money: body.money(&pointers.amount, &pointers.currency)?,
         at: body.time(&pointers.time)?,
         name,

@@ -13,11 +13,12 @@ pub(in crate::webhooks) fn parse(body: &Body) -> Result<PaymentEvent, Malformed>
     let meaning = meaning(&name, body)?;
     let at = |field: &str| format!("{OBJECT}/{field}");
     let reference = body.payment(&name, meaning, &payment_pointers(&name))?;
-    let aliases = ["latest_charge", "charge", "client_reference_id", "id"].map(at);
+    let aliases = ["latest_charge", "charge", "id"].map(at);
     let amount = at(amount_field(&name, meaning));
     Ok(PaymentEvent {
         event_id,
         also: body.also(reference.as_ref(), &aliases.each_ref().map(String::as_str))?,
+        given: body.reference(&at("client_reference_id"))?,
         money: money(body, &amount)?,
         at: body.seconds("/created")?,
         name,
@@ -33,7 +34,9 @@ fn meaning(name: &str, body: &Body) -> Result<Meaning, Malformed> {
         "charge.succeeded" if body.is_true("/data/object/captured") => Meaning::Paid,
         "charge.succeeded" | "payment_intent.amount_capturable_updated" => Meaning::Authorized,
         // A session is complete before a slow method of payment has paid.
-        "checkout.session.completed" if body.text("/data/object/payment_status")? == Some("paid") => Meaning::Paid,
+        "checkout.session.completed" if body.text("/data/object/payment_status")?.as_deref() == Some("paid") => {
+            Meaning::Paid
+        }
         "payment_intent.payment_failed"
         | "payment_intent.canceled"
         | "charge.failed"
@@ -94,6 +97,7 @@ pub(in crate::webhooks) fn parse_intent(body: &Body, event_id: String) -> Result
     Ok(PaymentEvent {
         event_id,
         also: body.also(reference.as_ref(), &["/latest_charge/id"])?,
+        given: None,
         money: body.money(amount, "/currency")?,
         at: charged_at.map_or_else(|| body.seconds("/created"), |at| Ok(Some(at)))?,
         name,
