@@ -77,11 +77,13 @@ fn several_numbers_for_one_key_are_one_run() {
         issue ticket key=c                                         -> T0005
         issue ticket key=b count=3                                 -> T0002 replayed, T0003 replayed, T0004 replayed
         issue ticket key=b count=2                                 -> refused key_reused /key [T0002 issued]
+        void T0003                                                 -> T0003 voided
+        issue ticket key=b count=3                                 -> refused voided /key [T0003 voided]
         issue ticket key=b                                         -> refused key_reused /key [T0002 issued]
         issue ticket key=d count=1000                              -> T0006 … T1005 (1000)
         issue ticket key=e count=0                                 -> refused invalid_count /count
         issue ticket key=e count=1001                              -> refused invalid_count /count
-        counters ticket                                            -> default all: 1..1005 1005 issued
+        counters ticket                                            -> default all: 1..1005 1004 issued 1 voided
     "#]]);
 }
 
@@ -1352,7 +1354,7 @@ fn every_refusal_names_its_field_and_the_way_out() {
         advance invoice to=5                                       -> refused advance_too_low /to: the counter of invoice default 2026 stands at 5 already
         advance invoice to=100                                     -> refused counter_exhausted /to: 100 is above 99, the last seq of series invoice
         advance invoice to=99                                      -> 2026 at 99, 6..99 missing
-        issue invoice key=z branch=7                               -> refused counter_exhausted: the counter of invoice default 2026 has taken its last seq, 99; raise the limit, set overflow = "widen" or define a series that replaces it
+        issue invoice key=z branch=7                               -> refused counter_exhausted: the counter of invoice default 2026 has no seq after 99; raise the limit, set overflow = "widen" or define a series that replaces it
         # Periods.
         close invoice 2026-27                                      -> refused invalid_period /period: `2026-27` is not a period of this series; write it like `2026`
         close invoice 2026                                         -> 2026 closed [1..99 issued 3 voided 2 missing 94]

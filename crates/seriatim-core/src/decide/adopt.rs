@@ -114,6 +114,7 @@ impl Draft<'_> {
         material: &Material,
         missing_reason: Option<&Reason>,
     ) -> Result<Taken, Halt> {
+        self.refuse_later_key(series, adopt)?;
         let entry = self.adopt_at(series, adopt, seq, material, missing_reason)?;
         if let Some(key) = &adopt.key {
             let at = KeyRef {
@@ -129,6 +130,30 @@ impl Draft<'_> {
             replayed: false,
             differs: Vec::new(),
         })
+    }
+
+    /// A gap of a series that was replaced can still be filled; its key may stand for a number of those that came after.
+    fn refuse_later_key(&self, series: &Series, adopt: &Adopt) -> Result<(), Halt> {
+        let (Some(key), Some(mut name)) = (&adopt.key, series.replaced_by.clone()) else {
+            return Ok(());
+        };
+        let mut walked = Vec::from([series.name.clone()]);
+        while !walked.contains(&name) {
+            let at = KeyRef {
+                key: key.clone(),
+                series: name.clone(),
+                tenant: adopt.tenant.clone(),
+            };
+            if let Some(binding) = self.binding(&at)? {
+                return Err(other_number(self.entry_if_any(binding.first)?));
+            }
+            walked.push(name.clone());
+            match self.series(&name)?.replaced_by.clone() {
+                Some(next) => name = next,
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     fn adopt_at(
@@ -306,13 +331,14 @@ fn material(adopt: &Adopt, params: Params) -> Material {
 fn same_number(mut taken: Vec<Taken>, adopt: &Adopt) -> Result<Taken, Halt> {
     match taken.pop() {
         Some(taken) if *taken.entry.number == *adopt.number => Ok(taken),
-        other => {
-            let number = other.as_ref().map_or("another number", |taken| &*taken.entry.number);
-            let message = format!("this key stands for {number} already; adopt each number with a key of its own");
-            let refusal = Refusal::new(Code::KeyReused, message).at("/key");
-            Err(refusal.about(other.map(|taken| taken.entry)).into())
-        }
+        other => Err(other_number(other.map(|taken| taken.entry))),
     }
+}
+
+fn other_number(entry: Option<Arc<Entry>>) -> Halt {
+    let number = entry.as_ref().map_or("another number", |entry| &*entry.number);
+    let message = format!("this key stands for {number} already; adopt each number with a key of its own");
+    Refusal::new(Code::KeyReused, message).at("/key").about(entry).into()
 }
 
 fn answer(series: Arc<Series>, taken: Vec<Taken>) -> Answer {

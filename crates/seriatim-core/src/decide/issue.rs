@@ -225,8 +225,9 @@ impl Draft<'_> {
                 return Err(reused(format!("for {} numbers, not {count}", entries.len())));
             }
         }
+        let standing = entries.iter().filter(|entry| entry.state != State::Voided).count();
         for entry in &entries {
-            self.refuse_voided(entry)?;
+            self.refuse_voided(entry, standing)?;
         }
         let taken = entries.into_iter().map(|entry| {
             let differs = differences(&entry, date, material);
@@ -242,8 +243,9 @@ impl Draft<'_> {
         taken.collect()
     }
 
-    /// A voided number is no answer to a retry, and its replacement is not the same number: say both.
-    fn refuse_voided(&self, entry: &Arc<Entry>) -> Result<(), Halt> {
+    /// A voided number is no answer to a retry, and its replacement is not the same number: say both. And of a key that
+    /// stands for several numbers, how many are not void.
+    fn refuse_voided(&self, entry: &Arc<Entry>, standing: usize) -> Result<(), Halt> {
         let (voided, replacement) = match (entry.state, entry.replaces) {
             (State::Voided, _) => (entry.clone(), None),
             (State::Issued | State::Reserved, Some(original)) => (
@@ -254,6 +256,10 @@ impl Draft<'_> {
         };
         let way_out = match &replacement {
             Some(replacement) => format!("its replacement is {}", replacement.number),
+            None if standing > 0 => format!(
+                "of this key's other numbers {standing} are not void: list them by the key, and use another key for what is \
+                 missing"
+            ),
             None => "use another key for a new document".into(),
         };
         let reason = voided.reason.as_deref().unwrap_or("no reason");
@@ -489,7 +495,7 @@ fn next_seq(series: &Series, counter: &Counter) -> Result<u64, Refusal> {
     let seq = counter.last_seq.checked_add(1).filter(|seq| *seq <= series.seq_max());
     seq.ok_or_else(|| {
         let message = format!(
-            "the counter of {} has taken its last seq, {}; raise the limit, set overflow = \"widen\" or define a series \
+            "the counter of {} has no seq after {}; raise the limit, set overflow = \"widen\" or define a series \
              that replaces it",
             counter.key, counter.last_seq
         );

@@ -434,7 +434,7 @@ begin
             end if;
             if last_seq >= seq_max then
                 perform seriatim.refuse('422', 'counter_exhausted', format(
-                    'the counter %s of series %s has taken its last seq, %s', period, of_series, last_seq),
+                    'the counter %s of series %s has no seq after %s', period, of_series, last_seq),
                     hint => 'raise the limit, set overflow = "widen" or define a series that replaces it');
             end if;
         end if;

@@ -1,5 +1,23 @@
 -- The SQL door, 5 of 9: numbers from elsewhere, and what becomes of a number (core: decide/adopt.rs, decide/spend.rs).
 
+create or replace function seriatim.refuse_later_key(of_series text, of_tenant text, of_key text) returns void
+    language plpgsql as $$
+declare
+    taken text;
+begin
+    select e.number into taken
+        from seriatim.series_plan p
+        join seriatim.line l on l.series = p.name and l.tenant = of_tenant
+        join seriatim.key k on k.line = l.no and k.key = of_key
+        join seriatim.entry e on e.counter = k.counter and e.seq = k.seq
+        where of_series = any (p.olds)
+        limit 1;
+    if found then
+        perform seriatim.refuse('422', 'key_reused', format(
+            'this key stands for %s already; adopt each number with a key of its own', taken), '/key');
+    end if;
+end $$;
+
 -- Records a number that was issued elsewhere; what is passed over on the way becomes missing.
 create or replace function seriatim.take_from_elsewhere(
     of_series text, number text, date date, of_key text, of_tenant text, with_document text, with_reference text
@@ -68,6 +86,10 @@ begin
                     'this key stands for %s already; adopt each number with a key of its own', before.number), '/key');
             elsif before.counter is not null then
                 return before;
+            end if;
+            -- A gap of a series that was replaced can still be filled; its key may stand for a number of a later one.
+            if plan.replaced_by is not null then
+                perform seriatim.refuse_later_key(of_series, of_tenant, of_key);
             end if;
         end if;
         -- The second time a twin had bound the key while we waited.
