@@ -220,10 +220,14 @@ async fn the_switch_and_the_way_back_are_made_while_writers_go_on() {
     let shop = Shop::open(&server, &desk).await;
     let writers = shop.start_writers(6);
 
-    // The old system alone, then old code that also adopts, then the rows from before.
+    // The old system alone, then the rows from before, then old code that also adopts, then what came in between.
     shop.wait_for(100).await;
     let service = desk.serve();
     let key = desk.ok(&["key", "create", "--label", "shop", "--scope", "issue", "-q"]);
+    let import = shop.columns(&["import", "invoice", "--missing-reason", "before our time"]);
+    let imported = desk.run(&import);
+    assert_eq!(imported.code, 0, "{imported:?}");
+    assert_eq!(desk.ok(&["gaps"]), "invoice\tzeta\t\tall\t1\t995\tbefore our time\n");
     shop.let_old_code_adopt(&service.url, key.trim());
     shop.wait_for(100).await;
     let imported = desk.run(&shop.columns(&["import", "invoice"]));
@@ -235,12 +239,24 @@ async fn the_switch_and_the_way_back_are_made_while_writers_go_on() {
     shop.wait_for(40).await;
     let before_switch = shop.issued_by_service();
     assert_eq!(before_switch, 0, "until the switch the old function numbers everything");
+    let early = shop.take_early().await;
     switch_over(&shop, &desk).await;
     let at_switch = shop.count();
+    shop.welcome_new_tenant();
+    shop.pay("pay_after", "late").await;
     shop.wait_for(200).await;
     assert!(shop.issued_by_service() > 100, "the service numbers now");
     let compared = desk.run(&shop.columns(&["compare", "invoice"]));
     assert_eq!(compared.code, 0, "{compared:?}");
+
+    // Its number is nobody else's, and is filled in.
+    shop.save_late(&early).await;
+    assert_eq!(desk.run(&shop.columns(&["import", "invoice"])).code, 0);
+    let late = desk.ok(&["list", "invoice", "--tenant", "late"]);
+    assert!(
+        late.contains("INV-001\tissued\t") && late.contains("INV-002\tissued\t"),
+        "{late}"
+    );
 
     let from_service = shop.issued_by_service();
     way_back(&shop, &desk, service).await;
