@@ -276,6 +276,35 @@ fn a_file_is_moved_in_and_compared() {
     .assert_eq(&desk.run(&["compare", "invoice", "--from-csv", "invoices.csv"]).seen());
 }
 
+/// With CRLF, and after empty lines, each row was said to be in the line before it.
+#[test]
+fn a_bad_row_is_found_in_the_line_that_is_named() {
+    let desk = with_series();
+    for (rows, line) in [
+        ("number,date\r\nINV-001,2026-01-01\r\nINV-002,bad\r\n", 3),
+        ("number,date\n\n\nINV-001,2026-01-01\n\nINV-002,bad\n", 6),
+        ("\r\nnumber,date\r\n\r\nINV-002,bad", 4),
+        ("number,date\rINV-001,2026-01-01\rINV-002,bad\r", 3),
+        (
+            "\u{feff}number,date,name\r\nINV-001,2026-01-01,\"a\r\nb\r\n\"\r\nINV-002,bad,\r\n",
+            5,
+        ),
+    ] {
+        desk.write("bad.csv", rows);
+        let ran = desk.run(&["import", "invoice", "--from-csv", "bad.csv", "-q"]);
+        assert!(
+            ran.stdout.contains(&format!("line {line}: `bad` is not a date")),
+            "{rows:?}: {ran:?}"
+        );
+        desk.write("bad.csv", &rows.replace(",bad", ""));
+        let ran = desk.run(&["inspect", "bad.csv"]);
+        assert!(
+            ran.stderr.contains(&format!("bad.csv, line {line}: it has ")),
+            "{rows:?}: {ran:?}"
+        );
+    }
+}
+
 #[test]
 fn compare_finds_what_is_on_one_side_only() {
     let desk = with_series();
