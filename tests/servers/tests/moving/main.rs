@@ -140,6 +140,48 @@ fn a_table_is_looked_through_moved_in_and_compared() {
     desk.ok(&["verify"]);
 }
 
+/// Two documents of one day have one number. Which of them kept it was a matter of where its row lay in the table, and
+/// the next import refused everything.
+#[test]
+fn a_repeated_import_leaves_the_number_with_the_same_document() {
+    let server = Postgres::start();
+    server.psql(
+        "postgres",
+        "create schema billing; create table billing.invoices (number text, day date, payment text);
+         insert into billing.invoices values
+             ('INV-001', '2026-03-02', 'b'), ('INV-001', '2026-03-02', 'a'), ('INV-002', '2026-03-02', 'c')",
+    );
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "invoice", "--format", "INV-{seq:3}"]);
+    let url = server.url();
+    let table = [
+        "--table",
+        "billing.invoices",
+        "--column",
+        "number",
+        "--date-column",
+        "day",
+    ];
+    let source = [&["--with", &url][..], &table, &["--key-column", "payment"]].concat();
+    let import = [&["import", "invoice"][..], &source].concat();
+    let first = desk.run(&import);
+    assert_eq!(first.code, 3, "{first:?}");
+    assert!(
+        first.stdout.contains("row 1 (a) has it first, row 2 (b) again"),
+        "{first:?}"
+    );
+    server.psql(
+        "postgres",
+        "update billing.invoices set day = '2026-03-03' where payment = 'a'",
+    );
+    let again = desk.run(&import);
+    assert_eq!(again.code, 3, "{again:?}");
+    assert!(
+        again.stdout.contains("row 3 (a) is recorded with it, row 1 (b) again"),
+        "{again:?}"
+    );
+}
+
 #[test]
 fn what_a_database_refuses_is_said_and_the_exit_code_says_whose_fault_it_is() {
     let server = Postgres::start();

@@ -111,10 +111,13 @@ impl Table {
         format!("select {} from {}", columns.join(", "), self.table)
     }
 
-    /// Of two rows with one number the earlier has it first.
+    /// Of two rows with one number the earlier has it first, and of two on one day the same one each time: the order
+    /// in which rows lie in a table changes with every update.
     fn order(&self) -> String {
         let date = self.columns.date_column.as_deref().map(identifier);
-        let by = [date, Some(self.number())].into_iter().flatten();
+        let key = self.columns.key_column.as_deref().map(identifier);
+        let key = key.map(|key| format!("{key}::text collate \"C\""));
+        let by = [date, Some(self.number()), key].into_iter().flatten();
         format!("order by {}", by.collect::<Vec<_>>().join(", "))
     }
 }
