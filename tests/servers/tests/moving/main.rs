@@ -147,8 +147,8 @@ fn a_repeated_import_leaves_the_number_with_the_same_document() {
     let server = Postgres::start();
     server.psql(
         "postgres",
-        "create schema billing; create table billing.invoices (number text, day date, payment text);
-         insert into billing.invoices values
+        "create schema \"bill.ing\"; create table \"bill.ing\".\"In.voice\" (number text, day date, payment text);
+         insert into \"bill.ing\".\"In.voice\" values
              ('INV-001', '2026-03-02', 'b'), ('INV-001', '2026-03-02', 'a'), ('INV-002', '2026-03-02', 'c')",
     );
     let desk = Desk::new();
@@ -156,7 +156,7 @@ fn a_repeated_import_leaves_the_number_with_the_same_document() {
     let url = server.url();
     let table = [
         "--table",
-        "billing.invoices",
+        "\"bill.ing\".\"In.voice\"",
         "--column",
         "number",
         "--date-column",
@@ -172,7 +172,7 @@ fn a_repeated_import_leaves_the_number_with_the_same_document() {
     );
     server.psql(
         "postgres",
-        "update billing.invoices set day = '2026-03-03' where payment = 'a'",
+        "update \"bill.ing\".\"In.voice\" set day = '2026-03-03' where payment = 'a'",
     );
     let again = desk.run(&import);
     assert_eq!(again.code, 3, "{again:?}");

@@ -15,7 +15,7 @@ use super::table::Table;
 /// Which columns say what.
 #[derive(Args, Debug, Clone, Default)]
 pub struct Columns {
-    /// The table or view, e.g. invoices or billing.invoices
+    /// The table or view, e.g. invoices or billing.invoices; a name that has a dot in it goes in quotes
     #[arg(long, value_name = "TABLE")]
     pub table: Option<String>,
     /// Column of the number [default in a file: number]
