@@ -182,7 +182,7 @@ fn a_file_is_moved_in_and_compared() {
         numbers	6
         counters	2
         left out	1
-        holes	995
+        seqs on no row	995
         exit 3
     "#]]
     .assert_eq(
@@ -203,7 +203,7 @@ fn a_file_is_moved_in_and_compared() {
         counters	2
         adopted	6
         left out	1
-        holes, missing now	995
+        seqs on no row	995
         exit 3
     "#]]
     .assert_eq(&desk.run(&["import", "invoice", "--from-csv", "invoices.csv"]).seen());
@@ -239,7 +239,7 @@ fn a_file_is_moved_in_and_compared() {
         adopted	0
         already there	6
         left out	1
-        holes, missing now	995
+        seqs on no row	995
         exit 3
     "#]]
     .assert_eq(
@@ -318,6 +318,52 @@ fn of_two_documents_the_recorded_one_keeps_the_number_and_else_the_earlier() {
                 the document of pay_c needs a number of its own (number_exists)";
     assert!(ran.stdout.contains(said), "{ran:?}");
     assert_eq!(ran.code, 5);
+}
+
+#[test]
+fn a_number_that_no_other_can_follow_is_no_number_to_move_in() {
+    let desk = with_series();
+    desk.write(
+        "absurd.csv",
+        "number,tenant,date\nINV-001,acme,2025-09-01\nINV-9223372036854775807,acme,2025-09-02\n\
+         INV-9223372036854775807,beta,2025-09-02\nINV-9223372036854775807,zeta,2025-09-02\n",
+    );
+    let said = "exhausted\tacme\tall\tINV-9223372036854775807\tline 3: no number can come after it: its seq is the largest there is";
+    let ran = desk.run(&["inspect", "absurd.csv"]);
+    assert!(ran.stdout.contains(said), "{ran:?}");
+    let ran = desk.run(&["import", "invoice", "--from-csv", "absurd.csv", "-q"]);
+    assert!(ran.stdout.contains(said), "{ran:?}");
+    assert!(ran.stderr.contains("code bad_rows; nothing was written"), "{ran:?}");
+    assert_eq!(ran.code, 5);
+    // By its length, too; but a count that is meant to end may.
+    desk.ok(&[
+        "series",
+        "create",
+        "short",
+        "--format",
+        "S-{seq:2}",
+        "--max-length",
+        "5",
+        "-q",
+    ]);
+    desk.ok(&[
+        "series",
+        "create",
+        "ended",
+        "--format",
+        "S-{seq:2}",
+        "--limit",
+        "999",
+        "--max-length",
+        "5",
+        "-q",
+    ]);
+    desk.write("absurd.csv", "number,date\nS-999,2025-09-02\n");
+    let ran = desk.run(&["import", "short", "--from-csv", "absurd.csv", "-q"]);
+    let said = "line 2: no number can come after it: the next would be longer than max_length = 5";
+    assert!(ran.stdout.contains(said), "{ran:?}");
+    assert_eq!((ran.code, desk.ok(&["list", "-q"])), (5, String::new()));
+    desk.ok(&["import", "ended", "--from-csv", "absurd.csv", "-q"]);
 }
 
 /// With CRLF, and after empty lines, each row was said to be in the line before it.

@@ -116,7 +116,8 @@ impl Import {
             reader: &mut reader,
             next: 0,
         };
-        let mut refused = survey.bad.clone();
+        let exhausted = survey.findings.iter().filter(|finding| finding.code == "exhausted");
+        let mut refused: Vec<Finding> = survey.bad.iter().chain(exhausted).cloned().collect();
         if refused.is_empty() {
             refused = rehearse(context, session, &look, &mut batches, &reason).await?;
         }
@@ -360,9 +361,6 @@ fn print(context: &Context, survey: &Survey, tally: Option<&Tally>) {
         ("already there", count(present)),
         ("with another date or document", count(differing)),
         ("left out", count(&survey.left_out)),
-        (
-            if tally.is_some() { "holes, missing now" } else { "holes" },
-            count(&survey.holes()),
-        ),
+        ("seqs on no row", count(&survey.holes())),
     ]);
 }

@@ -113,7 +113,7 @@ impl Survey {
         self.find_keys(look, reader)?;
         self.find_holes();
         self.find_dates(look.series, reader)?;
-        self.find_ends(look);
+        self.find_ends(look, reader)?;
         Ok(self)
     }
 
@@ -316,9 +316,9 @@ impl Survey {
     }
 
     /// The width or the limit comes near, or is passed; numbers are longer than they may be.
-    fn find_ends(&mut self, look: &Look<'_>) {
+    fn find_ends(&mut self, look: &Look<'_>, reader: &mut Reader) -> io::Result<()> {
         let width_max = look.series.width_max();
-        let mut findings = Vec::new();
+        let mut findings = self.find_exhausted(look, reader)?;
         for (i, seen) in self.counters.iter().enumerate() {
             let counter = u32::try_from(i).unwrap_or(u32::MAX);
             let last = seen.last.to_string();
@@ -347,14 +347,29 @@ impl Survey {
             }
         }
         self.findings.extend(findings);
+        Ok(())
+    }
+
+    /// Absurd numbers, which a count could never go on from. Where `limit` or `overflow = "refuse"` end it, that is meant.
+    fn find_exhausted(&self, look: &Look<'_>, reader: &mut Reader) -> io::Result<Vec<Finding>> {
+        let mut found = Vec::new();
+        let counts = self.places.chunk_by(|a, b| a.counter == b.counter);
+        for last in counts.filter_map(<[Place]>::last) {
+            let row = reader.at(last.at)?;
+            if let Some(why) = end(look.series, last.seq, &row) {
+                let message = format!("{} {}: no number can come after it: {why}", look.row_word, row.line);
+                found.push(self.finding("exhausted", "error", last.counter, row.number, message));
+            }
+        }
+        Ok(found)
     }
 
     /// How many seqs are on no row, from the start of the series to the last of each count.
     #[must_use]
     pub fn holes(&self) -> u64 {
-        let start = |seen: &Seen| seen.first.min(self.start);
-        let span: u64 = self.counters.iter().map(|seen| seen.last - start(seen) + 1).sum();
-        span - self.places.len() as u64
+        let span = |seen: &Seen| u128::from(seen.last - seen.first.min(self.start)) + 1;
+        let span: u128 = self.counters.iter().map(span).sum();
+        u64::try_from(span - self.places.len() as u128).unwrap_or(u64::MAX)
     }
 
     /// Which place a number has, as an index of [`Survey::places`].
@@ -416,6 +431,18 @@ fn read(look: &Look<'_>, row: &Row) -> Result<(Params, Period, u64, Option<Date>
         }
     }
     Ok((params, period, seq, date))
+}
+
+/// Why no number can follow this one.
+fn end(series: &Series, seq: u64, row: &Row) -> Option<String> {
+    if seq >= Series::SEQ_MAX {
+        return Some("its seq is the largest there is".to_string());
+    }
+    let is_full = series.width_max().is_none_or(|max| seq >= max);
+    let is_longer = is_full && (seq + 1).ilog10() > seq.ilog10();
+    let length = row.number.chars().count() + usize::from(is_longer);
+    let is_end = length > series.max_length && seq < series.seq_max();
+    is_end.then(|| format!("the next would be longer than max_length = {}", series.max_length))
 }
 
 /// A row that cannot be adopted.
