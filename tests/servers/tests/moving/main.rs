@@ -213,6 +213,53 @@ fn what_a_database_refuses_is_said_and_the_exit_code_says_whose_fault_it_is() {
     }
 }
 
+/// The guide's function for old code that asks in SQL. Without the payment as key, the next import refused its row.
+#[test]
+fn a_number_that_was_asked_for_in_sql_is_in_the_books_for_its_payment() {
+    let server = Postgres::start();
+    let desk = Desk::new();
+    let url = server.url();
+    desk.ok(&["pg", "install", &url]);
+    desk.ok(&[
+        "series",
+        "create",
+        "invoice",
+        "--format",
+        "INV-{seq:3}",
+        "--store",
+        &url,
+    ]);
+    server.psql(
+        "postgres",
+        "create table invoices (payment text, tenant text, number text, issued date default current_date);
+         insert into invoices values ('p1', 'acme', 'INV-001');
+         create role app login; grant insert on invoices to app;
+         create function next_invoice(of_tenant text, payment text) returns text language sql as $$
+             select seriatim.next('invoice', tenant => of_tenant, key => payment)
+         $$;
+         grant seriatim_issuer to app;",
+    );
+    let import = [
+        "import", "invoice", "--store", &url, "--with", &url, "--table", "invoices",
+    ];
+    let columns = [
+        "--column",
+        "number",
+        "--tenant-column",
+        "tenant",
+        "--date-column",
+        "issued",
+    ];
+    let import = [&import[..], &columns, &["--key-column", "payment"]].concat();
+    desk.ok(&import);
+    server.psql(
+        "postgres",
+        "set role app; insert into invoices values ('p2', 'acme', next_invoice('acme', 'p2'))",
+    );
+    let imported = desk.ok(&import);
+    assert!(imported.contains("already there\t2\n"), "{imported}");
+}
+
 /// One writes a document and has its number recorded a moment later, another takes a number and then writes the document.
 #[test]
 fn what_is_under_way_while_both_are_compared_is_waited_for() {
