@@ -1347,6 +1347,7 @@ fn every_refusal_names_its_field_and_the_way_out() {
         confirm INV-07-2026-05 doc={"n":2}                         -> refused already_issued /document [INV-07-2026-05 issued]: INV-07-2026-05 is confirmed already, with another document; void it and issue anew
         # Elsewhere.
         adopt invoice INV-07-2026-02                               -> refused number_exists /number [INV-07-2026-02 issued]: INV-07-2026-02 exists already in series invoice
+        adopt invoice INV-07-2026-02 key=other                     -> refused number_exists /number [INV-07-2026-02 issued]: INV-07-2026-02 exists already in series invoice, for key b and not for other; the document of other needs a number of its own
         adopt invoice INV-07-2025-02                               -> refused number_does_not_fit /number: on 2026-03-02 the format INV-{branch}-{year}-{seq:2} prints INV-07-2026-02, not `INV-07-2025-02`
         adopt invoice INV-7                                        -> refused number_does_not_fit /number: the format INV-{branch}-{year}-{seq:2} cannot print `INV-7`; it prints numbers like INV-11-2026-01
         adopt invoice INV-07-2026-09 key=a                         -> refused key_reused /key [INV-07-2026-01 voided]: this key was used before to issue, not to adopt, and got INV-07-2026-01; use a key of its own for each document

@@ -618,8 +618,21 @@ fn a_restore_never_overwrites() {
         "letters.txt",
         "not a backup but something else that is long enough to be looked at by anybody who wants to, really",
     );
-    let ran = desk.run(&["restore", "letters.txt", "--data-dir", "elsewhere"]);
-    assert_eq!(ran.code, 2, "{ran:?}");
+    // A backup that was made on a full disk, and another program's database.
+    desk.write("empty.db", "");
+    let mut theirs = b"SQLite format 3\0".to_vec();
+    theirs.resize(4096, 0);
+    std::fs::write(desk.path().join("theirs.db"), theirs).unwrap();
+    for (file, what) in [
+        ("letters.txt", "it is no store of Seriatim"),
+        ("empty.db", "it is empty or was cut off"),
+        ("theirs.db", "it is no store of Seriatim"),
+    ] {
+        let ran = desk.run(&["restore", file, "--data-dir", "elsewhere"]);
+        let said = format!("{file} is no backup: {what}; name the file that `seriatim backup` wrote");
+        assert!(ran.stderr.contains(&said), "{ran:?}");
+        assert_eq!(ran.code, 2, "{ran:?}");
+    }
     // The place is as empty as before.
     check(
         &desk,

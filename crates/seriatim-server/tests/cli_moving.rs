@@ -182,7 +182,7 @@ fn a_file_is_moved_in_and_compared() {
         numbers	6
         counters	2
         left out	1
-        holes	995
+        seqs on no row	995
         exit 3
     "#]]
     .assert_eq(
@@ -193,7 +193,7 @@ fn a_file_is_moved_in_and_compared() {
     assert_eq!(desk.ok(&["list", "invoice"]), "");
     expect![[r#"
         store sqlite ./seriatim-data/seriatim.db (in process)
-        found: 1 row was left out, whose number is on a row before
+        found: 1 row was left out, whose number another row keeps
         duplicate	acme	all	INV-998	line 6 (pay_998) has it first, line 7 (pay_998b) again
         hole	acme	all	1 to 994	994 seqs are on no row
         hole	acme	all	997	this seq is on no row
@@ -203,7 +203,7 @@ fn a_file_is_moved_in_and_compared() {
         counters	2
         adopted	6
         left out	1
-        holes, missing now	995
+        seqs on no row	995
         exit 3
     "#]]
     .assert_eq(&desk.run(&["import", "invoice", "--from-csv", "invoices.csv"]).seen());
@@ -228,8 +228,8 @@ fn a_file_is_moved_in_and_compared() {
 
     // Again: everything is there already.
     expect![[r#"
-        found: 1 row was left out, whose number is on a row before
-        duplicate	acme	all	INV-998	line 6 (pay_998) has it first, line 7 (pay_998b) again
+        found: 1 row was left out, whose number another row keeps
+        duplicate	acme	all	INV-998	line 6 (pay_998) is recorded with it, line 7 (pay_998b) again
         hole	acme	all	1 to 994	994 seqs are on no row
         hole	acme	all	997	this seq is on no row
         date_order	acme	all	INV-1000	dated 2025-09-30, and INV-999 before it 2025-10-01
@@ -239,7 +239,7 @@ fn a_file_is_moved_in_and_compared() {
         adopted	0
         already there	6
         left out	1
-        holes, missing now	995
+        seqs on no row	995
         exit 3
     "#]]
     .assert_eq(
@@ -274,6 +274,125 @@ fn a_file_is_moved_in_and_compared() {
         exit 3
     "#]]
     .assert_eq(&desk.run(&["compare", "invoice", "--from-csv", "invoices.csv"]).seen());
+}
+
+/// Which of two documents keeps their number was a matter of the order of lines, and what was recorded was not asked
+/// for: the same command refused everything as soon as the other one was.
+#[test]
+fn of_two_documents_the_recorded_one_keeps_the_number_and_else_the_earlier() {
+    let desk = with_series();
+    let head = "number,date,key\n";
+    let (early, late) = ("INV-001,2025-09-01,pay_a\n", "INV-001,2025-09-02,pay_b\n");
+    let import = ["import", "invoice", "--from-csv", "all.csv", "-q"];
+    desk.write("all.csv", &format!("{head}{late}{early}"));
+    let ran = desk.run(&import);
+    assert!(
+        ran.stdout.contains("line 3 (pay_a) has it first, line 2 (pay_b) again"),
+        "{ran:?}"
+    );
+    assert_eq!(desk.ok(&["issue", "invoice", "--key", "pay_a", "-q"]), "INV-001\n");
+
+    // The old code adopted the later one of these.
+    desk.ok(&["adopt", "invoice", "INV-002", "--date", "2025-09-04", "--key", "pay_d"]);
+    let more = "INV-002,2025-09-03,pay_c\nINV-002,2025-09-04,pay_d\nINV-003,2025-09-05,pay_e\n";
+    desk.write("all.csv", &format!("{head}{early}{late}{more}"));
+    expect![[r#"
+        found: 2 rows were left out, whose number another row keeps
+        duplicate	default	all	INV-001	line 2 (pay_a) is recorded with it, line 3 (pay_b) again
+        duplicate	default	all	INV-002	line 5 (pay_d) is recorded with it, line 4 (pay_c) again
+        numbers	3
+        counters	1
+        adopted	1
+        already there	2
+        left out	2
+        exit 3
+    "#]]
+    .assert_eq(&desk.run(&import).seen());
+    let compared = desk.run(&["compare", "invoice", "--from-csv", "all.csv", "-q"]);
+    assert!(compared.stderr.contains("found: 2 duplicate\n"), "{compared:?}");
+
+    // Neither of them is recorded: the refusal says who is.
+    desk.write("all.csv", &format!("{head}INV-002,2025-09-03,pay_c\n"));
+    let ran = desk.run(&import);
+    let said = "INV-002 exists already in series invoice, for key pay_d and not for pay_c; \
+                the document of pay_c needs a number of its own (number_exists)";
+    assert!(ran.stdout.contains(said), "{ran:?}");
+    assert_eq!(ran.code, 5);
+}
+
+#[test]
+fn a_number_that_no_other_can_follow_is_no_number_to_move_in() {
+    let desk = with_series();
+    desk.write(
+        "absurd.csv",
+        "number,tenant,date\nINV-001,acme,2025-09-01\nINV-9223372036854775807,acme,2025-09-02\n\
+         INV-9223372036854775807,beta,2025-09-02\nINV-9223372036854775807,zeta,2025-09-02\n",
+    );
+    let said = "exhausted\tacme\tall\tINV-9223372036854775807\tline 3: no number can come after it: its seq is the largest there is";
+    let ran = desk.run(&["inspect", "absurd.csv"]);
+    assert!(ran.stdout.contains(said), "{ran:?}");
+    let ran = desk.run(&["import", "invoice", "--from-csv", "absurd.csv", "-q"]);
+    assert!(ran.stdout.contains(said), "{ran:?}");
+    assert!(ran.stderr.contains("code bad_rows; nothing was written"), "{ran:?}");
+    assert_eq!(ran.code, 5);
+    // By its length, too; but a count that is meant to end may.
+    desk.ok(&[
+        "series",
+        "create",
+        "short",
+        "--format",
+        "S-{seq:2}",
+        "--max-length",
+        "5",
+        "-q",
+    ]);
+    desk.ok(&[
+        "series",
+        "create",
+        "ended",
+        "--format",
+        "S-{seq:2}",
+        "--limit",
+        "999",
+        "--max-length",
+        "5",
+        "-q",
+    ]);
+    desk.write("absurd.csv", "number,date\nS-999,2025-09-02\n");
+    let ran = desk.run(&["import", "short", "--from-csv", "absurd.csv", "-q"]);
+    let said = "line 2: no number can come after it: the next would be longer than max_length = 5";
+    assert!(ran.stdout.contains(said), "{ran:?}");
+    assert_eq!((ran.code, desk.ok(&["list", "-q"])), (5, String::new()));
+    desk.ok(&["import", "ended", "--from-csv", "absurd.csv", "-q"]);
+}
+
+/// With CRLF, and after empty lines, each row was said to be in the line before it.
+#[test]
+fn a_bad_row_is_found_in_the_line_that_is_named() {
+    let desk = with_series();
+    for (rows, line) in [
+        ("number,date\r\nINV-001,2026-01-01\r\nINV-002,bad\r\n", 3),
+        ("number,date\n\n\nINV-001,2026-01-01\n\nINV-002,bad\n", 6),
+        ("\r\nnumber,date\r\n\r\nINV-002,bad", 4),
+        ("number,date\rINV-001,2026-01-01\rINV-002,bad\r", 3),
+        (
+            "\u{feff}number,date,name\r\nINV-001,2026-01-01,\"a\r\nb\r\n\"\r\nINV-002,bad,\r\n",
+            5,
+        ),
+    ] {
+        desk.write("bad.csv", rows);
+        let ran = desk.run(&["import", "invoice", "--from-csv", "bad.csv", "-q"]);
+        assert!(
+            ran.stdout.contains(&format!("line {line}: `bad` is not a date")),
+            "{rows:?}: {ran:?}"
+        );
+        desk.write("bad.csv", &rows.replace(",bad", ""));
+        let ran = desk.run(&["inspect", "bad.csv"]);
+        assert!(
+            ran.stderr.contains(&format!("bad.csv, line {line}: it has ")),
+            "{rows:?}: {ran:?}"
+        );
+    }
 }
 
 #[test]

@@ -227,7 +227,8 @@ impl Draft<'_> {
         };
         let Some(run) = self.missing_at(id)? else {
             let taken = self.entry_if_any(id)?;
-            let message = format!("{} exists already in series {}", adopt.number, series.name);
+            let keys = taken.as_ref().map_or(String::new(), |entry| other_key(entry, adopt));
+            let message = format!("{} exists already in series {}{keys}", adopt.number, series.name);
             return Err(Refusal::new(Code::NumberExists, message)
                 .at("/number")
                 .about(taken)
@@ -253,6 +254,17 @@ impl Draft<'_> {
         }
         counter.counts.missing -= 1;
         Ok(())
+    }
+}
+
+/// For which key the number is there, if this one is for another: two documents bear it.
+fn other_key(entry: &Entry, adopt: &Adopt) -> String {
+    match (&entry.key, &adopt.key) {
+        (Some(there), Some(key)) if there != key => {
+            format!(", for key {there} and not for {key}; the document of {key} needs a number of its own")
+        }
+        (None, Some(key)) => format!(", without a key and not for {key}; adopt it without one"),
+        (_, _) => String::new(),
     }
 }
 

@@ -12,7 +12,7 @@ use super::entry::PAGE_MAX;
 use super::failed::Failed;
 use super::moving::{
     Columns, Finding, Look, Reader, Source, Survey, Table, counts_json, print_findings, series_of, spool_failed,
-    summary,
+    summary, survey,
 };
 use super::output::{Form, list, text};
 use super::progress;
@@ -83,7 +83,7 @@ impl Compare {
             shape: None,
         };
         let mut reader = rows.spool.reader().map_err(spool_failed)?;
-        let survey = Survey::of(&look, &mut reader).map_err(spool_failed)?;
+        let survey = survey(session, &look, &mut reader).await?;
         let twice = survey.findings.iter().filter(|finding| finding.code == "duplicate");
         let findings = survey.bad.iter().chain(twice).cloned().collect();
         let mut comparison = Comparison {

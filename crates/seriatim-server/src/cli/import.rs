@@ -17,7 +17,7 @@ use super::Context;
 use super::failed::{Failed, Problem};
 use super::moving::{
     Columns, Finding, Look, Place, Reader, Row, Source, Survey, bad, many, print_findings, series_of, spool_failed,
-    summary,
+    summary, survey,
 };
 use super::output::{Form, list};
 use super::progress;
@@ -27,8 +27,8 @@ use crate::transport::{Call, path};
 /// Adopt the numbers of a table or a file
 ///
 /// First everything is checked; one bad row, and nothing is written. After an interruption run the same command
-/// again: what is there already is left as it is. Exit code 3 if rows were left out, because a row before them has
-/// their number; with --dry-run, if anything is found.
+/// again: what is there already is left as it is. Exit code 3 if rows were left out, because another row keeps their
+/// number; with --dry-run, if anything is found.
 #[derive(Args)]
 pub struct Import {
     /// The series
@@ -107,7 +107,7 @@ impl Import {
             shape: None,
         };
         let mut reader = rows.spool.reader().map_err(spool_failed)?;
-        let survey = Survey::of(&look, &mut reader).map_err(spool_failed)?;
+        let survey = survey(session, &look, &mut reader).await?;
         let reason = self.missing_reason.clone();
         let reason = reason.unwrap_or_else(|| format!("not in {} when it was imported", source.name(&self.columns)));
         let mut batches = Batches {
@@ -116,7 +116,8 @@ impl Import {
             reader: &mut reader,
             next: 0,
         };
-        let mut refused = survey.bad.clone();
+        let exhausted = survey.findings.iter().filter(|finding| finding.code == "exhausted");
+        let mut refused: Vec<Finding> = survey.bad.iter().chain(exhausted).cloned().collect();
         if refused.is_empty() {
             refused = rehearse(context, session, &look, &mut batches, &reason).await?;
         }
@@ -137,7 +138,7 @@ impl Import {
         print(context, &survey, Some(&tally));
         if survey.left_out > 0 {
             let rows = many(survey.left_out, "row was", "rows were");
-            let message = format!("{rows} left out, whose number is on a row before");
+            let message = format!("{rows} left out, whose number another row keeps");
             return Err(Failed::Found(message));
         }
         Ok(())
@@ -360,9 +361,6 @@ fn print(context: &Context, survey: &Survey, tally: Option<&Tally>) {
         ("already there", count(present)),
         ("with another date or document", count(differing)),
         ("left out", count(&survey.left_out)),
-        (
-            if tally.is_some() { "holes, missing now" } else { "holes" },
-            count(&survey.holes()),
-        ),
+        ("seqs on no row", count(&survey.holes())),
     ]);
 }

@@ -7,6 +7,7 @@ mod dates;
 mod definition;
 mod finding;
 mod quotes;
+mod recorded;
 mod row;
 mod shape;
 mod source;
@@ -16,6 +17,7 @@ mod table;
 
 pub use definition::{define, series_of};
 pub use finding::{Finding, counts_json, print_findings, summary};
+pub use recorded::survey;
 pub use row::Row;
 pub use shape::{Shape, shapes};
 pub use source::{Columns, Rows, Source, spool_failed};

@@ -1,5 +1,6 @@
 //! The verbs on a store as a whole.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -134,6 +135,7 @@ impl Restore {
         let lock = open::claim(&place, "restore").await?;
         refuse_existing(&place)?;
         refuse_unfinished(&self.from)?;
+        refuse_foreign(&self.from)?;
         let opened = match begin(&self.from, &place, lock, &context.config).await {
             Ok(opened) => opened,
             Err(failed) => {
@@ -191,6 +193,30 @@ fn refuse_unfinished(from: &Path) -> Result<(), Failed> {
         )));
     }
     Ok(())
+}
+
+/// Where each store says that it is one, in the header of its database.
+const MARK_AT: u64 = 68;
+const MARK: &[u8; 4] = b"SRTM";
+
+/// An empty file would be a new store, which begins at 1 again.
+fn refuse_foreign(from: &Path) -> Result<(), Failed> {
+    let mark = || {
+        let mut file = std::fs::File::open(from)?;
+        let mut mark = [0; MARK.len()];
+        file.seek(SeekFrom::Start(MARK_AT))?;
+        file.read_exact(&mut mark).map(|()| mark)
+    };
+    let what = match mark() {
+        Ok(mark) if mark == *MARK => return Ok(()),
+        Ok(_) => "it is no store of Seriatim",
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "it is empty or was cut off",
+        Err(error) => return Err(Failed::Usage(format!("cannot read {}: {error}", from.display()))),
+    };
+    Err(Failed::Usage(format!(
+        "{} is no backup: {what}; name the file that `seriatim backup` wrote",
+        from.display()
+    )))
 }
 
 /// A restored store knows nothing of the numbers that were handed out after the backup.

@@ -126,6 +126,29 @@ async fn a_bad_request_is_refused_with_its_code() {
     .await;
 }
 
+/// As the core says it.
+#[tokio::test]
+async fn a_number_that_is_there_for_another_key_says_for_which() {
+    let door = door();
+    door.psql("select seriatim.adopt('order', 'O-1', '2026-01-01', 'a'), seriatim.adopt('order', 'O-2', '2026-01-01')");
+    for (adopt, said) in [
+        (
+            "'O-1', '2026-01-01', 'b'",
+            "O-1 exists already in series order, for key a and not for b; the document of b needs a number of its own",
+        ),
+        (
+            "'O-2', '2026-01-01', 'b'",
+            "O-2 exists already in series order, without a key and not for b; adopt it without one",
+        ),
+        ("'O-1', '2026-01-01'", "O-1 exists already in series order"),
+    ] {
+        let error = door
+            .try_psql(&format!("select seriatim.adopt('order', {adopt})"))
+            .unwrap_err();
+        assert!(error.contains(&format!("number_exists: {said}\n")), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_bad_request_about_a_gate_is_refused_with_its_code() {
     let door = door();

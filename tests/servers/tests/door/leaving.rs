@@ -119,6 +119,49 @@ async fn who_leaves_goes_on_with_the_present_values() {
     assert!(door.try_psql(again).unwrap_err().contains("duplicate key"));
 }
 
+/// What is in the way is a refusal with its way out, and nothing that somebody built goes without a word.
+#[tokio::test]
+async fn leaving_is_refused_while_something_is_in_the_way() {
+    let door = Door::install();
+    let url = door.server.url_of(&door.database);
+    define(&door, "order", &[("format", "O-{seq:3}")]);
+    let refused = async || match detach(&url, &options()).await.expect_err("a refusal") {
+        DoorError::Refused { code, message } => format!("{code}: {message}"),
+        other => format!("{other:?}"),
+    };
+    door.psql("create schema numbers");
+    let said = refused().await;
+    assert!(
+        said.starts_with("schema_exists: ") && said.contains("alter schema numbers rename"),
+        "{said}"
+    );
+    door.psql(
+        "drop schema numbers; create table mine (number text unique default seriatim.next('order'), n int);
+        create view open_numbers as select number from seriatim.entries;
+        create view upon_it as select * from open_numbers;
+        create function of_entry(e seriatim.entries) returns text language sql as 'select e.number';
+        create table theirs (number text unique); select seriatim.number_column('theirs', 'number', 'order');
+        insert into mine default values",
+    );
+    let said = refused().await;
+    let named = "default value for column number of table public.mine, function public.of_entry(seriatim.entries), \
+                 view public.open_numbers; drop it";
+    assert!(said.starts_with("in_use: ") && said.contains(named), "{said}");
+    assert_eq!(door.psql("select count(*) from open_numbers"), "1");
+    door.psql("drop view open_numbers cascade; drop function of_entry; alter table mine alter number drop default");
+    assert_eq!(
+        detach(&url, &options()).await.expect("it leaves"),
+        ["public.theirs.number from order"]
+    );
+
+    // The store alone has no functions.
+    let database = door.server.create_database();
+    let url = door.server.url_of(&database);
+    let store = seriatim::store::postgres::Postgres::open(&url, options()).await;
+    store.expect("a store").close().await;
+    assert_eq!(code(detach(&url, &options()).await), "no_functions");
+}
+
 #[tokio::test]
 async fn who_leaves_prints_no_number_of_a_series_that_was_replaced() {
     let door = Door::install();

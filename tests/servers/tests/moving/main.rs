@@ -140,6 +140,48 @@ fn a_table_is_looked_through_moved_in_and_compared() {
     desk.ok(&["verify"]);
 }
 
+/// Two documents of one day have one number. Which of them kept it was a matter of where its row lay in the table, and
+/// the next import refused everything.
+#[test]
+fn a_repeated_import_leaves_the_number_with_the_same_document() {
+    let server = Postgres::start();
+    server.psql(
+        "postgres",
+        "create schema \"bill.ing\"; create table \"bill.ing\".\"In.voice\" (number text, day date, payment text);
+         insert into \"bill.ing\".\"In.voice\" values
+             ('INV-001', '2026-03-02', 'b'), ('INV-001', '2026-03-02', 'a'), ('INV-002', '2026-03-02', 'c')",
+    );
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "invoice", "--format", "INV-{seq:3}"]);
+    let url = server.url();
+    let table = [
+        "--table",
+        "\"bill.ing\".\"In.voice\"",
+        "--column",
+        "number",
+        "--date-column",
+        "day",
+    ];
+    let source = [&["--with", &url][..], &table, &["--key-column", "payment"]].concat();
+    let import = [&["import", "invoice"][..], &source].concat();
+    let first = desk.run(&import);
+    assert_eq!(first.code, 3, "{first:?}");
+    assert!(
+        first.stdout.contains("row 1 (a) has it first, row 2 (b) again"),
+        "{first:?}"
+    );
+    server.psql(
+        "postgres",
+        "update \"bill.ing\".\"In.voice\" set day = '2026-03-03' where payment = 'a'",
+    );
+    let again = desk.run(&import);
+    assert_eq!(again.code, 3, "{again:?}");
+    assert!(
+        again.stdout.contains("row 3 (a) is recorded with it, row 1 (b) again"),
+        "{again:?}"
+    );
+}
+
 #[test]
 fn what_a_database_refuses_is_said_and_the_exit_code_says_whose_fault_it_is() {
     let server = Postgres::start();
@@ -169,6 +211,53 @@ fn what_a_database_refuses_is_said_and_the_exit_code_says_whose_fault_it_is() {
         assert!(ran.stderr.contains(said), "{said}: {ran:?}");
         assert!(!ran.stderr.contains("hush"), "{ran:?}");
     }
+}
+
+/// The guide's function for old code that asks in SQL. Without the payment as key, the next import refused its row.
+#[test]
+fn a_number_that_was_asked_for_in_sql_is_in_the_books_for_its_payment() {
+    let server = Postgres::start();
+    let desk = Desk::new();
+    let url = server.url();
+    desk.ok(&["pg", "install", &url]);
+    desk.ok(&[
+        "series",
+        "create",
+        "invoice",
+        "--format",
+        "INV-{seq:3}",
+        "--store",
+        &url,
+    ]);
+    server.psql(
+        "postgres",
+        "create table invoices (payment text, tenant text, number text, issued date default current_date);
+         insert into invoices values ('p1', 'acme', 'INV-001');
+         create role app login; grant insert on invoices to app;
+         create function next_invoice(of_tenant text, payment text) returns text language sql as $$
+             select seriatim.next('invoice', tenant => of_tenant, key => payment)
+         $$;
+         grant seriatim_issuer to app;",
+    );
+    let import = [
+        "import", "invoice", "--store", &url, "--with", &url, "--table", "invoices",
+    ];
+    let columns = [
+        "--column",
+        "number",
+        "--tenant-column",
+        "tenant",
+        "--date-column",
+        "issued",
+    ];
+    let import = [&import[..], &columns, &["--key-column", "payment"]].concat();
+    desk.ok(&import);
+    server.psql(
+        "postgres",
+        "set role app; insert into invoices values ('p2', 'acme', next_invoice('acme', 'p2'))",
+    );
+    let imported = desk.ok(&import);
+    assert!(imported.contains("already there\t2\n"), "{imported}");
 }
 
 /// One writes a document and has its number recorded a moment later, another takes a number and then writes the document.
@@ -220,10 +309,14 @@ async fn the_switch_and_the_way_back_are_made_while_writers_go_on() {
     let shop = Shop::open(&server, &desk).await;
     let writers = shop.start_writers(6);
 
-    // The old system alone, then old code that also adopts, then the rows from before.
+    // The old system alone, then the rows from before, then old code that also adopts, then what came in between.
     shop.wait_for(100).await;
     let service = desk.serve();
     let key = desk.ok(&["key", "create", "--label", "shop", "--scope", "issue", "-q"]);
+    let import = shop.columns(&["import", "invoice", "--missing-reason", "before our time"]);
+    let imported = desk.run(&import);
+    assert_eq!(imported.code, 0, "{imported:?}");
+    assert_eq!(desk.ok(&["gaps"]), "invoice\tzeta\t\tall\t1\t995\tbefore our time\n");
     shop.let_old_code_adopt(&service.url, key.trim());
     shop.wait_for(100).await;
     let imported = desk.run(&shop.columns(&["import", "invoice"]));
@@ -235,12 +328,24 @@ async fn the_switch_and_the_way_back_are_made_while_writers_go_on() {
     shop.wait_for(40).await;
     let before_switch = shop.issued_by_service();
     assert_eq!(before_switch, 0, "until the switch the old function numbers everything");
+    let early = shop.take_early().await;
     switch_over(&shop, &desk).await;
     let at_switch = shop.count();
+    shop.welcome_new_tenant();
+    shop.pay("pay_after", "late").await;
     shop.wait_for(200).await;
     assert!(shop.issued_by_service() > 100, "the service numbers now");
     let compared = desk.run(&shop.columns(&["compare", "invoice"]));
     assert_eq!(compared.code, 0, "{compared:?}");
+
+    // Its number is nobody else's, and is filled in.
+    shop.save_late(&early).await;
+    assert_eq!(desk.run(&shop.columns(&["import", "invoice"])).code, 0);
+    let late = desk.ok(&["list", "invoice", "--tenant", "late"]);
+    assert!(
+        late.contains("INV-001\tissued\t") && late.contains("INV-002\tissued\t"),
+        "{late}"
+    );
 
     let from_service = shop.issued_by_service();
     way_back(&shop, &desk, service).await;

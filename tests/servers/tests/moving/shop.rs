@@ -1,5 +1,5 @@
-//! A shop that numbers its invoices itself: a counter row for each tenant, a function, and code that calls it. The
-//! code is the guide's: it adopts what the old function gave, and asks the service once the function is retired.
+//! A shop that numbers its invoices itself: a counter row for each tenant, functions, and code that calls them. The
+//! code is the guide's: it adopts what the old functions gave, and asks the service once the counters refuse.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -9,7 +9,7 @@ use seriatim_servers_tests::Postgres;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, Statement};
 
 use super::seriatim::{Desk, Service};
 
@@ -17,27 +17,36 @@ const TABLES: &str = "
     create table invoice_counters (tenant text primary key, last bigint not null);
     create table invoices (payment text primary key, tenant text not null, number text not null, issued date not null,
                            unique (tenant, number));
-    insert into invoice_counters values ('acme', 0), ('zeta', 995);";
+    insert into invoice_counters values ('acme', 0), ('zeta', 995), ('late', 0);";
 
-/// The function of the shop, as it always was.
-const OLD_FUNCTION: &str = "
-    create or replace function next_invoice(of_tenant text) returns text language sql as $$
+/// The functions of the shop: what they do is the same, but a caller waits for the table in another place.
+const OLD_FUNCTIONS: &str = "
+    create function next_invoice(of_tenant text) returns text language sql as $$
         update invoice_counters set last = last + 1 where tenant = of_tenant
         returning 'INV-' || lpad(last::text, greatest(3, length(last::text)), '0')
-    $$;";
+    $$;
+    create function next_invoice_in_steps(of_tenant text) returns text language plpgsql as $$
+    declare
+        taken bigint;
+    begin
+        update invoice_counters set last = last + 1 where tenant = of_tenant returning last into taken;
+        return 'INV-' || lpad(taken::text, greatest(3, length(taken::text)), '0');
+    end $$;";
 
-/// What takes its place: code that still calls it is told where numbers come from now.
-const RETIRED_FUNCTION: &str = "
-    create or replace function next_invoice(of_tenant text) returns text language plpgsql as $$
+/// The counters refuse: whoever still counts with them is told where numbers come from now.
+const RETIRE: &str = "
+    create function numbers_have_moved() returns trigger language plpgsql as $$
     begin
         raise exception 'numbers come from the service now' using errcode = 'SRT01';
     end $$;
-    revoke execute on function next_invoice(text) from public;";
+    create trigger numbers_have_moved before insert or update or delete on invoice_counters
+        for each statement execute function numbers_have_moved();";
 
 pub struct Shop {
     url: String,
     stopping: AtomicBool,
     forgetful: AtomicBool,
+    has_new_tenant: AtomicBool,
     written: AtomicU64,
     from_service: AtomicU64,
     service: OnceLock<(String, String)>,
@@ -49,13 +58,14 @@ impl Shop {
             url: server.url(),
             stopping: AtomicBool::new(false),
             forgetful: AtomicBool::new(false),
+            has_new_tenant: AtomicBool::new(false),
             written: AtomicU64::new(0),
             from_service: AtomicU64::new(0),
             service: OnceLock::new(),
         };
         let client = shop.connect().await;
         client.batch_execute(TABLES).await.expect("tables");
-        client.batch_execute(OLD_FUNCTION).await.expect("a function");
+        client.batch_execute(OLD_FUNCTIONS).await.expect("functions");
         desk.ok(&["series", "create", "invoice", "--format", "INV-{seq:3}"]);
         Arc::new(shop)
     }
@@ -97,6 +107,33 @@ impl Shop {
     /// From now on the old code adopts nothing: a release of it is still out there, or its requests are lost.
     pub fn let_old_code_forget(&self) {
         self.forgetful.store(true, Ordering::SeqCst);
+    }
+
+    /// A tenant comes whom the old counters do not know.
+    pub fn welcome_new_tenant(&self) {
+        self.has_new_tenant.store(true, Ordering::SeqCst);
+    }
+
+    /// A number that is taken in a transaction of its own, whose document comes later.
+    pub async fn take_early(&self) -> String {
+        let row = self.connect().await.query_one("select next_invoice('late')", &[]).await;
+        row.expect("a number").get(0)
+    }
+
+    /// The document of a number that was taken early.
+    pub async fn save_late(&self, number: &str) {
+        let insert = "insert into invoices values ('pay_late', 'late', $1, date '2026-03-02')";
+        self.connect()
+            .await
+            .execute(insert, &[&number])
+            .await
+            .expect("an invoice");
+    }
+
+    /// A payment that the service numbers.
+    pub async fn pay(&self, payment: &str, tenant: &str) {
+        let paid = new_way(self, &self.connect().await, payment, tenant).await;
+        assert!(paid.is_ok(), "the service is there");
     }
 
     pub fn count(&self) -> u64 {
@@ -149,13 +186,21 @@ enum Again {
 
 async fn write(shop: Arc<Shop>, writer: u64) {
     let mut client = shop.connect().await;
+    // Prepared once, as drivers do: planned anew each time, it would wait for the table before it is in the function.
+    let function = ["next_invoice", "next_invoice_in_steps"][usize::from(writer % 2 == 1)];
+    let insert = format!("insert into invoices values ($1, $2, {function}($2), date '2026-03-02') returning number");
+    let insert = client.prepare(&insert).await.expect("a statement");
     let mut turn = 0;
     while !shop.stopping.load(Ordering::SeqCst) {
         turn += 1;
         let payment = format!("pay_{writer}_{turn}");
-        let tenant = if turn % 2 == 0 { "acme" } else { "zeta" };
+        let tenant = match turn % 3 {
+            0 if shop.has_new_tenant.load(Ordering::SeqCst) => "nova",
+            1 => "acme",
+            _ => "zeta",
+        };
         loop {
-            let done = match old_way(&shop, &mut client, &payment, tenant).await {
+            let done = match old_way(&shop, &mut client, &insert, &payment, tenant).await {
                 Err(Again::Retired) => new_way(&shop, &client, &payment, tenant).await,
                 done => done,
             };
@@ -169,18 +214,19 @@ async fn write(shop: Arc<Shop>, writer: u64) {
 }
 
 /// Number and invoice in one transaction; then, once it is told to, the number is adopted.
-async fn old_way(shop: &Shop, client: &mut Client, payment: &str, tenant: &str) -> Result<(), Again> {
+async fn old_way(
+    shop: &Shop,
+    client: &mut Client,
+    insert: &Statement,
+    payment: &str,
+    tenant: &str,
+) -> Result<(), Again> {
     let transaction = client.transaction().await.expect("a transaction");
-    let number: String = match transaction.query_one("select next_invoice($1)", &[&tenant]).await {
+    let number: String = match transaction.query_one(insert, &[&payment, &tenant]).await {
         Ok(row) => row.get(0),
         Err(error) if error.code().is_some_and(|code| code.code() == "SRT01") => return Err(Again::Retired),
         Err(error) => panic!("{error:?}"),
     };
-    let insert = "insert into invoices values ($1, $2, $3, date '2026-03-02')";
-    transaction
-        .execute(insert, &[&payment, &tenant, &number])
-        .await
-        .expect("an invoice");
     transaction.commit().await.expect("a commit");
     if shop.service.get().is_some() && !shop.forgetful.load(Ordering::SeqCst) {
         let body =
@@ -227,7 +273,7 @@ async fn post(shop: &Shop, verb: &str, body: &str) -> Option<serde_json::Value> 
     serde_json::from_str(body).ok()
 }
 
-/// The guide's switch: one transaction locks the old counters, adopts the rest, and retires the function.
+/// The guide's switch: one transaction locks the old counters, adopts the rest, and lets the counters refuse.
 pub async fn switch_over(shop: &Shop, desk: &Desk) {
     let mut client = shop.connect().await;
     let transaction = client.transaction().await.expect("a transaction");
@@ -240,29 +286,47 @@ pub async fn switch_over(shop: &Shop, desk: &Desk) {
     let imported = tokio::task::block_in_place(|| desk.run(&verb));
     assert_eq!(
         imported.code, 0,
-        "else: rollback, and the old function goes on: {imported:?}"
+        "else: rollback, and the old functions go on: {imported:?}"
     );
-    transaction
-        .batch_execute(RETIRED_FUNCTION)
-        .await
-        .expect("another function");
+    // Another window reads beside the lock.
+    let counters = "select tenant, last from invoice_counters";
+    for row in shop.connect().await.query(counters, &[]).await.expect("the counters") {
+        raise(desk, row.get(0), row.get(1));
+    }
+    transaction.batch_execute(RETIRE).await.expect("a trigger");
     transaction.commit().await.expect("a commit");
 }
 
-/// The guide's way back: the service is stopped, the old counters are set to where it was, the function is back.
+/// A number that is taken, and on no document yet, is in the old counter only.
+fn raise(desk: &Desk, tenant: &str, last: i64) {
+    let to = last.to_string();
+    let reason = "taken before the switch, on no document yet";
+    let advance = [
+        "advance", "invoice", "--tenant", tenant, "--to", &to, "--reason", reason,
+    ];
+    let ran = tokio::task::block_in_place(|| desk.run(&advance));
+    assert!(
+        ran.code == 0 || ran.stderr.contains("code advance_too_low"),
+        "else: rollback, and the old functions go on: {ran:?}"
+    );
+}
+
+/// The guide's way back: the service is stopped, the old counters are set to where it was, and count again.
 pub async fn way_back(shop: &Shop, desk: &Desk, service: Service) {
     tokio::task::block_in_place(|| service.stop());
     let counters = tokio::task::block_in_place(|| desk.ok(&["counters", "invoice"]));
     let mut client = shop.connect().await;
     let transaction = client.transaction().await.expect("a transaction");
+    let open = "drop trigger numbers_have_moved on invoice_counters";
+    transaction.batch_execute(open).await.expect("no trigger");
     for line in counters.lines() {
         let columns: Vec<&str> = line.split('\t').collect();
         let (tenant, last) = (columns[1], columns[5].parse::<i64>().expect("a seq"));
-        let set = "update invoice_counters set last = greatest(last, $2) where tenant = $1";
+        let set = "insert into invoice_counters (tenant, last) values ($1, $2)
+                   on conflict (tenant) do update set last = greatest(invoice_counters.last, excluded.last)";
         transaction.execute(set, &[&tenant, &last]).await.expect("the counter");
     }
-    transaction.batch_execute(OLD_FUNCTION).await.expect("the old function");
-    let grant = "grant execute on function next_invoice(text) to public";
-    transaction.batch_execute(grant).await.expect("the grant");
+    let forget = "drop function numbers_have_moved()";
+    transaction.batch_execute(forget).await.expect("no function");
     transaction.commit().await.expect("a commit");
 }

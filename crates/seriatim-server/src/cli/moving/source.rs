@@ -15,7 +15,7 @@ use super::table::Table;
 /// Which columns say what.
 #[derive(Args, Debug, Clone, Default)]
 pub struct Columns {
-    /// The table or view, e.g. invoices or billing.invoices
+    /// The table or view, e.g. invoices or billing.invoices; a name that has a dot in it goes in quotes
     #[arg(long, value_name = "TABLE")]
     pub table: Option<String>,
     /// Column of the number [default in a file: number]
@@ -145,21 +145,29 @@ fn read_csv(file: &str, columns: &Columns, bar: &ProgressBar) -> Result<Rows, Fa
         _ => File::open(file).map(|file| Box::new(file) as Box<dyn Read>),
     };
     let opened = opened.map_err(|error| Failed::Usage(format!("cannot read {file}: {error}")))?;
-    let wrong = |error: csv::Error| match error.position() {
+    let quotes = Quotes::new(opened);
+    let lines = quotes.row_lines();
+    let wrong = |error: csv::Error, line: Option<u64>| match line {
         _ if misquoted(&error).is_some() => Failed::refused("bad_rows", &format!("{file}, {}", csv_words(&error))),
-        Some(at) => Failed::Usage(format!("{file}, line {}: {}", at.line(), csv_words(&error))),
+        Some(line) => Failed::Usage(format!("{file}, line {line}: {}", csv_words(&error))),
         None => Failed::Usage(format!("{file}: {}", csv_words(&error))),
     };
-    let mut reader = csv::Reader::from_reader(Quotes::new(opened));
-    let head = reader.headers().map_err(wrong)?.clone();
+    let mut reader = csv::Reader::from_reader(quotes);
+    let head = reader.headers().cloned();
+    let line = lines.next();
+    let head = head.map_err(|error| wrong(error, line))?;
     let at = places(file, columns, &head)?;
     let mut spool = Spool::new().map_err(spool_failed)?;
     let mut drafts = 0;
     let mut record = csv::StringRecord::new();
-    while reader.read_record(&mut record).map_err(wrong)? {
-        let line = record.position().map_or(0, csv::Position::line);
+    loop {
+        let read = reader.read_record(&mut record);
+        let line = lines.next();
+        if !read.map_err(|error| wrong(error, line))? {
+            break;
+        }
         let texts = at.map(|at| record.get(at?).map(|text| text.trim().to_string()));
-        match row(line, texts) {
+        match row(line.unwrap_or_default(), texts) {
             Some(row) => spool.push(&row).map_err(spool_failed)?,
             None => drafts += 1,
         }

@@ -1,6 +1,6 @@
 //! Somebody else's numbers, ordered by what they count: duplicates, holes, dates that run backwards, ends in sight.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 
@@ -49,9 +49,9 @@ pub struct Seen {
 pub struct Survey {
     /// The counts, in the order of tenant and period.
     pub counters: Vec<Seen>,
-    /// One place for each seq, in the order of counters and seqs: of several rows the first.
+    /// One place for each seq, in the order of counters and seqs: of several rows the one that keeps it.
     pub places: Vec<Place>,
-    /// Rows whose number a row before them has.
+    /// Rows whose number another row keeps.
     pub left_out: u64,
     /// Rows that cannot be adopted.
     pub bad: Vec<Finding>,
@@ -78,8 +78,13 @@ pub struct Look<'a> {
 }
 
 impl Survey {
-    /// Reads all rows once, and a few of them again.
+    /// Reads all rows once, and a few of them again. Of several rows with one number the earliest keeps it.
     pub fn of(look: &Look<'_>, reader: &mut Reader) -> io::Result<Self> {
+        Self::read(look, reader)?.settle(look, reader, &HashSet::new())
+    }
+
+    /// Reads all rows; several may have one seq.
+    pub fn read(look: &Look<'_>, reader: &mut Reader) -> io::Result<Self> {
         let mut survey = Self {
             start: look.series.start,
             ..Self::default()
@@ -88,12 +93,28 @@ impl Survey {
             survey.take(look, at, &row);
         }
         survey.put_in_order();
-        survey.find_duplicates(look, reader)?;
-        survey.find_keys(look, reader)?;
-        survey.find_holes();
-        survey.find_dates(look.series, reader)?;
-        survey.find_ends(look);
         Ok(survey)
+    }
+
+    /// The rows that share their seq with another, those of one seq together.
+    #[must_use]
+    pub fn contested(&self) -> Vec<Place> {
+        let groups = self.places.chunk_by(Place::has_seq_of);
+        groups.filter(|group| group.len() > 1).flatten().copied().collect()
+    }
+
+    /// Looks at what was read. A row that is recorded with its number keeps it, or else the earliest.
+    pub fn settle(mut self, look: &Look<'_>, reader: &mut Reader, recorded: &HashSet<u64>) -> io::Result<Self> {
+        if !recorded.is_empty() {
+            self.places
+                .sort_by_key(|place| (place.counter, place.seq, !recorded.contains(&place.at)));
+        }
+        self.find_duplicates(look, reader, recorded)?;
+        self.find_keys(look, reader)?;
+        self.find_holes();
+        self.find_dates(look.series, reader)?;
+        self.find_ends(look, reader)?;
+        Ok(self)
     }
 
     fn take(&mut self, look: &Look<'_>, at: u64, row: &Row) {
@@ -136,7 +157,8 @@ impl Survey {
         });
     }
 
-    /// Counters by tenant and period, places by counter, seq and then as they came.
+    /// Counters by tenant and period, places by counter, seq, date and then as they came: a file that is sorted
+    /// otherwise tomorrow leaves a number with the same document.
     fn put_in_order(&mut self) {
         let mut order: Vec<usize> = (0..self.counters.len()).collect();
         let key = |i: &usize| {
@@ -158,7 +180,7 @@ impl Survey {
             place.counter = rank[place.counter as usize];
         }
         self.places
-            .sort_unstable_by_key(|place| (place.counter, place.seq, place.at));
+            .sort_unstable_by_key(|place| (place.counter, place.seq, place.date.is_none(), place.date, place.at));
     }
 
     fn finding(
@@ -181,12 +203,12 @@ impl Survey {
     }
 
     /// Of several rows with one seq the first stays; the others are found.
-    fn find_duplicates(&mut self, look: &Look<'_>, reader: &mut Reader) -> io::Result<()> {
+    fn find_duplicates(&mut self, look: &Look<'_>, reader: &mut Reader, recorded: &HashSet<u64>) -> io::Result<()> {
         let mut kept: Vec<Place> = Vec::with_capacity(self.places.len());
         let mut twice: Vec<(Place, Place)> = Vec::new();
         for place in std::mem::take(&mut self.places) {
             match kept.last() {
-                Some(first) if (first.counter, first.seq) == (place.counter, place.seq) => twice.push((*first, place)),
+                Some(first) if first.has_seq_of(&place) => twice.push((*first, place)),
                 _ => kept.push(place),
             }
         }
@@ -196,9 +218,14 @@ impl Survey {
             let (first_row, second_row) = (reader.at(first.at)?, reader.at(second.at)?);
             let key = |row: &Row| row.key.as_ref().map(|key| format!(" ({key})")).unwrap_or_default();
             let message = format!(
-                "{word} {}{} has it first, {word} {}{} again{}",
+                "{word} {}{} {}, {word} {}{} again{}",
                 first_row.line,
                 key(&first_row),
+                if recorded.contains(&first.at) {
+                    "is recorded with it"
+                } else {
+                    "has it first"
+                },
                 second_row.line,
                 key(&second_row),
                 if first_row.number == second_row.number {
@@ -289,9 +316,9 @@ impl Survey {
     }
 
     /// The width or the limit comes near, or is passed; numbers are longer than they may be.
-    fn find_ends(&mut self, look: &Look<'_>) {
+    fn find_ends(&mut self, look: &Look<'_>, reader: &mut Reader) -> io::Result<()> {
         let width_max = look.series.width_max();
-        let mut findings = Vec::new();
+        let mut findings = self.find_exhausted(look, reader)?;
         for (i, seen) in self.counters.iter().enumerate() {
             let counter = u32::try_from(i).unwrap_or(u32::MAX);
             let last = seen.last.to_string();
@@ -320,14 +347,29 @@ impl Survey {
             }
         }
         self.findings.extend(findings);
+        Ok(())
+    }
+
+    /// Absurd numbers, which a count could never go on from. Where `limit` or `overflow = "refuse"` end it, that is meant.
+    fn find_exhausted(&self, look: &Look<'_>, reader: &mut Reader) -> io::Result<Vec<Finding>> {
+        let mut found = Vec::new();
+        let counts = self.places.chunk_by(|a, b| a.counter == b.counter);
+        for last in counts.filter_map(<[Place]>::last) {
+            let row = reader.at(last.at)?;
+            if let Some(why) = end(look.series, last.seq, &row) {
+                let message = format!("{} {}: no number can come after it: {why}", look.row_word, row.line);
+                found.push(self.finding("exhausted", "error", last.counter, row.number, message));
+            }
+        }
+        Ok(found)
     }
 
     /// How many seqs are on no row, from the start of the series to the last of each count.
     #[must_use]
     pub fn holes(&self) -> u64 {
-        let start = |seen: &Seen| seen.first.min(self.start);
-        let span: u64 = self.counters.iter().map(|seen| seen.last - start(seen) + 1).sum();
-        span - self.places.len() as u64
+        let span = |seen: &Seen| u128::from(seen.last - seen.first.min(self.start)) + 1;
+        let span: u128 = self.counters.iter().map(span).sum();
+        u64::try_from(span - self.places.len() as u128).unwrap_or(u64::MAX)
     }
 
     /// Which place a number has, as an index of [`Survey::places`].
@@ -344,6 +386,10 @@ impl Survey {
 }
 
 impl Place {
+    fn has_seq_of(&self, other: &Self) -> bool {
+        (self.counter, self.seq) == (other.counter, other.seq)
+    }
+
     /// Whether its row has another key than this one.
     #[must_use]
     pub fn has_other_key(&self, tenant: &str, key: &str) -> bool {
@@ -385,6 +431,18 @@ fn read(look: &Look<'_>, row: &Row) -> Result<(Params, Period, u64, Option<Date>
         }
     }
     Ok((params, period, seq, date))
+}
+
+/// Why no number can follow this one.
+fn end(series: &Series, seq: u64, row: &Row) -> Option<String> {
+    if seq >= Series::SEQ_MAX {
+        return Some("its seq is the largest there is".to_string());
+    }
+    let is_full = series.width_max().is_none_or(|max| seq >= max);
+    let is_longer = is_full && (seq + 1).ilog10() > seq.ilog10();
+    let length = row.number.chars().count() + usize::from(is_longer);
+    let is_end = length > series.max_length && seq < series.seq_max();
+    is_end.then(|| format!("the next would be longer than max_length = {}", series.max_length))
 }
 
 /// A row that cannot be adopted.
@@ -493,6 +551,20 @@ mod tests {
                 hole acme 997: this seq is on no row
                 date_order acme INV-998: dated 2025-09-30, and INV-996 before it 2025-10-04
                 widened acme 1000: has outgrown INV-{seq:3}: by text order 999 comes after it
+            "#]],
+        );
+    }
+
+    #[test]
+    fn the_earlier_document_keeps_the_number_in_whatever_order_they_come() {
+        check(
+            "INV-{seq:3}",
+            "never",
+            "INV-001 2025-10-03 late
+             INV-001 2025-10-01 early",
+            expect![[r#"
+                default all: 1 to 1, 2 rows
+                duplicate default INV-001: row 2 (early) has it first, row 1 (late) again
             "#]],
         );
     }

@@ -111,10 +111,13 @@ impl Table {
         format!("select {} from {}", columns.join(", "), self.table)
     }
 
-    /// Of two rows with one number the earlier has it first.
+    /// Of two rows with one number the earlier has it first, and of two on one day the same one each time: the order
+    /// in which rows lie in a table changes with every update.
     fn order(&self) -> String {
         let date = self.columns.date_column.as_deref().map(identifier);
-        let by = [date, Some(self.number())].into_iter().flatten();
+        let key = self.columns.key_column.as_deref().map(identifier);
+        let key = key.map(|key| format!("{key}::text collate \"C\""));
+        let by = [date, Some(self.number()), key].into_iter().flatten();
         format!("order by {}", by.collect::<Vec<_>>().join(", "))
     }
 }
@@ -176,7 +179,8 @@ fn explain(error: &tokio_postgres::Error, columns: &Columns) -> Failed {
     let table = columns.table.as_deref().unwrap_or_default();
     match error.code() {
         Some(code) if *code == SqlState::UNDEFINED_TABLE => Failed::Usage(format!(
-            "{words}; --table is written exactly as it is in the database, e.g. billing.invoices"
+            "{words}; --table is written exactly as it is in the database, e.g. billing.invoices; a name with a dot in it \
+             is quoted: '\"bill.ing\".invoices'"
         )),
         Some(code) if *code == SqlState::UNDEFINED_COLUMN => Failed::Usage(format!(
             "{words}, in table {table}; columns are written exactly as they are"
@@ -189,9 +193,37 @@ fn explain(error: &tokio_postgres::Error, columns: &Columns) -> Failed {
     }
 }
 
-/// `billing.invoices` as two identifiers.
+/// `billing.invoices` as two identifiers. A name in quotes, as in `"Bill.ing".invoices`, may have dots.
 fn quoted(table: &str) -> String {
-    table.split('.').map(identifier).collect::<Vec<_>>().join(".")
+    let mut names = Vec::new();
+    let mut rest = Some(table);
+    while let Some(text) = rest {
+        let (name, behind) = in_quotes(text).unwrap_or_else(|| match text.split_once('.') {
+            Some((name, behind)) => (name.to_string(), Some(behind)),
+            None => (text.to_string(), None),
+        });
+        names.push(identifier(&name));
+        rest = behind;
+    }
+    names.join(".")
+}
+
+/// A name that stands in quotes, and what follows behind its dot.
+fn in_quotes(text: &str) -> Option<(String, Option<&str>)> {
+    let mut name = String::new();
+    let mut rest = text.strip_prefix('"')?;
+    loop {
+        let (part, behind) = rest.split_once('"')?;
+        name += part;
+        match behind.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None if behind.is_empty() => return Some((name, None)),
+            None => return behind.strip_prefix('.').map(|behind| (name, Some(behind))),
+        }
+    }
 }
 
 fn identifier(name: &str) -> String {
@@ -204,7 +236,18 @@ mod tests {
 
     #[test]
     fn names_are_quoted_so_that_nothing_in_them_is_sql() {
-        assert_eq!(quoted("billing.Invoice"), "\"billing\".\"Invoice\"");
+        for (given, names) in [
+            ("billing.Invoice", r#""billing"."Invoice""#),
+            (r#""Bill.ing"."In""voice""#, r#""Bill.ing"."In""voice""#),
+            (r#""Bill.ing".invoices"#, r#""Bill.ing"."invoices""#),
+            (r#"billing."In.voice""#, r#""billing"."In.voice""#),
+            // These are no names in quotes.
+            (r#""open.t"#, r#""""open"."t""#),
+            (r#""a" t.b"#, r#""""a"" t"."b""#),
+            (r#"a"; drop table b"#, r#""a""; drop table b""#),
+        ] {
+            assert_eq!(quoted(given), names, "{given}");
+        }
         assert_eq!(identifier("a\"; drop table b"), "\"a\"\"; drop table b\"");
     }
 }

@@ -119,7 +119,8 @@ pub async fn uninstall(url: &str, drop_numbers_of: Option<&str>, options: &Postg
 /// so no more: `public.orders.number from order`.
 ///
 /// # Errors
-/// There is nothing of ours, or something called `numbers` is there already.
+/// There is nothing of ours, or only the tables; a schema `numbers` is there already; something of somebody else's is
+/// built on ours and would be gone with it.
 pub async fn detach(url: &str, options: &PostgresOptions) -> Result<Vec<String>, DoorError> {
     let (place, mut connection) = connect(url, options).await?;
     let script = || vec![Command::Query(LIST_FILLED_COLUMNS, values![]), Command::Plain(DETACH)];

@@ -141,7 +141,14 @@ begin
         select * into run from seriatim.missing m
             where m.counter = counter.no and m.first <= read.seq and m.last >= read.seq;
         if not found then
-            perform seriatim.refuse('409', 'number_exists', format('%s exists already in series %s', number, plan.name), '/number');
+            select case
+                    when e.key <> of_key then format(', for key %s and not for %s; the document of %s needs a number of its own',
+                        e.key, of_key, of_key)
+                    when e.key is null then format(', without a key and not for %s; adopt it without one', of_key)
+                end into what
+                from seriatim.entry e where e.counter = counter.no and e.seq = read.seq and of_key is not null;
+            perform seriatim.refuse('409', 'number_exists', format('%s exists already in series %s%s', number, plan.name, what),
+                '/number');
         elsif plan.dates_in_order then
             perform seriatim.refuse('422', 'date_order', format(
                 'series %s keeps dates in order, so numbers are adopted in the order of their seq; %s comes after %s',

@@ -9,6 +9,45 @@
 do $$ begin
     if to_regclass('seriatim.entry') is null then
         raise exception using errcode = 'SR404', message = 'not_installed: there is nothing of ours in this database';
+    elsif to_regclass('seriatim.entries') is null then
+        raise exception using errcode = 'SR409', message = 'no_functions: there are our tables, but not our views and functions',
+            hint = 'put them in first (`seriatim pg install`), then detach';
+    elsif to_regnamespace('numbers') is not null then
+        raise exception using errcode = 'SR409', message = 'schema_exists: there is a schema numbers already, and ours would go there',
+            hint = 'rename it (`alter schema numbers rename to …`), then detach';
+    end if;
+end $$;
+
+-- What you built on ours would go with it: your views, your functions with our types, your defaults. Only our own
+-- triggers on your tables are meant to go.
+do $$
+declare
+    theirs text;
+begin
+    with ours (class, oid) as (
+        select 'pg_class'::regclass, oid from pg_class where relnamespace = 'seriatim'::regnamespace
+        union all select 'pg_proc', oid from pg_proc where pronamespace = 'seriatim'::regnamespace
+        union all select 'pg_type', oid from pg_type where typnamespace = 'seriatim'::regnamespace
+    ), built (class, oid, what) as (
+        select h.class, h.oid, case d.classid
+            when 'pg_rewrite'::regclass then pg_describe_object(h.class, h.oid, 0)
+            else pg_describe_object(d.classid, d.objid, d.objsubid) end
+        from pg_depend d
+        join ours o on (o.class, o.oid) = (d.refclassid, d.refobjid)
+        left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+        left join pg_attrdef a on d.classid = 'pg_attrdef'::regclass and a.oid = d.objid
+        left join pg_constraint c on d.classid = 'pg_constraint'::regclass and c.oid = d.objid
+        left join pg_policy p on d.classid = 'pg_policy'::regclass and p.oid = d.objid,
+        lateral (select case d.classid when 'pg_proc'::regclass then 'pg_proc' else 'pg_class' end::regclass,
+            coalesce(r.ev_class, a.adrelid, nullif(c.conrelid, 0), p.polrelid, d.objid)) h (class, oid)
+        where d.deptype in ('n', 'a') and d.classid in ('pg_rewrite'::regclass, 'pg_attrdef'::regclass,
+            'pg_constraint'::regclass, 'pg_policy'::regclass, 'pg_class'::regclass, 'pg_proc'::regclass)
+    )
+    select string_agg(distinct b.what, ', ' order by b.what) into theirs
+        from built b where not exists (select from ours o where (o.class, o.oid) = (b.class, b.oid));
+    if theirs is not null then
+        raise exception using errcode = 'SR409', message = format('in_use: yours is built on what would go: %s', theirs),
+            hint = 'drop it, or build it on something else, then detach';
     end if;
 end $$;
 
