@@ -201,3 +201,52 @@ fn a_number_that_is_brought_is_no_other_tables() {
         "{twice}"
     );
 }
+
+#[test]
+fn a_row_keeps_its_key_when_it_gets_the_replacement() {
+    let door = orders();
+    door.psql("select seriatim.void(seriatim.id_of('order', 'U-0001'), 'wrong address', reissue => true)");
+    let moved = refused(
+        &door,
+        "update orders set number = 'U-0003', pay = 'pay_9' where pay = 'pay_1'",
+    );
+    assert!(moved.contains("number_fixed"), "{moved}");
+    door.psql("update orders set number = 'U-0003' where pay = 'pay_1'");
+}
+
+#[test]
+fn a_column_that_was_dropped_leaves_a_table_like_any_other() {
+    let door = orders();
+    let kept = refused(&door, "truncate orders");
+    assert!(kept.contains("number_fixed"), "{kept}");
+    door.psql(
+        "alter table orders drop column number cascade; truncate orders; alter table orders add number text unique",
+    );
+    door.psql("select seriatim.number_column('orders', 'number', 'order', key_column => 'pay')");
+    door.psql("insert into orders (pay) values ('pay_5')");
+    assert!(refused(&door, "truncate orders").contains("number_fixed"));
+    // A column that is only called otherwise has its numbers still.
+    door.psql("alter table orders rename number to invoice_no");
+    assert!(refused(&door, "truncate orders").contains("number_fixed"));
+}
+
+#[test]
+fn a_column_with_a_default_or_beside_odd_types_is_seen_through() {
+    let door = orders();
+    let filled = refused(
+        &door,
+        "create table bills (number text unique default 'none'); select seriatim.number_column('bills', 'number', 'order')",
+    );
+    assert!(
+        filled.contains("column_unfit") && filled.contains("'none'") && filled.contains("drop default"),
+        "{filled}"
+    );
+    door.psql(
+        "create schema odd; create domain odd.text as int check (value > 5);
+         create function odd.differs(pg_catalog.text, pg_catalog.text) returns bool language sql as $$ select false $$;
+         create operator odd.= (leftarg = pg_catalog.text, rightarg = pg_catalog.text, function = odd.differs);
+         create table plain (number varchar unique);
+         set search_path = odd, public, pg_catalog; select seriatim.number_column('plain', 'number', 'order')",
+    );
+    door.psql("insert into plain values (null)");
+}

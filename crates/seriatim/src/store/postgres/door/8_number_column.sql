@@ -124,7 +124,8 @@ begin
     if tg_op = 'UPDATE' then
         before := seriatim.read_row(old, tg_relid, given);
         if before.tenant = after.tenant and seriatim.may_leave(series, before.tenant, before.number, after.number)
-            and after.number is distinct from before.number then
+            and after.number is distinct from before.number
+            and (after.number is null or before.key is null or after.key is not distinct from before.key) then
             return new;
         elsif before.number is not null then
             perform seriatim.refuse('409', 'number_fixed', format(
@@ -157,6 +158,11 @@ declare
     of_row record;
 begin
     if tg_op = 'TRUNCATE' then
+        -- This one is left when the column is dropped with its other triggers.
+        if not exists (select from pg_trigger t where t.tgrelid = tg_relid and t.tgfoid = to_regproc('seriatim.fill_number')
+                and t.tgname = replace(tg_name, '~seriatim_truncate_', '~seriatim_fill_')) then
+            return null;
+        end if;
         perform seriatim.refuse('409', 'number_fixed', format('%s.%s has numbers and cannot be truncated; delete its rows',
             tg_table_schema, tg_table_name));
     end if;
@@ -233,6 +239,9 @@ begin atomic
     )
     select case
         when a.attgenerated <> '' then 'is generated, which is after the number is taken'
+        when use = 'number' and a.atthasdef then format('has the default %s, and would never be null: alter table %s alter %I drop default',
+            (select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum),
+            of_table, of_column)
         when use = 'number' and a.atttypid not in ('text'::regtype, 'varchar'::regtype)
             then format('is %s; a number is text', format_type(a.atttypid, null))
         when use = 'date' and a.atttypid not in ('date'::regtype, 'timestamptz'::regtype)
@@ -336,7 +345,13 @@ begin
     -- A key that comes after its number was never bound; once there, neither it nor the tenant changes.
     select string_agg(format(' or old.%I is not null and old.%2$I is not null and new.%2$I is distinct from old.%2$I', $2, c), '')
         into fixed from unnest(array[$4, $5]) c where c is not null;
-    return array(select format('create trigger %I %s on %s %s execute function seriatim.%I(%L)',
+    -- What was left when the column was dropped.
+    return array(select format('drop trigger %I on %s', t.tgname, $1) from pg_trigger t
+        where t.tgrelid = $1 and t.tgparentid = 0 and starts_with(t.tgname::text, '~seriatim_')
+            and t.tgfoid in (to_regproc('seriatim.guard_number'), to_regproc('seriatim.keep_number'),
+                to_regproc('seriatim.check_number_stands'))
+            and seriatim.given_to(t.tgargs) ->> 'column' = $2)
+    || array(select format('create trigger %I %s on %s %s execute function seriatim.%I(%L)',
             '~seriatim_' || made.verb || '_' || named, made.moment, $1, made.condition, made.does, given)
         from (values
             ('bring', 'before insert', format('for each row when (new.%I is not null)', $2), 'guard_number'),
@@ -356,7 +371,7 @@ create or replace function seriatim.number_column(
     supplied text default 'refuse', on_delete text default 'refuse'
 ) returns void language plpgsql as $$
 declare
-    made text;
+    made pg_catalog.text;
 begin
     -- Names in `number_when` are those of the caller.
     foreach made in array seriatim.number_triggers($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) loop
