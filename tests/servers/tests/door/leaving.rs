@@ -163,6 +163,39 @@ async fn leaving_is_refused_while_something_is_in_the_way() {
 }
 
 #[tokio::test]
+async fn who_comes_back_moves_in_before_a_column_fills_itself() {
+    let door = Door::install();
+    let url = door.server.url_of(&door.database);
+    define(&door, "order", &[("format", "O-{seq:3}")]);
+    let fills = "select seriatim.number_column('orders', 'number', 'order', key_column => 'pay')";
+    door.psql(&format!(
+        "create table orders (number text unique, pay text unique); {fills}"
+    ));
+    door.psql("insert into orders values (null, 'p1')");
+    detach(&url, &options()).await.expect("it leaves");
+    door.psql(
+        "alter table orders alter number set default numbers.next('order'); insert into orders (pay) values ('p2')",
+    );
+    assert!(install(&url, &options()).await.expect("it is installed").created);
+    define(&door, "order", &[("format", "O-{seq:3}")]);
+    let refused = door.try_psql(fills).unwrap_err();
+    assert!(
+        refused.contains("column_unfit") && refused.contains("numbers.next"),
+        "{refused}"
+    );
+    door.psql("alter table orders alter number drop default");
+    door.psql("select seriatim.adopt('order', number, current_date, pay) from orders order by number");
+    door.psql(fills);
+    let retry =
+        "insert into orders (pay) values ('p1') on conflict (pay) do update set pay = excluded.pay returning number";
+    assert_eq!(door.psql(retry), "O-001");
+    assert_eq!(
+        door.psql("insert into orders (pay) values ('p3') returning number"),
+        "O-003"
+    );
+}
+
+#[tokio::test]
 async fn who_leaves_prints_no_number_of_a_series_that_was_replaced() {
     let door = Door::install();
     let url = door.server.url_of(&door.database);

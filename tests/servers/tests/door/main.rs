@@ -11,6 +11,7 @@ mod mixed;
 mod number_column;
 mod rights;
 mod scenarios;
+mod standing;
 
 use std::sync::Arc;
 

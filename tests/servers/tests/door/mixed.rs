@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 use seriatim::conformance::scenario::{GateWords, NumberShown, Order, Outcome, PolicyWords, TakeWords, Which};
@@ -379,4 +379,32 @@ async fn a_crowd_at_one_counter_is_numbered_once_each_and_leaves_no_version_with
     let expected: BTreeSet<String> = (1..=CROWD * NUMBERS_EACH).map(|seq| format!("O-{seq}")).collect();
     assert_eq!(numbers, expected);
     assert_eq!(multixacts(), before);
+}
+
+// Each of a caller's waits began anew, so that the second in the queue waited nearly twice as long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_longer_for_having_waited_before() {
+    let door = Door::install();
+    define(&door, "order", &[]);
+    door.psql("select seriatim.next('order')");
+    let mut holding = door.server.connect(&door.database).await;
+    let open = holding.transaction().await.expect("a transaction");
+    open.query_one("select seriatim.next('order')", &[])
+        .await
+        .expect("a number");
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        let client = door.server.connect(&door.database).await;
+        waiting.push(tokio::spawn(async move {
+            let since = Instant::now();
+            let busy = client.query_one("select seriatim.next('order')", &[]).await;
+            (busy.expect_err("it is busy"), since.elapsed())
+        }));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    for waited in waiting {
+        let (error, after) = waited.await.expect("it ends");
+        assert_eq!(error.code().map(|code| code.code()), Some("SR503"));
+        assert!(after < Duration::from_millis(4500), "{after:?}");
+    }
 }

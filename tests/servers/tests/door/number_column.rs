@@ -406,3 +406,35 @@ fn a_date_is_that_of_the_row_whatever_the_session_is_set_to() {
         assert!(number.contains(&format!("D{day}-")), "{settings}: {number}");
     }
 }
+
+// CET in PostgreSQL is an abbreviation: one hour, all year round.
+#[test]
+fn the_day_is_that_of_the_zone_in_summer_too() {
+    let door = Door::install();
+    let at = |zone: &str, instant: &str, set: &str| {
+        let name = format!("of_{}", zone.to_lowercase());
+        define(
+            &door,
+            &name,
+            &[("format", "{date}-{seq}"), ("time_zone", zone), ("reset", "daily")],
+        );
+        door.psql(&format!(
+            "create or replace function seriatim.clock() returns timestamptz language sql volatile \
+             return timestamptz '2026-07-01 {instant}Z'"
+        ));
+        door.psql(&format!("{set}; select seriatim.next('{name}')"))
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .to_string()
+    };
+    for (zone, instant) in [("CET", "22:00"), ("MET", "22:00"), ("EET", "21:00"), ("WET", "23:00")] {
+        assert_eq!(at(zone, instant, "select"), "20260702-1", "{zone}");
+    }
+    // These are whatever the setting says.
+    let set = "set timezone_abbreviations = 'Australia'";
+    for (zone, instant) in [("EST", "04:59"), ("MST", "06:59"), ("HST", "09:59"), ("GMT", "23:59")] {
+        let day = if zone == "GMT" { "20260701-1" } else { "20260630-1" };
+        assert_eq!(at(zone, instant, set), day, "{zone}");
+    }
+}

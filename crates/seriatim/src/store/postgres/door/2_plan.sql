@@ -72,6 +72,15 @@ begin
     return format('(?:[0-9]{%s}|[1-9][0-9]{%s,%s})', low, low, high - 1);
 end $$;
 
+-- A name by which PostgreSQL means the zone: what is an abbreviation as well it takes for one, without summer time, or for
+-- whatever timezone_abbreviations says.
+create or replace function seriatim.zone_of(name text) returns text language sql immutable
+return case name
+    when 'CET' then 'Europe/Brussels' when 'MET' then 'Europe/Brussels' when 'EET' then 'Europe/Athens'
+    when 'WET' then 'Europe/Lisbon' when 'EST' then 'America/Panama' when 'MST' then 'America/Phoenix'
+    when 'HST' then 'Pacific/Honolulu' when 'GMT' then 'Etc/GMT' when 'UCT' then 'Etc/UCT' when 'Zulu' then 'Etc/Zulu'
+    else name end;
+
 -- Compiles a definition that the core accepted (core: Series::to_text, Format::parse).
 create or replace function seriatim.plan_of(name text, version bigint, definition text) returns seriatim.series_plan
     language plpgsql stable set standard_conforming_strings = on as $$
@@ -88,7 +97,7 @@ declare
 begin
     plan.name := name;
     plan.version := version;
-    plan.zone := seriatim.setting(definition, 'time_zone');
+    plan.zone := seriatim.zone_of(seriatim.setting(definition, 'time_zone'));
     plan.reset := split_part(seriatim.setting(definition, 'reset'), ':', 1);
     plan.period := case plan.reset when 'never' then '"all"' when 'yearly' then 'YYYY' when 'monthly' then 'YYYY-MM'
         when 'daily' then 'YYYY-MM-DD' end;

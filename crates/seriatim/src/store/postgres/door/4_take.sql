@@ -41,6 +41,15 @@ begin
     end if;
 end $$;
 
+-- What is left of the time that a caller waits, for the next of his waits; for ever if there is no end.
+create or replace function seriatim.wait_until(until timestamptz) returns void language plpgsql as $$
+begin
+    if until is not null then
+        perform set_config('lock_timeout',
+            greatest(ceil(extract(epoch from until - clock_timestamp()) * 1000), 1)::bigint || 'ms', true);
+    end if;
+end $$;
+
 -- Waits for a lock of its own class until the transaction ends, or tells the caller that it took too long.
 create or replace function seriatim.queue_up(class int, name text, busy text) returns void language plpgsql as $$
 begin
@@ -96,7 +105,9 @@ begin
             return;
         elsif clock_timestamp() > until then
             perform seriatim.refuse('503', 'counter_busy', busy);
-        elsif not has_queued then
+        end if;
+        perform seriatim.wait_until(until);
+        if not has_queued then
             perform seriatim.queue_up(1397053783, of_id, busy);
             has_queued := true;
         elsif not seriatim.wait_for_holder(of_id, busy) then
@@ -105,6 +116,7 @@ begin
             may_bear := true;
         end if;
     end loop;
+    perform seriatim.wait_until(until);
     perform seriatim.bear_line(of_series, of_tenant);
     insert into seriatim.counter (id, series, tenant, partition, period, line, first_seq, last_seq, issued, reserved,
             voided, missing, length, head)

@@ -36,5 +36,7 @@ begin
     grant execute on function seriatim.void, seriatim.gate_retry to seriatim_admin;
     -- number_column runs as its caller, who must own the table.
     grant execute on function seriatim.number_column, seriatim.number_triggers, seriatim.unfit, seriatim.require_series,
-        seriatim.is_unique, seriatim.refuse, seriatim.fill_number, seriatim.guard_number, seriatim.keep_number to seriatim_admin;
+        seriatim.is_unique, seriatim.refuse, seriatim.given_to, seriatim.reference_of, seriatim.table_of,
+        seriatim.free_reference, seriatim.was_replayed, seriatim.fill_number, seriatim.guard_number,
+        seriatim.check_number_stands, seriatim.keep_number to seriatim_admin;
 end $$;
