@@ -219,3 +219,31 @@ async fn a_server_set_back_on_its_own_timeline_is_noticed_by_a_node_that_lived()
     let fence = store.fence().await.expect("it can be read");
     assert!(!fence.open && fence.reason.is_some_and(|reason| reason.contains("acknowledged")));
 }
+
+/// Each beat of a node once left a connection behind that waited for the standby, until the server had none left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_beats_are_not_confirmed_takes_no_more_connections() {
+    let primary = Postgres::start();
+    let mut standby = primary.standby("one");
+    primary.set("synchronous_standby_names", "one");
+    let options = PostgresOptions {
+        statement_within: Duration::from_secs(1),
+        ..PostgresOptions::default()
+    };
+    let store = Stored::open(&primary.url(), options).await.expect("a store");
+    let issuer = Issuer::open(store.clone()).await.expect("it can be read");
+    define(&issuer).await;
+    issue_until_it_goes(&issuer, "a").await;
+    standby.stop_cleanly();
+    let hanging = "select count(*) from pg_stat_activity where application_name = 'seriatim' and state = 'active'";
+    // The first beat comes after five seconds.
+    let (started, mut most) = (Instant::now(), 0);
+    while started.elapsed() < Duration::from_secs(12) {
+        let count: u32 = primary.psql("postgres", hanging).parse().expect("a number");
+        most = most.max(count);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!((1..=2).contains(&most), "{most} connections hang");
+    standby.start_again();
+    assert_eq!(issue_until_it_goes(&issuer, "b").await, "INV-2");
+}

@@ -307,6 +307,7 @@ impl Inner {
 /// Beats until the store is gone.
 pub(super) async fn keep_watch(store: Weak<Inner>, wake: Arc<Notify>) {
     let mut pause = BEAT;
+    let mut pause_after_fault = LOOK;
     loop {
         // Whoever wakes us has met the fence.
         let _ = tokio::time::timeout(pause, wake.notified()).await;
@@ -314,13 +315,20 @@ pub(super) async fn keep_watch(store: Weak<Inner>, wake: Arc<Notify>) {
         if store.is_closed() {
             return;
         }
-        pause = match store.beat().await {
+        let beat = store.beat().await;
+        pause = match &beat {
             Ok(true) => BEAT,
             Ok(false) => LOOK,
             Err(fault) => {
                 warn!(place = %store.pool.place, %fault, "cannot look at the fence");
-                LOOK
+                pause_after_fault
             }
+        };
+        // A server that is away is not asked at once for ever.
+        pause_after_fault = if beat.is_ok() {
+            LOOK
+        } else {
+            (pause_after_fault * 2).min(BEAT)
         };
     }
 }
