@@ -40,6 +40,14 @@ pub(super) struct Place {
 impl Place {
     /// Reads a URL as libpq does, with `sslmode=verify-full`, `sslrootcert=` and `prepare=` besides.
     pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
+        // Whoever reads such a URL takes a part of the password for the host, and asks the network for it.
+        if has_stray_at(url) {
+            return Err(OpenError::Url(
+                "the URL of the database has an @ that ends nothing; in user, password and parameters write @ as %40, / as \
+                 %2F and ? as %3F"
+                    .to_string(),
+            ));
+        }
         let (rest, extra) = split(url);
         let mut config: Config = rest.parse().map_err(|error: tokio_postgres::Error| {
             // The parser quotes what it does not know, never the URL as a whole.
@@ -75,11 +83,10 @@ impl Place {
             Some("disable") => {
                 config.ssl_mode(SslMode::Disable);
             }
-            Some(other) => {
-                return Err(OpenError::Url(format!(
-                    "sslmode={} is not known; use disable, prefer, require or verify-full",
-                    other.escape_debug()
-                )));
+            Some(_) => {
+                return Err(OpenError::Url(
+                    "the value of sslmode is not known; use disable, prefer, require or verify-full".to_string(),
+                ));
             }
         }
         config.application_name(config.get_application_name().unwrap_or("seriatim").to_string());
@@ -135,12 +142,18 @@ impl Extra {
             None => Ok(Preparing::IfAlone),
             Some("true") => Ok(Preparing::Always),
             Some("false") => Ok(Preparing::Never),
-            Some(other) => Err(OpenError::Url(format!(
-                "prepare={} is not known; use true or false",
-                other.escape_debug()
-            ))),
+            Some(_) => Err(OpenError::Url(
+                "the value of prepare is not known; use true or false".to_string(),
+            )),
         }
     }
+}
+
+/// Whether a URL has another @ than the one that ends user and password.
+fn has_stray_at(url: &str) -> bool {
+    let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let (head, query) = url.split_once('?').unwrap_or((url, ""));
+    is_url && (head.matches('@').count() > 1 || query.contains('@'))
 }
 
 fn split(url: &str) -> (String, Extra) {
@@ -229,6 +242,11 @@ mod tests {
         for url in [
             "postgres://ann:s3cret@db:port/b",
             "postgres://ann:s3cret@db/b?frob=1",
+            "postgres://ann:pw@s3cret@db/b",
+            "postgres://ann:pw@s3cret/@db/b",
+            "postgres://ann:1?s3cret@db/b",
+            "postgres://ann:pw@db/b?sslmode=s3cret",
+            "postgres://ann:pw@db/b?prepare=s3cret",
             "postgres:",
         ] {
             let error = Place::parse(url).unwrap_err().to_string();
