@@ -118,7 +118,8 @@ pub struct Fence {
     pub problem: Option<String>,
     /// The nodes of the service.
     pub nodes: Vec<FenceNode>,
-    decided_at: i64,
+    /// When an operator opened it last, in microseconds since 1970 by the server's clock; 0 if nobody did.
+    pub decided_at: i64,
 }
 
 /// A node of the service, as the fence sees it.
