@@ -247,3 +247,18 @@ async fn a_node_whose_beats_are_not_confirmed_takes_no_more_connections() {
     standby.start_again();
     assert_eq!(issue_until_it_goes(&issuer, "b").await, "INV-2");
 }
+
+/// A host that takes a connection and never says a word, as one that hangs, once used up the time of all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_hangs_does_not_keep_the_next_one_from_being_asked() {
+    let server = Postgres::start();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres?target_session_attrs=read-write&sslmode=disable",
+        silent.local_addr().expect("an address").port(),
+        server.port()
+    );
+    let (_, issuer) = open(&url).await;
+    define(&issuer).await;
+    assert_eq!(issue_until_it_goes(&issuer, "a").await, "INV-1");
+}

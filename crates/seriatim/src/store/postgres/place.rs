@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 
 use super::open::OpenError;
 
@@ -96,6 +96,52 @@ impl Place {
             preparing,
         })
     }
+}
+
+impl Place {
+    /// A configuration for each host, in their order.
+    pub(super) fn hosts(&self) -> Vec<Config> {
+        let (hosts, ports) = (self.config.get_hosts(), self.config.get_ports());
+        // Addresses beside the names belong to them in pairs, and whoever wants another order gets it from the driver.
+        let is_plain =
+            self.config.get_hostaddrs().is_empty() && self.config.get_load_balance_hosts() == LoadBalanceHosts::Disable;
+        if hosts.len() < 2 || !is_plain {
+            return vec![self.config.clone()];
+        }
+        let port_of = |i: usize| ports.get(i).or(ports.first()).copied();
+        let alone = hosts
+            .iter()
+            .enumerate()
+            .map(|(i, host)| only(&self.config, host, port_of(i)));
+        alone.collect()
+    }
+}
+
+/// The same for one host: the driver knows no way to take the others out.
+fn only(all: &Config, host: &Host, port: Option<u16>) -> Config {
+    let mut one = Config::new();
+    match host {
+        Host::Tcp(name) => one.host(name),
+        Host::Unix(path) => one.host_path(path),
+    };
+    one.ssl_mode(all.get_ssl_mode())
+        .ssl_negotiation(all.get_ssl_negotiation())
+        .channel_binding(all.get_channel_binding())
+        .target_session_attrs(all.get_target_session_attrs())
+        .keepalives(all.get_keepalives())
+        .keepalives_idle(all.get_keepalives_idle());
+    port.map(|port| one.port(port));
+    all.get_user().map(|user| one.user(user));
+    all.get_password().map(|password| one.password(password));
+    all.get_dbname().map(|name| one.dbname(name));
+    all.get_options().map(|options| one.options(options));
+    all.get_application_name().map(|name| one.application_name(name));
+    all.get_connect_timeout().map(|within| one.connect_timeout(*within));
+    all.get_tcp_user_timeout().map(|within| one.tcp_user_timeout(*within));
+    all.get_keepalives_interval()
+        .map(|every| one.keepalives_interval(every));
+    all.get_keepalives_retries().map(|count| one.keepalives_retries(count));
+    one
 }
 
 /// Host, port and database; never the password.
