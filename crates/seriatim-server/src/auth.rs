@@ -113,7 +113,7 @@ struct KnownKey {
 
 /// How old the known keys may be.
 const FRESH_MS: u64 = 1_000;
-/// How long a request waits for the store to tell the keys; it has a deadline of its own after that.
+/// How long a request waits for the store to tell the keys.
 const READ_WITHIN: Duration = Duration::from_secs(1);
 
 impl Keys {
@@ -225,7 +225,12 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-async fn open(parts: &Parts, app: &App) -> Result<(Actor, Access), Problem> {
+/// How long a request has waited for the API keys; that is part of its deadline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waited(pub(crate) Duration);
+
+async fn open(parts: &mut Parts, app: &App) -> Result<(Actor, Access), Problem> {
+    let arrived = Instant::now();
     let Some(header) = parts.headers.get(AUTHORIZATION) else {
         let detail = "this needs an API key; send it as `Authorization: Bearer srt_…`";
         return Err(Problem::unauthorized("api_key_required", detail));
@@ -235,6 +240,7 @@ async fn open(parts: &Parts, app: &App) -> Result<(Actor, Access), Problem> {
         Some(token) => app.keys().open(app.issuer().reads(), &token).await?,
         None => None,
     };
+    parts.extensions.insert(Waited(arrived.elapsed()));
     opened.ok_or_else(|| {
         let detail = "the API key is not valid: it is unknown, mistyped or revoked";
         Problem::unauthorized("invalid_api_key", detail)

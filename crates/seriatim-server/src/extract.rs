@@ -20,6 +20,7 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{Object, Type};
 
 use crate::app::App;
+use crate::auth::Waited;
 use crate::problem::Problem;
 
 /// A JSON body, not parsed yet: what is parsed from it may borrow from it.
@@ -387,8 +388,19 @@ fn unquoted(value: &[u8]) -> String {
     }
 }
 
-/// How long the caller wants to wait: `Prefer: wait=N`, in seconds.
-pub struct Patience(pub Option<Duration>);
+/// How long the caller wants to wait: `Prefer: wait=N`, in seconds. It is extracted after the caller: what it took to tell
+/// who that is is a part of it.
+pub struct Patience {
+    asked: Option<Duration>,
+    waited: Duration,
+}
+
+impl Patience {
+    /// What is left of it, or of this if he does not say.
+    pub fn or(&self, usual: Duration) -> Duration {
+        self.asked.unwrap_or(usual).saturating_sub(self.waited)
+    }
+}
 
 impl IntoParams for Patience {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
@@ -416,7 +428,13 @@ impl FromRequestParts<App> for Patience {
             .get("prefer")
             .and_then(|value| value.to_str().ok())
             .and_then(wait);
-        Ok(Self(asked.map(|wait| wait.min(app.limits().wait_max))))
+        Ok(Self {
+            asked: asked.map(|wait| wait.min(app.limits().wait_max)),
+            waited: parts
+                .extensions
+                .get::<Waited>()
+                .map_or(Duration::ZERO, |waited| waited.0),
+        })
     }
 }
 

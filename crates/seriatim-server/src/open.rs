@@ -249,6 +249,8 @@ pub enum Reach {
     Served(PathBuf),
 }
 
+/// How long whoever ends waits for a commit that nobody confirms; its caller has been told by then.
+const LETS_GO: Duration = Duration::from_secs(1);
 /// How long a verb waits for another verb to let go of the lock.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -481,13 +483,17 @@ impl Opened {
 
     /// Finishes what waits, and closes the files before the lock is let go.
     pub async fn close(self) {
-        self.issuer.close().await;
         match self.store {
             Stored::Sqlite(store, lock) => {
+                self.issuer.close().await;
                 store.close().await;
                 drop(lock);
             }
-            Stored::Postgres(store) => store.close().await,
+            // Whoever leaves a commit that is not confirmed says no goodbye: after a failover somebody has to look.
+            Stored::Postgres(store) => match tokio::time::timeout(LETS_GO, self.issuer.close()).await {
+                Ok(()) => store.close().await,
+                Err(_) => tracing::warn!("a commit was left that is not confirmed; ask with the same key"),
+            },
         }
     }
 }

@@ -59,6 +59,8 @@ const HEAD_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 100;
 /// How many connections to the socket there may be, whatever strangers hold.
 const LOCAL_MAX: usize = 256;
+/// How long commits under way are waited for at least, whatever draining took.
+const LETS_GO: Duration = Duration::from_secs(1);
 /// How often overdue reservations are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often files are looked for that no receipt refers to.
@@ -146,6 +148,7 @@ pub async fn run_until(
         // Only a courtesy: the next server removes it too.
         let _ = std::fs::remove_file(path);
     }
+    let drained = Instant::now() + options.drain;
     door.drain(options.drain).await;
     sweeper.abort();
     if let Some(workers) = workers {
@@ -154,7 +157,13 @@ pub async fn run_until(
             tracing::warn!("payment events or receipts under way were left; their leases run out");
         }
     }
-    app.issuer().close().await;
+    // A commit that nobody confirms, as while a synchronous standby is away, is no reason to live for ever.
+    let left = drained.saturating_duration_since(Instant::now()).max(LETS_GO);
+    if tokio::time::timeout(left, app.issuer().close()).await.is_err() {
+        tracing::warn!(
+            "commits were left that are not confirmed; who asks with the same key is told what became of them"
+        );
+    }
     Ok(())
 }
 

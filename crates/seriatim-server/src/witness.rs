@@ -24,6 +24,8 @@ pub struct Witness {
     signing_key: [u8; 32],
     /// What was written last.
     last: Checkpoint,
+    /// When an operator had opened the fence last, when the store had all that was written.
+    decided_at: i64,
     /// Whether there was no file before.
     pub is_new: bool,
 }
@@ -51,17 +53,22 @@ impl Witness {
         let reads = opened.reads();
         let kept = read(&path)?;
         let is_ours = |kept: &Checkpoint| kept.public_key == checkpoint::public_key(&signing_key);
+        let decided_at = decided_at(opened.fenced().as_ref()).await?;
         // Whoever signed it: a restored backup has a new key, and lacks what this file knows.
         if let Some(kept) = &kept
-            && let Some(lacking) = lacking(reads, kept, Look::AtEvents).await?
+            && let Some(lacking) = lacking(reads, kept).await?
         {
+            if is_ours(kept) && decided_at > kept.at.as_micros() {
+                set_aside(&path, &lacking).map_err(PlaceError::Unusable)?;
+                return Box::pin(Self::begin(place, every, signing_key, opened)).await;
+            }
             let why = accusation(&path, kept, &reads.describe(), &lacking);
             // A file of another service stops this node, and not the others.
             let fenced = opened.fenced().filter(|_| is_ours(kept));
             close_fence(fenced.as_ref(), &why).await;
             return Err(PlaceError::Behind(format!(
                 "{why}; {}",
-                way_out(&path, opened.fenced().is_some())
+                way_out(&path, opened.fenced().is_some(), fenced.is_some())
             )));
         }
         if kept.as_ref().is_some_and(|kept| !is_ours(kept)) {
@@ -82,6 +89,7 @@ impl Witness {
             every,
             signing_key,
             last,
+            decided_at,
             is_new: kept.is_none(),
         })
     }
@@ -112,22 +120,27 @@ impl Witness {
 
     /// Writes down how the store is now, unless it lacks what was there before: that is kept as evidence.
     async fn look(&mut self, reads: &dyn Reads, clock: &dyn Clock, fenced: Option<&Postgres>) -> Result<(), String> {
-        let said = |error: StoreError| error.to_string();
-        if let Some(lacking) = lacking(reads, &self.last, Look::AtEnds)
-            .await
-            .map_err(|error| error.to_string())?
-        {
-            let why = accusation(&self.path, &self.last, &reads.describe(), &lacking);
-            close_fence(fenced, &why).await;
-            return Err(why);
-        }
+        let said = |error: PlaceError| error.to_string();
+        let mut decided = decided_at(fenced).await.map_err(said)?;
+        // Before it is compared: what the store loses in between is found now, and what it loses later next time.
         let now = checkpoint::take(reads, &self.signing_key, clock.now())
             .await
-            .map_err(said)?;
+            .map_err(|error| error.to_string())?;
+        if let Some(lacking) = lacking(reads, &self.last).await.map_err(said)? {
+            decided = decided_at(fenced).await.map_err(said)?;
+            if decided <= self.decided_at {
+                let why = accusation(&self.path, &self.last, &reads.describe(), &lacking);
+                close_fence(fenced, &why).await;
+                return Err(why);
+            }
+            // An operator has looked and opened the fence: what was lost before that is his matter now.
+            set_aside(&self.path, &lacking)?;
+        }
         if now.definitions == self.last.definitions
             && now.counters == self.last.counters
             && now.gates == self.last.gates
         {
+            self.decided_at = decided;
             return Ok(());
         }
         let (path, kept) = (self.path.clone(), now.clone());
@@ -135,7 +148,8 @@ impl Witness {
         written
             .map_err(|error| error.to_string())?
             .map_err(|error| error.to_string())?;
-        self.last = now;
+        // Only now: until it is written, what is lacking is what an operator has decided about.
+        (self.last, self.decided_at) = (now, decided);
         Ok(())
     }
 }
@@ -186,8 +200,9 @@ fn write(path: &Path, checkpoint: &Checkpoint) -> std::io::Result<()> {
 }
 
 /// What the store lacks, in words; nothing if it has everything.
-async fn lacking(reads: &dyn Reads, kept: &Checkpoint, look: Look) -> Result<Option<String>, PlaceError> {
-    let findings = compare(reads, kept, look).await.map_err(unavailable)?;
+async fn lacking(reads: &dyn Reads, kept: &Checkpoint) -> Result<Option<String>, PlaceError> {
+    // Also at the events: a chain that was set back may have outgrown what it was.
+    let findings = compare(reads, kept, Look::AtEvents).await.map_err(unavailable)?;
     let Some(first) = findings.first() else {
         return Ok(None);
     };
@@ -196,6 +211,38 @@ async fn lacking(reads: &dyn Reads, kept: &Checkpoint, look: Look) -> Result<Opt
         count => format!(", and {} more", count - 1),
     };
     Ok(Some(format!("{}: {}{more}", first.place, first.message)))
+}
+
+/// When an operator opened the fence last; 0 if nobody did, or there is none.
+async fn decided_at(fenced: Option<&Postgres>) -> Result<i64, PlaceError> {
+    let Some(store) = fenced else { return Ok(0) };
+    Ok(store.fence().await.map_err(unavailable)?.decided_at)
+}
+
+/// Keeps the evidence beside a file that begins anew.
+fn set_aside(path: &Path, lacking: &str) -> Result<(), String> {
+    let aside = (1..)
+        .map(|count| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".before-{count}"));
+            PathBuf::from(name)
+        })
+        .find(|aside| !aside.exists())
+        .unwrap_or_else(|| path.to_path_buf());
+    match std::fs::rename(path, &aside) {
+        // It was set aside before, and could not be written since.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            let (path, aside) = (path.display(), aside.display());
+            return Err(format!("cannot keep the witness {path} as {aside}: {error}"));
+        }
+        Ok(()) => {}
+    }
+    tracing::warn!(
+        kept = %aside.display(), lacking,
+        "an operator has opened the fence since the witness was written; it begins anew, and the old one is kept"
+    );
+    Ok(())
 }
 
 fn accusation(path: &Path, kept: &Checkpoint, store: &str, lacking: &str) -> String {
@@ -207,12 +254,17 @@ fn accusation(path: &Path, kept: &Checkpoint, store: &str, lacking: &str) -> Str
     )
 }
 
-fn way_out(path: &Path, has_fence: bool) -> String {
+fn way_out(path: &Path, has_fence: bool, goes_on: bool) -> String {
     let path = path.display();
     let open = if has_fence { "`seriatim fence open --yes`, " } else { "" };
+    let start = if goes_on {
+        "start again"
+    } else {
+        "start with another --witness file"
+    };
     format!(
         "nothing is issued: look with `seriatim verify --checkpoint {path}`, pass over what was handed out with {open}\
-         `seriatim advance`, and start with another --witness file"
+         `seriatim advance`, and {start}"
     )
 }
 

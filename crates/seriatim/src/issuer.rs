@@ -322,6 +322,12 @@ impl Issuer {
         }
     }
 
+    /// Within this a caller gets an answer, unless it says otherwise.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.shared.options.deadline
+    }
+
     /// How many commands wait, in all lanes.
     #[must_use]
     pub fn queued(&self) -> usize {

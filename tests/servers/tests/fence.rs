@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use seriatim::store::postgres::{Postgres as Stored, PostgresOptions};
+use seriatim::store::postgres::{Postgres as Stored, PostgresOptions, door};
 use seriatim::{Failure, Issuer, SeriesSpec};
 use seriatim_servers_tests::Postgres;
 
@@ -218,4 +218,100 @@ async fn a_server_set_back_on_its_own_timeline_is_noticed_by_a_node_that_lived()
     assert_eq!(failure.code(), "fenced", "{failure}");
     let fence = store.fence().await.expect("it can be read");
     assert!(!fence.open && fence.reason.is_some_and(|reason| reason.contains("acknowledged")));
+}
+
+/// Numbers of users' own transactions are known to no node: they were given again after a failover that had lost them,
+/// for a node that had lost nothing moved the fence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_users_take_numbers_themselves_the_fence_waits_for_an_operator() {
+    let mut primary = Postgres::start();
+    let mut standby = primary.standby("one");
+    let url = either(&primary, &standby);
+    let (store, issuer) = open(&url).await;
+    door::install(&url, &PostgresOptions::default()).await.expect("a door");
+    define(&issuer).await;
+    assert_eq!(issue_until_it_goes(&issuer, "a").await, "INV-1");
+    let written = primary.psql("postgres", "select pg_current_wal_lsn()");
+    while standby.psql("postgres", &format!("select pg_last_wal_replay_lsn() >= '{written}'")) != "t" {}
+    standby.stop_cleanly();
+    let taken = primary.psql("postgres", "select seriatim.next('invoice', key => 'b')");
+    assert_eq!(taken, "INV-2");
+    primary.stop_immediately();
+    standby.start_again();
+    standby.promote();
+    // As long as it took to move by itself, and longer.
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(8) {
+        let failure = issuer.issue("invoice").key("c").await.expect_err("it is fenced");
+        assert!(
+            failure.code() == "fenced" || started.elapsed() < Duration::from_secs(3),
+            "{failure}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let fence = store.fence().await.expect("it can be read");
+    assert!(fence.open && fence.problem.is_some() && fence.has_door, "{fence:?}");
+    store.open_fence().await.expect("it can be written");
+    assert_eq!(issue_until_it_goes(&issuer, "c").await, "INV-2");
+}
+
+/// Each beat of a node once left a connection behind that waited for the standby, until the server had none left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_beats_are_not_confirmed_takes_no_more_connections() {
+    let primary = Postgres::start();
+    let mut standby = primary.standby("one");
+    primary.set("synchronous_standby_names", "one");
+    let options = PostgresOptions {
+        statement_within: Duration::from_secs(1),
+        ..PostgresOptions::default()
+    };
+    let store = Stored::open(&primary.url(), options).await.expect("a store");
+    let issuer = Issuer::open(store.clone()).await.expect("it can be read");
+    define(&issuer).await;
+    issue_until_it_goes(&issuer, "a").await;
+    standby.stop_cleanly();
+    let hanging = "select count(*) from pg_stat_activity where application_name = 'seriatim' and state = 'active'";
+    // The first beat comes after five seconds.
+    let (started, mut most) = (Instant::now(), 0);
+    while started.elapsed() < Duration::from_secs(12) {
+        let count: u32 = primary.psql("postgres", hanging).parse().expect("a number");
+        most = most.max(count);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!((1..=2).contains(&most), "{most} connections hang");
+    standby.start_again();
+    assert_eq!(issue_until_it_goes(&issuer, "b").await, "INV-2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_dead_is_forgotten_by_those_that_live() {
+    let server = Postgres::start();
+    let (store, issuer) = open(&server.url()).await;
+    define(&issuer).await;
+    issue_until_it_goes(&issuer, "a").await;
+    server.psql(
+        "postgres",
+        "insert into seriatim.node (id, name, started_at, seen_at) values (7, 'dead', 1, 1)",
+    );
+    let started = Instant::now();
+    while store.fence().await.expect("it can be read").nodes.len() > 1 {
+        assert!(started.elapsed() < Duration::from_secs(15), "it is not forgotten");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(issue_until_it_goes(&issuer, "b").await, "INV-2");
+}
+
+/// A host that takes a connection and never says a word, as one that hangs, once used up the time of all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_hangs_does_not_keep_the_next_one_from_being_asked() {
+    let server = Postgres::start();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/postgres?target_session_attrs=read-write&sslmode=disable",
+        silent.local_addr().expect("an address").port(),
+        server.port()
+    );
+    let (_, issuer) = open(&url).await;
+    define(&issuer).await;
+    assert_eq!(issue_until_it_goes(&issuer, "a").await, "INV-1");
 }

@@ -210,11 +210,8 @@ fn set(response: &mut Response, name: HeaderName, value: &str) {
 
 /// Asks the issuer; the command goes on when nobody waits any more.
 async fn execute(app: &App, request: Request, patience: &Patience) -> Result<Answer, Problem> {
-    let answer = match patience.0 {
-        None => app.issuer().execute(request).await,
-        Some(wait) => app.issuer().execute_within(request, wait).await,
-    };
-    Ok(answer?)
+    let within = patience.or(app.issuer().deadline());
+    Ok(app.issuer().execute_within(request, within).await?)
 }
 
 /// Asks the issuer for something that is answered with entries.

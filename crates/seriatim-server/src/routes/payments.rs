@@ -185,7 +185,7 @@ pub async fn verify(
     let desk = desk_of(payments, &tenant, query.source.as_deref())?;
     let gate = payments.verify(desk, &reference).await.map_err(unverified)?;
     let event = payments
-        .settled(&tenant, &reference, gate.id, patience.0.unwrap_or(VERIFY_WITHIN))
+        .settled(&tenant, &reference, gate.id, patience.or(VERIFY_WITHIN))
         .await?;
     if let Some(gate) = event.filter(|gate| is_held(gate)) {
         let why = gate.last_error.as_ref().map(ToString::to_string).unwrap_or_default();

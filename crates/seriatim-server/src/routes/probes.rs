@@ -28,6 +28,8 @@ struct Found {
     settings: Vec<Setting>,
 }
 
+/// The state of a store whose reason names tenants, series, files and nodes.
+const FENCE: &str = "fence";
 const FRESH: Duration = Duration::from_secs(1);
 const PING_WITHIN: Duration = Duration::from_secs(1);
 
@@ -38,8 +40,20 @@ impl Readiness {
             return found.clone();
         }
         let found = ask(app).await;
+        let was_open = last.as_ref().is_none_or(|found| found.shut_fence().is_none());
+        if let Some(fence) = found.shut_fence().filter(|_| was_open) {
+            tracing::warn!(why = %fence.found, "the fence is shut: no number may be taken");
+        }
         *last = Some(found.clone());
         found
+    }
+}
+
+impl Found {
+    fn shut_fence(&self) -> Option<&Setting> {
+        self.settings
+            .iter()
+            .find(|setting| setting.name == FENCE && !setting.holds)
     }
 }
 
@@ -127,7 +141,10 @@ fn in_full(found: &Found, stopping: bool) -> String {
         .to_string(),
     );
     let broken = found.settings.iter().filter(|setting| !setting.holds);
-    lines.extend(broken.map(|setting| format!("[!]{} {}", setting.name, setting.found)));
+    lines.extend(broken.map(|setting| match setting.name {
+        FENCE => "[!]fence shut".to_string(),
+        name => format!("[!]{name} {}", setting.found),
+    }));
     lines.push(
         if found.store.is_ok() && !stopping {
             "ready"

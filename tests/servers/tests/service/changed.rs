@@ -157,3 +157,34 @@ async fn a_table_that_cannot_be_read_delays_no_number() {
     }
     service.stop();
 }
+
+/// A commit that waits for a standby which is away kept the server, and verbs of the command line, from ending.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_lives_for_ever_because_a_commit_is_not_confirmed() {
+    let primary = Postgres::start();
+    let mut standby = primary.standby("one");
+    primary.set("synchronous_standby_names", "one");
+    let url = primary.url();
+    let desk = Desk::new();
+    let flags = ["--store", &*url, "--drain", "2s"];
+    let service = desk.serve_with(&flags, &[("SERIATIM_ADMIN_KEY", KEY)]);
+    let address = service.url.trim_start_matches("http://").to_string();
+    define(&address).await;
+    assert_eq!(issue(&address, "a").await, "INV-00001");
+    standby.stop_cleanly();
+    let asked = Instant::now();
+    let reply = try_issue(&address, "b").await;
+    assert_eq!((reply.status, &*reply.field("outcome")), (503, "unknown"), "{reply:?}");
+    // Whatever it takes to read the API keys is part of the deadline.
+    assert!(asked.elapsed() < Duration::from_millis(3_500), "{:?}", asked.elapsed());
+    let stopped = Instant::now();
+    service.stop();
+    assert!(stopped.elapsed() < Duration::from_secs(10), "{:?}", stopped.elapsed());
+    let asked = Instant::now();
+    let ran = desk.run(&["issue", "invoice", "--key", "c", "--tenant", "other", "--store", &url]);
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert!(ran.code != 0 && ran.stderr.contains("unknown"), "{ran:?}");
+    standby.start_again();
+    let ran = desk.ok(&["issue", "invoice", "--key", "b", "--store", &url]);
+    assert!(ran.contains("INV-00002"), "{ran}");
+}

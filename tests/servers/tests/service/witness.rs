@@ -211,3 +211,77 @@ async fn a_gate_alone_is_something_new_and_is_missed_when_it_is_gone() {
         "{refused:?}"
     );
 }
+
+/// The loss of a store that has grown longer since than it was: the witness of a node that lives looked only at the ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loss_that_was_outgrown_is_found_and_what_an_operator_has_decided_stays() {
+    let mut server = Postgres::start();
+    let url = server.url();
+    let store = ["--store", &*url];
+    let desk = Desk::new();
+    let file = desk.path().join("witness.json");
+    let witness = format!("file:{}", file.display());
+    let flags = [&store[..], &["--witness", &witness, "--witness-every", "5s"]].concat();
+    let other = Desk::new();
+    let service = other.serve_with(&store, &[("SERIATIM_ADMIN_KEY", KEY)]);
+    define(service.url.trim_start_matches("http://")).await;
+    assert_eq!(issue(service.url.trim_start_matches("http://"), "a").await, "INV-00001");
+    service.stop();
+    let backup = snapshot(&mut server);
+    let service = other.serve_with(&store, &[("SERIATIM_ADMIN_KEY", KEY)]);
+    // It keeps the witness and issues nothing itself: it has no batch of its own to miss.
+    let watching = desk.serve_with(&flags, &[("SERIATIM_ADMIN_KEY", KEY)]);
+    let address = watching.url.trim_start_matches("http://").to_string();
+    assert_eq!(issue(service.url.trim_start_matches("http://"), "b").await, "INV-00002");
+    wait_for(&file, 2);
+    service.kill();
+    restore(&mut server, &backup);
+    let service = other.serve_with(&store, &[("SERIATIM_ADMIN_KEY", KEY)]);
+    for (key, number) in [("c", "INV-00002"), ("d", "INV-00003")] {
+        let reply = try_issue(service.url.trim_start_matches("http://"), key).await;
+        if reply.status != 201 {
+            // The watch was quicker than we were.
+            assert_eq!(reply.field("code"), "fenced", "{reply:?}");
+            break;
+        }
+        assert_eq!(reply.field("number"), number);
+    }
+    let started = Instant::now();
+    while try_issue(&address, "e").await.status == 201 {
+        assert!(started.elapsed() < Duration::from_secs(15), "nobody noticed");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    wait_for(&file, 2);
+    // Why is nobody's business who is not asked for a key.
+    let page = call(&address, "GET", "/readyz?verbose", "")
+        .await
+        .expect("an answer")
+        .text;
+    assert!(page.contains("[!]fence shut\n") && !page.contains("invoice"), "{page}");
+
+    desk.ok(&["fence", "open", "--yes", "--store", &url]);
+    desk.ok(&[
+        "advance",
+        "invoice",
+        "--to",
+        "20",
+        "--reason",
+        "looked at",
+        "--store",
+        &url,
+    ]);
+    // Longer than until the next look: the same node does not shut it again.
+    let kept = desk.path().join("witness.json.before-1");
+    let started = Instant::now();
+    while !kept.exists() {
+        assert!(started.elapsed() < Duration::from_secs(15), "the evidence is not kept");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    wait_for(&kept, 2);
+    wait_for(&file, 20);
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(issue(&address, "f").await, "INV-00021");
+    watching.stop();
+    service.stop();
+    desk.ok(&["fence", "show", "--store", &url]);
+}

@@ -25,6 +25,9 @@ use super::place::{Place, Preparing};
 
 const SHOW_MARK: &str = "select pg_catalog.current_setting('seriatim.session', true)";
 
+/// How long one of several hosts is tried, if the URL does not say.
+const HOST_WITHIN: Duration = Duration::from_secs(1);
+
 /// A statement with its values.
 pub(super) enum Command<'a> {
     /// SQL of a file, with its values.
@@ -59,21 +62,39 @@ impl Drop for Connection {
 }
 
 impl Connection {
+    /// Connects to the first host that will do. Each has a share of the time: one that is switched off, or that hangs
+    /// when it should greet, must not use up all of it.
     pub(super) async fn open(place: &Place, tls: &MakeRustlsConnect, deadline: Instant) -> Result<Self, Fault> {
-        let started = Instant::now();
-        let connecting = Self::connect(place, tls);
-        let connected = timeout_at(deadline, connecting).await;
-        connected.map_err(|_| Fault::Late(deadline.saturating_duration_since(started)))?
+        let hosts = place.hosts();
+        let within = deadline.saturating_duration_since(Instant::now());
+        let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX).max(1);
+        let share = place.config.get_connect_timeout().copied().unwrap_or(HOST_WITHIN);
+        let share = share.min(within / count);
+        let mut last = Fault::Late(within);
+        for (i, config) in hosts.iter().enumerate() {
+            let is_last = i + 1 == hosts.len();
+            let until = if is_last {
+                deadline
+            } else {
+                deadline.min(Instant::now() + share)
+            };
+            match timeout_at(until, Self::connect(config, place.preparing, tls)).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(fault)) => last = fault,
+                Err(_) => last = Fault::Late(if is_last { within } else { share }),
+            }
+        }
+        Err(last)
     }
 
-    async fn connect(place: &Place, tls: &MakeRustlsConnect) -> Result<Self, Fault> {
-        match place.preparing {
-            Preparing::Always => Self::connect_with(&place.config, tls, true).await,
-            Preparing::Never => Self::connect_with(&place.config, tls, false).await,
-            Preparing::IfAlone => match Self::connect_marked(place, tls).await {
+    async fn connect(config: &Config, preparing: Preparing, tls: &MakeRustlsConnect) -> Result<Self, Fault> {
+        match preparing {
+            Preparing::Always => Self::connect_with(config, tls, true).await,
+            Preparing::Never => Self::connect_with(config, tls, false).await,
+            Preparing::IfAlone => match Self::connect_marked(config, tls).await {
                 // A pooler: it takes no settings of a session that is not one.
                 Err(Fault::Sql(error)) if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) => {
-                    Self::connect_with(&place.config, tls, false).await
+                    Self::connect_with(config, tls, false).await
                 }
                 connected => connected,
             },
@@ -95,9 +116,9 @@ impl Connection {
 
     /// Begins a session with a mark that no other one has. If the session that answers does not show it, it is shared:
     /// a name that was prepared on it could be somebody else's statement.
-    async fn connect_marked(place: &Place, tls: &MakeRustlsConnect) -> Result<Self, Fault> {
+    async fn connect_marked(config: &Config, tls: &MakeRustlsConnect) -> Result<Self, Fault> {
         let mark = mark();
-        let mut config = place.config.clone();
+        let mut config = config.clone();
         let given = config.get_options().unwrap_or_default();
         // Names are those of PostgreSQL, whatever somebody put into a schema that this role looks into.
         let options = format!("{given} -c seriatim.session={mark} -c search_path=pg_catalog,pg_temp");

@@ -20,6 +20,8 @@ pub(super) enum Fault {
     Sql(tokio_postgres::Error),
     /// No answer came in time.
     Late(Duration),
+    /// A commit was sent, and nothing says that it is safe.
+    Unconfirmed(String),
     /// No connection is free.
     Exhausted(Duration),
     /// A stored row contradicts itself or another one; says which.
@@ -63,7 +65,7 @@ impl Fault {
         let error = match self {
             Self::Damage(_) => return Kind::Damage,
             Self::Exhausted(_) => return Kind::Busy,
-            Self::Late(_) => return Kind::Unavailable,
+            Self::Late(_) | Self::Unconfirmed(_) => return Kind::Unavailable,
             Self::Sql(error) => error,
         };
         // Without an answer of the server, the connection is gone.
@@ -75,7 +77,7 @@ impl Fault {
         match self {
             Self::Sql(error) => is_refusal(error),
             Self::Damage(_) => true,
-            Self::Late(_) | Self::Exhausted(_) => false,
+            Self::Late(_) | Self::Unconfirmed(_) | Self::Exhausted(_) => false,
         }
     }
 
@@ -109,7 +111,7 @@ impl Fault {
     fn way_out(&self) -> &'static str {
         let code = match self {
             Self::Sql(error) => error.code(),
-            Self::Late(_) | Self::Exhausted(_) | Self::Damage(_) => None,
+            Self::Late(_) | Self::Unconfirmed(_) | Self::Exhausted(_) | Self::Damage(_) => None,
         };
         match code {
             Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
@@ -139,6 +141,7 @@ impl Display for Fault {
         match self {
             Self::Sql(error) => f.write_str(&in_words(error)),
             Self::Late(after) => write!(f, "no answer within {after:?}"),
+            Self::Unconfirmed(what) => write!(f, "a commit was sent and not confirmed: {what}"),
             Self::Exhausted(after) => write!(f, "no connection was free within {after:?}"),
             Self::Damage(what) => f.write_str(what),
         }

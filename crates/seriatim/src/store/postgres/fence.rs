@@ -19,6 +19,7 @@ use crate::store::{BatchId, StoreError};
 
 const PUT_NODE: &str = include_str!("queries/put_node.sql");
 const DELETE_NODE: &str = include_str!("queries/delete_node.sql");
+const DELETE_DEAD_NODES: &str = include_str!("queries/delete_dead_nodes.sql");
 const CONFIRM_NODE: &str = include_str!("queries/confirm_node.sql");
 const FIND_WRITERS: &str = include_str!("queries/find_writers.sql");
 const FIND_FENCE: &str = include_str!("queries/find_fence.sql");
@@ -118,7 +119,11 @@ pub struct Fence {
     pub problem: Option<String>,
     /// The nodes of the service.
     pub nodes: Vec<FenceNode>,
-    decided_at: i64,
+    /// When an operator opened it last, in microseconds since 1970 by the server's clock; 0 if nobody did.
+    pub decided_at: i64,
+    /// Whether the functions are there by which users' own transactions take numbers. No node knows of those, so that
+    /// the fence does not move by itself.
+    pub has_door: bool,
 }
 
 /// A node of the service, as the fence sees it.
@@ -232,6 +237,7 @@ impl Inner {
             system_now: columns.text().map(owned)?,
             timeline_now: columns.text().map(owned)?,
             problem: columns.text_if_any()?.map(owned),
+            has_door: columns.boolean()?,
             nodes: self.nodes().await?,
         })
     }
@@ -276,10 +282,18 @@ impl Inner {
         }
         let name = || self.options.node_name.clone();
         if fence.problem.is_none() {
-            for node in nodes {
-                self.write(PUT_NODE, values![node, name()]).await?;
+            for node in &nodes {
+                self.write(PUT_NODE, values![*node, name()]).await?;
+            }
+            // Nobody waits for those any more.
+            if !nodes.is_empty() && fence.nodes.iter().any(|node| !node.lived) {
+                self.write(DELETE_DEAD_NODES, values![]).await?;
             }
             return Ok(true);
+        }
+        // Whether numbers of users' own transactions are here no node can tell.
+        if fence.has_door {
+            return Ok(false);
         }
         let here = format!("{}/{}", fence.system_now, fence.timeline_now);
         for node in nodes {
@@ -307,6 +321,7 @@ impl Inner {
 /// Beats until the store is gone.
 pub(super) async fn keep_watch(store: Weak<Inner>, wake: Arc<Notify>) {
     let mut pause = BEAT;
+    let mut pause_after_fault = LOOK;
     loop {
         // Whoever wakes us has met the fence.
         let _ = tokio::time::timeout(pause, wake.notified()).await;
@@ -314,13 +329,20 @@ pub(super) async fn keep_watch(store: Weak<Inner>, wake: Arc<Notify>) {
         if store.is_closed() {
             return;
         }
-        pause = match store.beat().await {
+        let beat = store.beat().await;
+        pause = match &beat {
             Ok(true) => BEAT,
             Ok(false) => LOOK,
             Err(fault) => {
                 warn!(place = %store.pool.place, %fault, "cannot look at the fence");
-                LOOK
+                pause_after_fault
             }
+        };
+        // A server that is away is not asked at once for ever.
+        pause_after_fault = if beat.is_ok() {
+            LOOK
+        } else {
+            (pause_after_fault * 2).min(BEAT)
         };
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 
 use super::open::OpenError;
 
@@ -40,6 +40,14 @@ pub(super) struct Place {
 impl Place {
     /// Reads a URL as libpq does, with `sslmode=verify-full`, `sslrootcert=` and `prepare=` besides.
     pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
+        // Whoever reads such a URL takes a part of the password for the host, and asks the network for it.
+        if has_stray_at(url) {
+            return Err(OpenError::Url(
+                "the URL of the database has an @ that ends nothing; in user, password and parameters write @ as %40, / as \
+                 %2F and ? as %3F"
+                    .to_string(),
+            ));
+        }
         let (rest, extra) = split(url);
         let mut config: Config = rest.parse().map_err(|error: tokio_postgres::Error| {
             // The parser quotes what it does not know, never the URL as a whole.
@@ -75,11 +83,10 @@ impl Place {
             Some("disable") => {
                 config.ssl_mode(SslMode::Disable);
             }
-            Some(other) => {
-                return Err(OpenError::Url(format!(
-                    "sslmode={} is not known; use disable, prefer, require or verify-full",
-                    other.escape_debug()
-                )));
+            Some(_) => {
+                return Err(OpenError::Url(
+                    "the value of sslmode is not known; use disable, prefer, require or verify-full".to_string(),
+                ));
             }
         }
         config.application_name(config.get_application_name().unwrap_or("seriatim").to_string());
@@ -89,6 +96,52 @@ impl Place {
             preparing,
         })
     }
+}
+
+impl Place {
+    /// A configuration for each host, in their order.
+    pub(super) fn hosts(&self) -> Vec<Config> {
+        let (hosts, ports) = (self.config.get_hosts(), self.config.get_ports());
+        // Addresses beside the names belong to them in pairs, and whoever wants another order gets it from the driver.
+        let is_plain =
+            self.config.get_hostaddrs().is_empty() && self.config.get_load_balance_hosts() == LoadBalanceHosts::Disable;
+        if hosts.len() < 2 || !is_plain {
+            return vec![self.config.clone()];
+        }
+        let port_of = |i: usize| ports.get(i).or(ports.first()).copied();
+        let alone = hosts
+            .iter()
+            .enumerate()
+            .map(|(i, host)| only(&self.config, host, port_of(i)));
+        alone.collect()
+    }
+}
+
+/// The same for one host: the driver knows no way to take the others out.
+fn only(all: &Config, host: &Host, port: Option<u16>) -> Config {
+    let mut one = Config::new();
+    match host {
+        Host::Tcp(name) => one.host(name),
+        Host::Unix(path) => one.host_path(path),
+    };
+    one.ssl_mode(all.get_ssl_mode())
+        .ssl_negotiation(all.get_ssl_negotiation())
+        .channel_binding(all.get_channel_binding())
+        .target_session_attrs(all.get_target_session_attrs())
+        .keepalives(all.get_keepalives())
+        .keepalives_idle(all.get_keepalives_idle());
+    port.map(|port| one.port(port));
+    all.get_user().map(|user| one.user(user));
+    all.get_password().map(|password| one.password(password));
+    all.get_dbname().map(|name| one.dbname(name));
+    all.get_options().map(|options| one.options(options));
+    all.get_application_name().map(|name| one.application_name(name));
+    all.get_connect_timeout().map(|within| one.connect_timeout(*within));
+    all.get_tcp_user_timeout().map(|within| one.tcp_user_timeout(*within));
+    all.get_keepalives_interval()
+        .map(|every| one.keepalives_interval(every));
+    all.get_keepalives_retries().map(|count| one.keepalives_retries(count));
+    one
 }
 
 /// Host, port and database; never the password.
@@ -135,12 +188,18 @@ impl Extra {
             None => Ok(Preparing::IfAlone),
             Some("true") => Ok(Preparing::Always),
             Some("false") => Ok(Preparing::Never),
-            Some(other) => Err(OpenError::Url(format!(
-                "prepare={} is not known; use true or false",
-                other.escape_debug()
-            ))),
+            Some(_) => Err(OpenError::Url(
+                "the value of prepare is not known; use true or false".to_string(),
+            )),
         }
     }
+}
+
+/// Whether a URL has another @ than the one that ends user and password.
+fn has_stray_at(url: &str) -> bool {
+    let is_url = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let (head, query) = url.split_once('?').unwrap_or((url, ""));
+    is_url && (head.matches('@').count() > 1 || query.contains('@'))
 }
 
 fn split(url: &str) -> (String, Extra) {
@@ -229,6 +288,11 @@ mod tests {
         for url in [
             "postgres://ann:s3cret@db:port/b",
             "postgres://ann:s3cret@db/b?frob=1",
+            "postgres://ann:pw@s3cret@db/b",
+            "postgres://ann:pw@s3cret/@db/b",
+            "postgres://ann:1?s3cret@db/b",
+            "postgres://ann:pw@db/b?sslmode=s3cret",
+            "postgres://ann:pw@db/b?prepare=s3cret",
             "postgres:",
         ] {
             let error = Place::parse(url).unwrap_err().to_string();

@@ -7,7 +7,7 @@ use seriatim_core::{ApiKey, Chain, Closure, Counter, CounterId, Date, Entry, Ent
 use tokio_postgres::Row;
 
 use super::Inner;
-use super::connection::Command;
+use super::connection::{Command, Ended};
 use super::fault::Fault;
 use super::gates::{self, LIST_GATE_HEADS};
 use super::params::{Day, Params, values};
@@ -32,6 +32,7 @@ const LIST_API_KEYS: &str = include_str!("queries/list_api_keys.sql");
 const SUMMARIZE_ENTRIES: &str = include_str!("queries/summarize_entries.sql");
 const COUNT_KEYS: &str = include_str!("queries/count_keys.sql");
 const FIND_DEFINITIONS_HEAD: &str = include_str!("queries/find_definitions_head.sql");
+const BEGIN_WRITE: &str = include_str!("queries/begin_write.sql");
 
 impl Inner {
     /// Reads with one statement, which sees one moment.
@@ -63,20 +64,23 @@ impl Inner {
         rows
     }
 
-    /// Writes with one statement, as safe as a batch.
+    /// Writes with one statement, as safe as a batch. The server gives up when we do: a commit that waits for a standby
+    /// which is away would keep its connection and its row for as long, and whoever tries again would wait behind it.
     pub(super) async fn write(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
         let within = self.options.statement_within;
         let mut lease = self.pool.lease(Share::Own, within).await?;
         let commands = vec![
-            Command::Plain("begin isolation level read committed read write; set local synchronous_commit = on"),
+            Command::Plain("begin isolation level read committed read write"),
+            Command::Query(BEGIN_WRITE, values![format!("{}ms", within.as_millis())]),
             Command::Query(sql, params),
-            Command::Plain("commit"),
         ];
-        let found = lease.connection()?.run(commands, within).await;
-        if found.is_ok() {
-            lease.keep();
+        let found = lease.connection()?.run(commands, within).await?;
+        match lease.connection()?.commit(Vec::new(), within).await {
+            Ok(()) => lease.keep(),
+            Err(Ended::Nothing(fault)) => return Err(fault),
+            Err(Ended::Unknown(what)) => return Err(Fault::Unconfirmed(what)),
         }
-        Ok(found?.into_iter().nth(1).unwrap_or_default())
+        Ok(found.into_iter().nth(2).unwrap_or_default())
     }
 
     /// Reads with several statements at one moment.
