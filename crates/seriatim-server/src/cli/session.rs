@@ -186,6 +186,7 @@ impl Session {
             }
             Reach::Ours(lock) => {
                 let opened = Opened::open(place, lock, issuing(config)?).await?;
+                sweep(&opened).await;
                 let how = if opened.created() { "created" } else { "in process" };
                 output.note(format!("store sqlite {database} ({how})"));
                 let transport = Transport::InProcess(routes::router(opened.app(AppOptions::default())?));
@@ -202,6 +203,7 @@ impl Session {
             Err(PlaceError::Absent(_)) if absent == Absent::Pretend => return Self::pretend(output).await,
             opened => opened?,
         };
+        sweep(&opened).await;
         let how = if opened.created() { " (created)" } else { "" };
         output.note(format!("store {}{how}", opened.reads().describe()));
         let transport = Transport::InProcess(routes::router(opened.app(AppOptions::default())?));
@@ -241,6 +243,14 @@ impl Session {
         if let Some(opened) = self.opened.lock().await.take() {
             opened.close().await;
         }
+    }
+}
+
+/// Voids reservations that ran out, as a server does: without one nobody else would, and they would stand for ever.
+async fn sweep(opened: &Opened) {
+    if let Err(failure) = opened.issuer().sweep().await {
+        // The verb may still be able to do its own work, and says itself if it is not.
+        tracing::warn!(%failure, "cannot look for reservations that ran out");
     }
 }
 
