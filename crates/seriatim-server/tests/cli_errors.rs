@@ -236,6 +236,19 @@ fn a_key_for_a_series_that_is_not_there_is_said() {
     assert_eq!(ran.code, 0);
 }
 
+#[test]
+fn a_setting_that_nobody_knows_cannot_be_accepted() {
+    let desk = Desk::new();
+    let store = ["--store", "postgres://nobody@127.0.0.1:1/none", "list"];
+    let ran = desk.run_with(&store, &[("SERIATIM_ACCEPT", "fsync,fsnyc")]);
+    assert!(
+        ran.stderr.contains("accept = `fsnyc`: there is no such setting"),
+        "{ran:?}"
+    );
+    assert_eq!(ran.code, 2);
+    assert_eq!(desk.run_with(&store, &[("SERIATIM_ACCEPT", "fsync")]).code, 4);
+}
+
 /// Anybody can sign a checkpoint, and nothing said by whom it was.
 #[test]
 fn a_checkpoint_of_another_key_is_said_and_can_be_refused() {

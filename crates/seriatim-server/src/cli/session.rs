@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use seriatim::store::postgres::PostgresOptions;
+use seriatim::store::postgres::{ACCEPTABLE, PostgresOptions};
 use seriatim::{Issuer, Memory};
 use tokio::sync::Mutex;
 
@@ -116,10 +116,18 @@ fn store_of(text: &str) -> Result<Where, Failed> {
 /// How a store in PostgreSQL is opened.
 pub fn postgres_options(config: &Config, create: bool) -> Result<PostgresOptions, Failed> {
     let accepted = config.text("accept").unwrap_or_default().split(',').map(str::trim);
+    let accepted: Vec<&str> = accepted.filter(|name| !name.is_empty()).collect();
+    // A slip would accept nothing, and be found when a setting breaks.
+    if let Some(unknown) = accepted.iter().find(|name| !ACCEPTABLE.contains(name)) {
+        return Err(Failed::Usage(format!(
+            "accept = `{unknown}`: there is no such setting to accept; there are {}",
+            ACCEPTABLE.join(", ")
+        )));
+    }
     Ok(PostgresOptions {
         create,
         production: is_production(config)?,
-        accept: accepted.filter(|name| !name.is_empty()).map(str::to_string).collect(),
+        accept: accepted.into_iter().map(str::to_string).collect(),
         ..PostgresOptions::default()
     })
 }
