@@ -327,10 +327,12 @@ impl Series {
         Ok(())
     }
 
-    fn check_length(&self) -> Result<(), DefinitionError> {
+    /// How many characters a number of this seq has at least, whatever its date, tenant and params are.
+    #[must_use]
+    pub fn length_min(&self, seq: u64) -> usize {
         let width = |part: &Part| match part {
             Part::Literal(text) => text.chars().count(),
-            Part::Seq(width) => (*width).max(self.start.to_string().len()),
+            Part::Seq(width) => (*width).max(seq.to_string().len()),
             Part::Fiscal(FiscalStyle::Long) => 7,
             Part::Year | Part::Fiscal(FiscalStyle::Short | FiscalStyle::Start | FiscalStyle::End) => 4,
             Part::ShortYear | Part::Month | Part::Day => 2,
@@ -338,7 +340,11 @@ impl Series {
             Part::Tenant => 1,
             Part::Param(_, kind) => kind.width_min(),
         };
-        let shortest: usize = self.format.pieces.iter().map(|piece| width(&piece.part)).sum();
+        self.format.pieces.iter().map(|piece| width(&piece.part)).sum()
+    }
+
+    fn check_length(&self) -> Result<(), DefinitionError> {
+        let shortest = self.length_min(self.start);
         if shortest <= self.max_length {
             return Ok(());
         }

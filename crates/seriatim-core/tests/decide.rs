@@ -576,6 +576,14 @@ fn a_number_has_at_most_max_length_characters() {
 fn a_counter_ends_where_64_bits_end() {
     ledger(expect![[r#"
         define invoice format=INV-{seq} keys=optional              -> invoice version 1
+        # A slip of a digit would end the counter for ever.
+        advance invoice to=9223372036854775807                     -> refused counter_exhausted /to
+        define short format=M-{seq:2} keys=optional max_length=5   -> short version 1
+        advance short to=999                                       -> refused counter_exhausted /to
+        advance short to=99999                                     -> refused counter_exhausted /to
+        advance short to=998                                       -> all at 998, 1..998 missing
+        issue short                                                -> M-999 (widened: M-999 has more than the 2 digits of its format)
+        issue short                                                -> refused counter_exhausted
         advance invoice to=9223372036854775806                     -> all at 9223372036854775806, 1..9223372036854775806 missing
         issue invoice                                              -> INV-9223372036854775807
         issue invoice                                              -> refused counter_exhausted
@@ -1338,9 +1346,9 @@ fn every_refusal_names_its_field_and_the_way_out() {
         reserve invoice key=c branch=7 ttl=1h                      -> INV-07-2026-04 reserved
         expire INV-07-2026-04                                      -> refused reservation_open [INV-07-2026-04 reserved]: the reservation of INV-07-2026-04 still stands
         redact INV-07-2026-04                                      -> refused reservation_open [INV-07-2026-04 reserved]: INV-07-2026-04 is only reserved; confirm or release it first
-        close invoice 2026                                         -> refused period_busy /period: period 2026 of series invoice has 1 reserved numbers; confirm or release them first
+        close invoice 2026                                         -> refused period_busy /period: period 2026 of series invoice has 1 reserved numbers; confirm or release them first (`seriatim list invoice --tenant default --period 2026 --state reserved` shows them)
         at 2026-03-02T11:00:00Z
-        confirm INV-07-2026-04                                     -> refused reservation_expired [INV-07-2026-04 reserved]: the reservation of INV-07-2026-04 is over and its number is void; issue a new one
+        confirm INV-07-2026-04                                     -> refused reservation_expired [INV-07-2026-04 reserved]: the reservation of INV-07-2026-04 is over and its number will be void; issue a new one
         expire INV-07-2026-04                                      -> INV-07-2026-04 voided
         reserve invoice key=d branch=7                             -> INV-07-2026-05 reserved
         confirm INV-07-2026-05 doc={"n":1}                         -> INV-07-2026-05
@@ -1354,11 +1362,13 @@ fn every_refusal_names_its_field_and_the_way_out() {
         # The end.
         advance invoice to=5                                       -> refused advance_too_low /to: the counter of invoice default 2026 stands at 5 already
         advance invoice to=100                                     -> refused counter_exhausted /to: 100 is above 99, the last seq of series invoice
-        advance invoice to=99                                      -> 2026 at 99, 6..99 missing
+        advance invoice to=99                                      -> refused counter_exhausted /to: after 99 series invoice could print no number: 99 is its last seq
+        advance invoice to=98                                      -> 2026 at 98, 6..98 missing
+        issue invoice key=y branch=7                               -> INV-07-2026-99 (near_limit: 0 numbers are left before the limit or the width of the format)
         issue invoice key=z branch=7                               -> refused counter_exhausted: the counter of invoice default 2026 has no seq after 99; raise the limit, set overflow = "widen" or define a series that replaces it
         # Periods.
         close invoice 2026-27                                      -> refused invalid_period /period: `2026-27` is not a period of this series; write it like `2026`
-        close invoice 2026                                         -> 2026 closed [1..99 issued 3 voided 2 missing 94]
+        close invoice 2026                                         -> 2026 closed [1..99 issued 4 voided 2 missing 93]
         close invoice 2026                                         -> refused period_closed /period: period 2026 of series invoice is closed already (because)
         void INV-07-2026-02                                        -> refused period_closed /id: period 2026 of series invoice is closed (because); reopen it first
         issue invoice key=z branch=7                               -> refused period_closed /date: period 2026 of series invoice is closed (because); reopen it or give a date in an open period

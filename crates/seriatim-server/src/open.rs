@@ -18,6 +18,7 @@ use seriatim::store::sqlite::{OpenError, Sqlite, SqliteOptions};
 use seriatim::{Actor, Issuer, Options, Reads, Store};
 
 use crate::app::{App, AppOptions};
+use crate::transport;
 
 /// Why the place of a store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +55,7 @@ impl Place {
     #[must_use]
     pub fn in_directory(directory: &Path) -> Self {
         Self {
-            database: directory.join("seriatim.db"),
+            database: directory.join(DATABASE),
         }
     }
 
@@ -68,17 +69,28 @@ impl Place {
         }
     }
 
-    /// The file that is locked. It belongs to the database, not to the directory: two names for one database must
-    /// not give two locks.
+    /// The database itself, where its name is only a link to it: two names for one database must not give two locks,
+    /// and its log lies beside the file, not beside the link.
     #[must_use]
-    pub fn lock(&self) -> PathBuf {
-        self.database.with_extension("lock")
+    pub fn file(&self) -> PathBuf {
+        let is_link = std::fs::symlink_metadata(&self.database).is_ok_and(|found| found.is_symlink());
+        let real = is_link.then(|| std::fs::canonicalize(&self.database).ok()).flatten();
+        real.unwrap_or_else(|| self.database.clone())
     }
 
-    /// Where a running server listens for verbs of the command line.
+    /// The file that is locked. It belongs to the database, not to the directory: two databases in one directory must
+    /// not share a lock.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.beside(".lock")
+    }
+
+    /// Where a running server listens for verbs of the command line; absolute, for those who come from another
+    /// directory.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        let beside = self.database.with_extension("sock");
+        let beside = self.beside(".sock");
+        let beside = std::path::absolute(&beside).unwrap_or(beside);
         if beside.as_os_str().len() <= SOCKET_PATH_MAX {
             return beside;
         }
@@ -87,17 +99,35 @@ impl Place {
         std::env::temp_dir().join(name)
     }
 
+    /// A file of this database alone. Its whole name counts: `orders.2025` and `orders.2026` are two.
+    fn beside(&self, end: &str) -> PathBuf {
+        let mut file = self.file();
+        if file.file_name().is_some_and(|name| name == DATABASE) {
+            file.set_extension("");
+        }
+        let mut name = file.into_os_string();
+        name.push(end);
+        PathBuf::from(name)
+    }
+
+    /// By what the file of the database is told from every other on this machine, whatever it is called.
+    #[must_use]
+    pub fn identity(&self) -> Option<String> {
+        let found = std::fs::metadata(&self.database).ok()?;
+        Some(format!("{:x}-{:x}", found.dev(), found.ino()))
+    }
+
     /// The key that signs checkpoints.
     #[must_use]
     pub fn checkpoint_key(&self) -> PathBuf {
-        self.directory().join("checkpoint.key")
+        self.file().with_file_name("checkpoint.key")
     }
 
     /// The log of the database and its index, which are there while it is open.
     #[must_use]
     pub fn log_files(&self) -> [PathBuf; 2] {
         ["-wal", "-shm"].map(|end| {
-            let mut name = self.database.as_os_str().to_owned();
+            let mut name = self.file().into_os_string();
             name.push(end);
             PathBuf::from(name)
         })
@@ -128,6 +158,9 @@ impl Place {
         made.map_err(|error| unusable("make the data directory", directory, &error))
     }
 }
+
+/// The database in a data directory.
+const DATABASE: &str = "seriatim.db";
 
 /// `sockaddr_un` holds 108 bytes with the zero at the end.
 const SOCKET_PATH_MAX: usize = 107;
@@ -193,6 +226,12 @@ impl Lock {
     /// # Errors
     /// The lock file cannot be made.
     pub fn take(place: &Place, holder: &Holder) -> Result<Option<Self>, PlaceError> {
+        if place.database.is_dir() {
+            let path = place.database.display();
+            let message =
+                format!("{path} is a directory, not a database; give it with --data-dir, or name a file in it");
+            return Err(PlaceError::Unusable(message));
+        }
         let path = place.lock();
         let opened = OpenOptions::new()
             .create(true)
@@ -257,7 +296,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Takes the lock, or finds the server that holds it; waits a little for another verb to finish.
 ///
 /// # Errors
-/// The lock cannot be made, or is not let go.
+/// The lock cannot be made, or is not let go, or who holds it serves another database.
 pub async fn reach(place: &Place, command: &str) -> Result<Reach, PlaceError> {
     let started = Instant::now();
     loop {
@@ -265,9 +304,8 @@ pub async fn reach(place: &Place, command: &str) -> Result<Reach, PlaceError> {
             return Ok(Reach::Ours(lock));
         }
         let holder = holder(place);
-        if let Some(socket) = holder.as_ref().and_then(|holder| holder.socket.clone())
-            // The socket's name may be left from a server that was killed: only a connection proves it.
-            && tokio::net::UnixStream::connect(&socket).await.is_ok()
+        if let Some(holder) = &holder
+            && let Some(socket) = served(place, holder).await?
         {
             return Ok(Reach::Served(socket));
         }
@@ -276,6 +314,38 @@ pub async fn reach(place: &Place, command: &str) -> Result<Reach, PlaceError> {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The socket where the holder of the lock answers for this very database. A socket's name proves nothing: it may be
+/// left from a server that was killed, or lead to another server, and numbers must not come from another store.
+async fn served(place: &Place, holder: &Holder) -> Result<Option<PathBuf>, PlaceError> {
+    let wanted = place.identity();
+    let mut stranger = None;
+    for socket in sockets(place, holder) {
+        match transport::store_behind(&socket).await {
+            None => {}
+            Some(found) if found.is_some() && found == wanted => return Ok(Some(socket)),
+            Some(_) => stranger = Some(socket),
+        }
+    }
+    let Some(socket) = stranger else { return Ok(None) };
+    Err(PlaceError::Held(format!(
+        "{} is locked by {}, but the server at {} does not hold this database: nothing was asked; if the file was \
+         replaced while it ran, restart it",
+        place.database.display(),
+        holder.describe(),
+        socket.display()
+    )))
+}
+
+/// Where the holder may listen: beside its lock, wherever the directory is now or is called here, or where it says.
+fn sockets(place: &Place, holder: &Holder) -> Vec<PathBuf> {
+    let Some(said) = &holder.socket else {
+        return Vec::new();
+    };
+    let beside = said.file_name().map(|name| place.lock().with_file_name(name));
+    let said = Some(said.clone()).filter(|said| said.is_absolute());
+    beside.into_iter().chain(said).collect()
 }
 
 /// Takes the lock for a process that keeps it; a server that has it already is named at once.
@@ -455,6 +525,15 @@ impl Opened {
         &self.issuer
     }
 
+    /// Which file it is, if it is one; see [`Place::identity`].
+    #[must_use]
+    pub fn identity(&self) -> Option<String> {
+        match &self.store {
+            Stored::Sqlite(..) => self.place.identity(),
+            Stored::Postgres(_) => None,
+        }
+    }
+
     /// The lock, to say more in it, if there is one.
     pub fn lock_mut(&mut self) -> Option<&mut Lock> {
         match &mut self.store {
@@ -512,7 +591,7 @@ async fn issuer(store: Arc<dyn Store>, issuing: Options) -> Result<Issuer, Place
 /// # Errors
 /// It is not ours, cannot be written, or cannot be read.
 pub async fn store(place: &Place) -> Result<Sqlite, PlaceError> {
-    Ok(Sqlite::open(&place.database, SqliteOptions::default()).await?)
+    Ok(Sqlite::open(&place.file(), SqliteOptions::default()).await?)
 }
 
 /// Who acts when nobody but this machine's user is there.
@@ -573,13 +652,51 @@ mod tests {
         assert!(Lock::take(&place, &Holder::this("issue")).unwrap().is_some());
     }
 
+    fn place(database: &str) -> Place {
+        Place {
+            database: PathBuf::from(database),
+        }
+    }
+
+    /// They were named without what stands behind the last dot, so that `orders.2025` and `orders.2026` were one.
     #[test]
-    fn two_names_of_one_database_have_one_lock() {
-        let place = Place {
-            database: PathBuf::from("orders.db"),
-        };
-        assert_eq!(place.lock(), PathBuf::from("orders.lock"));
-        assert_eq!(place.directory(), Path::new("."));
+    fn two_databases_of_one_directory_have_two_locks() {
+        assert_eq!(place("orders.2025").lock(), PathBuf::from("orders.2025.lock"));
+        assert_eq!(place("orders.2026").lock(), PathBuf::from("orders.2026.lock"));
+        assert!(place("orders.2026").socket().ends_with("orders.2026.sock"));
+        assert_eq!(place("a/seriatim.db").lock(), PathBuf::from("a/seriatim.lock"));
+        assert_eq!(place("orders.db").directory(), Path::new("."));
+    }
+
+    #[test]
+    fn a_link_to_a_database_has_the_lock_of_the_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = directory.path().canonicalize().unwrap().join("orders.db");
+        let link = directory.path().join("link.db");
+        std::fs::write(&real, "").unwrap();
+        std::os::unix::fs::symlink("orders.db", &link).unwrap();
+        let (real, link) = (Place { database: real }, Place { database: link });
+        assert_eq!(link.lock(), real.lock());
+        assert_eq!(link.identity(), real.identity());
+        assert_eq!(link.checkpoint_key(), real.checkpoint_key());
+    }
+
+    #[test]
+    fn a_directory_is_no_database_and_gets_no_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let inner = directory.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        let place = Place { database: inner };
+        assert!(Lock::take(&place, &Holder::this("list")).is_err());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_socket_can_be_connected_to_from_any_directory() {
+        let socket = place("seriatim-data/seriatim.db").socket();
+        assert!(socket.is_absolute(), "{}", socket.display());
+        let deep = format!("/{}/seriatim.db", "d".repeat(120));
+        assert!(place(&deep).socket().as_os_str().len() <= SOCKET_PATH_MAX);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request};
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -29,6 +30,7 @@ use crate::auth::Local;
 use crate::first_bytes::FirstBytes;
 use crate::payments::Workers;
 use crate::routes::router;
+use crate::transport::STORE;
 
 /// Where to listen, and how to end.
 #[derive(Debug, Clone)]
@@ -37,6 +39,9 @@ pub struct ServeOptions {
     pub http_addr: SocketAddr,
     /// Where the owner of the store is answered without an API key; made with mode 0600.
     pub socket: Option<PathBuf>,
+    /// Which database is behind the socket; said in every answer there, so that whoever was led to the wrong socket
+    /// sees it.
+    pub store: Option<HeaderValue>,
     /// How long `/readyz` says no before listening ends, so that nobody is sent here any more.
     pub shutdown_delay: Duration,
     /// How long requests under way may then take.
@@ -48,6 +53,7 @@ impl Default for ServeOptions {
         Self {
             http_addr: SocketAddr::from(([127, 0, 0, 1], 8080)),
             socket: None,
+            store: None,
             shutdown_delay: Duration::ZERO,
             drain: Duration::from_secs(20),
         }
@@ -128,7 +134,7 @@ pub async fn run_until(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let Listening { tcp, unix } = listening;
-    let door = Door::new(router(app.clone()), &app.options().limits);
+    let door = Door::new(router(app.clone()), &app.options().limits, options.store.clone());
     let sweeper = tokio::spawn(sweep(app.clone()));
     let workers = app.payments().map(|payments| Workers::start(payments.clone()));
     ready(tcp.local_addr()?);
@@ -174,11 +180,12 @@ struct Door {
     graceful: GracefulShutdown,
     room: Arc<Semaphore>,
     local_room: Arc<Semaphore>,
+    store: Option<HeaderValue>,
     first_within: Duration,
 }
 
 impl Door {
-    fn new(router: Router, limits: &Limits) -> Self {
+    fn new(router: Router, limits: &Limits, store: Option<HeaderValue>) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -199,6 +206,7 @@ impl Door {
             graceful: GracefulShutdown::new(),
             room: Arc::new(Semaphore::new(limits.connections_max)),
             local_room: Arc::new(Semaphore::new(LOCAL_MAX)),
+            store,
             first_within: limits.head_within,
         }
     }
@@ -208,17 +216,24 @@ impl Door {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (builder, watcher) = (self.builder.clone(), self.graceful.watcher());
-        let router = self.router.clone();
+        let (router, store) = (self.router.clone(), self.store.clone());
         let stream = FirstBytes::within(stream, self.first_within);
         tokio::spawn(async move {
             let _room = room;
             match local {
                 None => speak(&builder, watcher, stream, router).await,
                 Some(local) => {
-                    let marked = router.map_request(move |mut request: Request<Incoming>| {
-                        request.extensions_mut().insert(local.clone());
-                        request
-                    });
+                    let marked = router
+                        .map_request(move |mut request: Request<Incoming>| {
+                            request.extensions_mut().insert(local.clone());
+                            request
+                        })
+                        .map_response(move |mut response: Response| {
+                            if let Some(store) = &store {
+                                response.headers_mut().insert(STORE, store.clone());
+                            }
+                            response
+                        });
                     speak(&builder, watcher, stream, marked).await;
                 }
             }

@@ -1,7 +1,7 @@
 //! How a verb of the command line reaches the service: each verb is one HTTP request, and there are three ways to
 //! deliver it. A verb must never know which.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Router;
@@ -185,6 +185,18 @@ async fn in_process(router: Router, call: Call) -> Result<Reply, TransportError>
         headers: head.headers,
         body,
     })
+}
+
+/// The header in which the server at a socket says which database it holds.
+pub const STORE: HeaderName = HeaderName::from_static("seriatim-store");
+
+/// Which database the server at this socket holds, if it says so; nothing if nobody answers there.
+pub async fn store_behind(socket: &Path) -> Option<Option<String>> {
+    let there = Transport::socket(socket.to_path_buf());
+    let asked = there.send(Call::get("/livez"));
+    let reply = tokio::time::timeout(CONNECT_WITHIN, asked).await.ok()?.ok()?;
+    let said = reply.headers.get(STORE).and_then(|value| value.to_str().ok());
+    Some(said.map(str::to_string))
 }
 
 /// Where a server listens.

@@ -108,11 +108,216 @@ fn data_that_cannot_be_written_is_a_failure() {
     let id = id.split('`').next().unwrap();
     assert!(desk.ok(&["key", "list"]).starts_with(&format!("{id}\t")), "{ran:?}");
     assert_eq!(ran.code, 1);
+    // What was done is said with it: somebody would take a second number for it.
+    let ran = desk.run_into_full(&["-q", "issue", "invoice"]);
+    assert!(
+        ran.stderr
+            .contains("INV-002 is issued all the same; `seriatim show invoice INV-002 --tenant default` shows it"),
+        "{ran:?}"
+    );
+    assert!(
+        ran.stderr.contains("what was asked for was done all the same"),
+        "{ran:?}"
+    );
+    let ran = desk.run_into_full(&["show", "invoice", "INV-002"]);
+    assert!(!ran.stderr.contains("all the same"), "{ran:?}");
     // Whoever closes the pipe has read enough.
     let mut command = desk.command(&["openapi"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_param_that_is_given_twice_is_refused() {
+    let desk = Desk::new();
+    desk.ok(&[
+        "series",
+        "create",
+        "order",
+        "--format",
+        "{branch}-{seq}",
+        "--param",
+        "branch=digits:1",
+    ]);
+    let twice = ["-p", "branch=1", "-p", "branch=2"];
+    let verbs: [&[&str]; 4] = [
+        &["issue", "order", "--key", "a"],
+        &["reserve", "order", "--key", "a"],
+        &["advance", "order", "--to", "9", "--reason", "paper"],
+        &["series", "preview", "order"],
+    ];
+    for verb in verbs {
+        let ran = desk.run(&[verb, &twice].concat());
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(ran.stderr.contains("param branch is given twice"), "{ran:?}");
+    }
+}
+
+/// The line of the same name elsewhere never resets, and its refusal was that of all.
+#[test]
+fn a_period_is_asked_of_every_series_that_can_have_it() {
+    let desk = desk_with_series();
+    desk.ok(&[
+        "series",
+        "create",
+        "slip",
+        "--format",
+        "S-{year}-{seq}",
+        "--reset",
+        "yearly",
+    ]);
+    let year = desk.ok(&["issue", "slip", "--key", "a"])[2..6].to_string();
+    let ran = desk.run(&["counters", "--period", &year]);
+    assert!(ran.stdout.starts_with("slip\t"), "{ran:?}");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(desk.run(&["counters", "--period", "2026-27"]).code, 5);
+    assert_eq!(desk.run(&["counters", "invoice", "--period", &year]).code, 5);
+}
+
+#[test]
+fn a_number_that_was_passed_over_says_why_it_is_missing() {
+    let desk = desk_with_series();
+    desk.ok(&["advance", "invoice", "--to", "3", "--reason", "old system"]);
+    check(
+        &desk,
+        &["show", "invoice", "INV-002"],
+        expect![[r#"
+            store sqlite ./seriatim-data/seriatim.db (in process)
+            error: INV-002 is on no document: its seq 2 is missing (old system); `seriatim gaps invoice` lists such seqs
+              code unknown_entry; nothing was written; change the request
+            exit 5
+        "#]],
+    );
+    let ran = desk.run(&["show", "invoice", "INV-004"]);
+    assert!(ran.stderr.contains("has no number INV-004"), "{ran:?}");
+    let ran = desk.run(&["list", "--state", "missing"]);
+    assert!(ran.stderr.contains("`seriatim gaps`"), "{ran:?}");
+    assert_eq!(ran.code, 2);
+}
+
+/// Without a server nothing ever ran out, and a confirmation said that the number was void.
+#[test]
+fn a_reservation_runs_out_without_a_server() {
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "seat", "--format", "S-{seq}", "--on-expiry", "void"]);
+    desk.ok(&["reserve", "seat", "--key", "a", "--ttl", "1s"]);
+    let fields = desk.ok(&["list", "--state", "reserved"]);
+    assert_eq!(fields.trim().split('\t').count(), 8, "{fields}");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(desk.ok(&["list", "--state", "reserved"]), "");
+    let ran = desk.run(&["confirm", "seat", "S-1"]);
+    assert!(ran.stderr.contains("code voided"), "{ran:?}");
+    let card = desk.ok(&["show", "seat", "S-1"]);
+    assert!(card.contains("reason_code\texpired"), "{card}");
+    desk.ok(&["period", "close", "seat", "all", "--reason", "the end"]);
+}
+
+#[test]
+fn a_period_that_is_busy_says_how_to_list_what_is_reserved() {
+    let desk = desk_with_series();
+    desk.ok(&["reserve", "invoice", "--key", "a", "--tenant", "acme"]);
+    let ran = desk.run(&[
+        "period", "close", "invoice", "all", "--tenant", "acme", "--reason", "the end",
+    ]);
+    let command = "list invoice --tenant acme --period all --state reserved";
+    assert!(ran.stderr.contains(&format!("`seriatim {command}`")), "{ran:?}");
+    let command: Vec<&str> = command.split(' ').collect();
+    assert!(desk.ok(&command).starts_with("INV-001\treserved"));
+}
+
+#[test]
+fn a_key_for_a_series_that_is_not_there_is_said() {
+    let desk = desk_with_series();
+    let create = ["key", "create", "--label", "app", "--scope", "issue", "--series"];
+    let ran = desk.run(&[&create[..], &["invoice,nope"]].concat());
+    assert!(ran.stderr.contains("warning: there is no series nope"), "{ran:?}");
+    assert!(!ran.stderr.contains("no series invoice"), "{ran:?}");
+    assert_eq!(ran.code, 0);
+}
+
+#[test]
+fn a_setting_that_nobody_knows_cannot_be_accepted() {
+    let desk = Desk::new();
+    let store = ["--store", "postgres://nobody@127.0.0.1:1/none", "list"];
+    let ran = desk.run_with(&store, &[("SERIATIM_ACCEPT", "fsync,fsnyc")]);
+    assert!(
+        ran.stderr.contains("accept = `fsnyc`: there is no such setting"),
+        "{ran:?}"
+    );
+    assert_eq!(ran.code, 2);
+    assert_eq!(desk.run_with(&store, &[("SERIATIM_ACCEPT", "fsync")]).code, 4);
+}
+
+/// Anybody can sign a checkpoint, and nothing said by whom it was.
+#[test]
+fn a_checkpoint_of_another_key_is_said_and_can_be_refused() {
+    let desk = desk_with_series();
+    desk.ok(&["issue", "invoice", "--key", "a"]);
+    desk.write("kept.json", &desk.ok(&["checkpoint"]));
+    let key = |file: &str| -> String {
+        let text = std::fs::read_to_string(desk.path().join(file)).unwrap();
+        text.split("\"public_key\": \"").nth(1).unwrap()[..64].to_string()
+    };
+    let ours = key("kept.json");
+    let ran = desk.run(&[
+        "verify",
+        "--checkpoint",
+        "kept.json",
+        "--checkpoint-key",
+        &ours.to_uppercase(),
+    ]);
+    assert!(
+        ran.stderr.contains(&format!("signed by {ours} (this store's key)")),
+        "{ran:?}"
+    );
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
+    // Who has the files can draw a key, change the store and sign what is left.
+    std::fs::rename(
+        desk.path().join("seriatim-data/checkpoint.key"),
+        desk.path().join("ours"),
+    )
+    .unwrap();
+    desk.write("forged.json", &desk.ok(&["checkpoint"]));
+    std::fs::rename(
+        desk.path().join("ours"),
+        desk.path().join("seriatim-data/checkpoint.key"),
+    )
+    .unwrap();
+    let forged = key("forged.json");
+    let ran = desk.run(&["verify", "--checkpoint", "forged.json"]);
+    assert!(
+        ran.stderr
+            .contains(&format!("signed by {forged} (another key than this store's)")),
+        "{ran:?}"
+    );
+    assert!(ran.stdout.starts_with("note\tcheckpoint_key_unproven\t"), "{ran:?}");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = desk.run(&["verify", "--checkpoint", "forged.json", "--checkpoint-key", &ours]);
+    assert!(
+        ran.stderr
+            .contains("code checkpoint_key_mismatch, field /checkpoint_key"),
+        "{ran:?}"
+    );
+    assert_eq!(ran.code, 5);
+    // Whoever kept the other key knows better.
+    desk.ok(&["verify", "--checkpoint", "forged.json", "--checkpoint-key", &forged]);
+    assert_eq!(
+        desk.run(&["verify", "--checkpoint", "kept.json", "--checkpoint-key", "abc"])
+            .code,
+        5
+    );
+    assert_eq!(desk.run(&["verify", "--checkpoint-key", &ours]).code, 2);
+}
+
+#[test]
+fn days_that_are_swapped_are_refused() {
+    let desk = desk_with_series();
+    for verb in ["list", "summary"] {
+        let ran = desk.run(&[verb, "--from", "2025-12-31", "--to", "2025-01-01"]);
+        assert!(ran.stderr.contains("there is no day; swap them"), "{ran:?}");
+        assert_eq!(ran.code, 5);
+    }
 }
 
 #[test]

@@ -348,6 +348,91 @@ fn a_backup_is_taken_beside_a_server_and_restored_elsewhere() {
     desk.ok(&["verify", "--data-dir", "new"]);
 }
 
+/// The lock named the socket from the server's own directory, and a verb looked for it from its own: with a server in
+/// both, the number came from the other store.
+#[test]
+fn a_verb_asks_the_server_of_the_store_it_names_from_wherever_it_runs() {
+    let (one, other, third) = (Desk::new(), Desk::new(), Desk::new());
+    for desk in [&one, &other] {
+        desk.ok(&["series", "create", "invoice", "--format", "INV-{seq:3}"]);
+    }
+    let _servers = [one.serve(), other.serve()];
+    let named = one.path().join("seriatim-data").display().to_string();
+    for (desk, key) in [(&other, "a"), (&third, "b")] {
+        let ran = desk.run(&["--data-dir", &named, "issue", "invoice", "--key", key]);
+        assert!(ran.stderr.contains("(through its server)"), "{ran:?}");
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    assert_eq!(one.ok(&["-q", "list", "invoice"]).lines().count(), 2);
+    assert_eq!(other.ok(&["-q", "list", "invoice"]), "");
+    // The directory has another name now, as it has where it is mounted in a second place.
+    let moved = one.path().join("moved");
+    std::fs::rename(&named, &moved).unwrap();
+    let moved = moved.display().to_string();
+    other.ok(&["--data-dir", &moved, "issue", "invoice", "--key", "c"]);
+    assert_eq!(
+        third
+            .ok(&["-q", "--data-dir", &moved, "list", "invoice"])
+            .lines()
+            .count(),
+        3
+    );
+}
+
+#[test]
+fn databases_of_one_directory_have_servers_of_their_own() {
+    let desk = Desk::new();
+    let stores = ["sqlite:orders.2025", "sqlite:orders.2026"];
+    for store in stores {
+        desk.ok(&["--store", store, "series", "create", "order", "--format", "O-{seq}"]);
+    }
+    let _server = desk.serve_with(&["--store", stores[0]], &[]);
+    let ran = desk.run(&["--store", stores[1], "issue", "order", "--key", "a"]);
+    assert!(ran.stderr.contains("store sqlite orders.2026 (in process)"), "{ran:?}");
+    let _second = desk.serve_with(&["--store", stores[1]], &[]);
+    for store in stores {
+        let ran = desk.run(&["--store", store, "issue", "order", "--key", "b"]);
+        assert!(ran.stderr.contains("(through its server)"), "{ran:?}");
+    }
+    assert_eq!(desk.ok(&["-q", "--store", stores[0], "list"]).lines().count(), 1);
+    assert_eq!(desk.ok(&["-q", "--store", stores[1], "list"]).lines().count(), 2);
+}
+
+/// Whoever restores a database by moving a file into its place must not get numbers from the one that is gone.
+#[test]
+fn a_server_that_holds_another_file_is_not_asked() {
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "invoice", "--format", "INV-{seq:3}"]);
+    let data = desk.path().join("seriatim-data");
+    std::fs::copy(data.join("seriatim.db"), data.join("copy.db")).unwrap();
+    let _server = desk.serve();
+    std::fs::rename(data.join("copy.db"), data.join("seriatim.db")).unwrap();
+    let ran = desk.run(&["issue", "invoice", "--key", "a"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.stderr.contains("does not hold this database"), "{ran:?}");
+}
+
+#[test]
+fn a_link_to_a_database_is_the_database() {
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "invoice", "--format", "INV-{seq:3}"]);
+    std::os::unix::fs::symlink("seriatim-data/seriatim.db", desk.path().join("link.db")).unwrap();
+    let link = ["--store", "sqlite:link.db", "issue", "invoice", "--key"];
+    assert_eq!(desk.ok(&[&link[..], &["a"]].concat()), "INV-001\n");
+    let _server = desk.serve();
+    let ran = desk.run(&[&link[..], &["b"]].concat());
+    assert!(ran.stderr.contains("(through its server)"), "{ran:?}");
+}
+
+#[test]
+fn a_directory_is_no_database() {
+    let desk = Desk::new();
+    std::fs::create_dir(desk.path().join("folder")).unwrap();
+    let ran = desk.run(&["--store", "sqlite:folder", "list"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(!desk.path().join("folder.lock").exists());
+}
+
 #[test]
 fn a_long_path_still_has_a_socket() {
     let desk = Desk::new();

@@ -697,6 +697,9 @@ async fn an_auditor_gets_sums_and_a_checkpoint_that_verifies() {
         sums.rows(&["series", "first", "last", "total", "net"]),
         ["invoice INV-001 INV-002 2 2"]
     );
+    // What was passed over has no date, so it is not said to be none.
+    let counts = &sums.json["data"][0]["counts"];
+    assert_eq!(*counts, json!({"issued": 2, "reserved": 0, "voided": 0}));
 
     let checkpoint = world.get("/v1/audit/checkpoint").await.is(200);
     assert_eq!(checkpoint.json["counters"][0]["last_seq"], 2);
@@ -719,6 +722,10 @@ async fn an_auditor_gets_sums_and_a_checkpoint_that_verifies() {
         done.raw
     );
     assert_eq!(done.json["progress"]["counters"], 1);
+    let compared = json!({
+        "at": checkpoint.json["at"], "public_key": checkpoint.json["public_key"], "signer": "this_store",
+    });
+    assert_eq!(done.json["checkpoint"], compared);
     let resumed = json!({"resume": done.text("last")});
     world.post("/v1/audit/verifications", resumed).await.is(202);
     world

@@ -38,6 +38,7 @@ impl Server {
         let options = ServeOptions {
             http_addr: SocketAddr::from(([127, 0, 0, 1], 0)),
             socket: Some(directory.path().join("seriatim.sock")),
+            store: None,
             shutdown_delay,
             drain,
         };

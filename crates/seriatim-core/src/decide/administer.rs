@@ -167,8 +167,9 @@ impl Draft<'_> {
         let reserved: u64 = counters.iter().map(|counter| counter.counts.reserved).sum();
         if reserved > 0 {
             let message = format!(
-                "period {} of series {name} has {reserved} reserved numbers; confirm or release them first",
-                at.period
+                "period {} of series {name} has {reserved} reserved numbers; confirm or release them first \
+                 (`seriatim list {name} --tenant {tenant} --period {} --state reserved` shows them)",
+                at.period, at.period
             );
             return Err(Refusal::new(Code::PeriodBusy, message).at("/period").into());
         }
@@ -259,6 +260,9 @@ impl Draft<'_> {
             let message = format!("{to} is above {}, the last seq of series {name}", series.seq_max());
             return Err(Refusal::new(Code::CounterExhausted, message).at("/to").into());
         }
+        if to > counter.last_seq {
+            require_next(&series, to)?;
+        }
         let too_low = format!("the counter of {} stands at {} already", counter.key, counter.last_seq);
         let missing = self.pass_over(Arc::make_mut(&mut counter), to, reason.clone());
         let missing = missing.ok_or_else(|| Refusal::new(Code::AdvanceTooLow, too_low).at("/to"))?;
@@ -320,6 +324,22 @@ impl Draft<'_> {
         self.put(Change::ApiKey(revoked.clone()));
         Ok(Answer::ApiKey(revoked))
     }
+}
+
+/// A slip of a digit must not end a counter: what was passed over is not given back.
+fn require_next(series: &Series, to: u64) -> Result<(), Refusal> {
+    let last = series.seq_max();
+    let why = match to.checked_add(1).filter(|next| *next <= last) {
+        None => format!("{last} is its last seq"),
+        Some(next) if series.length_min(next) > series.max_length => format!(
+            "the next one has {} characters at least, more than max_length = {}",
+            series.length_min(next),
+            series.max_length
+        ),
+        Some(_) => return Ok(()),
+    };
+    let message = format!("after {to} series {} could print no number: {why}", series.name);
+    Err(Refusal::new(Code::CounterExhausted, message).at("/to"))
 }
 
 fn check_version(current: &Series, if_version: Option<u64>) -> Result<(), Refusal> {

@@ -37,7 +37,7 @@ impl Draft<'_> {
         }
         if entry.is_overdue(self.now) && series.on_expiry == OnExpiry::Void {
             let message = format!(
-                "the reservation of {} is over and its number is void; issue a new one",
+                "the reservation of {} is over and its number will be void; issue a new one",
                 entry.number
             );
             return Err(Refusal::new(Code::ReservationExpired, message).about([entry]).into());

@@ -19,18 +19,24 @@ pub struct Verify {
     /// A checkpoint that was kept elsewhere: also finds a cut tail and a removed counter
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<String>,
+    /// The only key that may have signed the checkpoint: its public_key, as you kept it
+    #[arg(long, value_name = "HEX", requires = "checkpoint")]
+    checkpoint_key: Option<String>,
 }
 
 #[derive(Serialize)]
 struct VerifyBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint_key: Option<String>,
 }
 
 impl Verify {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         let body = VerifyBody {
             checkpoint: read_checkpoint(self.checkpoint.as_deref())?,
+            checkpoint_key: self.checkpoint_key,
         };
         let session = context.session("verify").await?;
         let begun = session.answer(Call::post("/v1/audit/verifications", &body)?).await?;
@@ -76,6 +82,18 @@ fn print_report(context: &Context, report: &Answer) {
             .map(|finding| row(finding, &fields))
             .collect(),
     );
+    if let Some(checkpoint) = report.json.get("checkpoint") {
+        let whose = match text(checkpoint, "signer").as_str() {
+            "this_store" => "this store's key",
+            "another" => "another key than this store's",
+            _ => "nothing here tells whose key that is",
+        };
+        context.output.note(format!(
+            "compared with the checkpoint of {}, signed by {} ({whose})",
+            text(checkpoint, "at"),
+            text(checkpoint, "public_key"),
+        ));
+    }
     let progress = report.json.get("progress").unwrap_or(&Value::Null);
     let found = if list(&report.json, "findings").is_empty() {
         "nothing found: "
@@ -214,6 +232,7 @@ impl Summary {
             "from",
             "to",
             "total",
+            "reserved",
             "voided",
             "net",
         ];
@@ -222,7 +241,7 @@ impl Summary {
             [
                 whose(line),
                 row(line, &["first", "last", "total"]),
-                row(counts, &["voided"]),
+                row(counts, &["reserved", "voided"]),
                 row(line, &["net"]),
             ]
             .concat()

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Context;
-use super::entry::param;
+use super::entry::{param, params};
 use super::failed::Failed;
 use super::output::{Form, list, pairs, row, text};
 use crate::transport::{Call, path, query};
@@ -30,6 +30,7 @@ impl Counters {
         let session = context.session("counters").await?;
         let series = match self.series.clone() {
             Some(series) => vec![series],
+            // Asked of all, a period is that of those series that can have it.
             None => {
                 let all = session.answer(Call::get("/v1/series")).await?;
                 list(&all.json, "data")
@@ -39,10 +40,19 @@ impl Counters {
             }
         };
         let mut counters = Vec::new();
+        let mut unfit = None;
+        let mut fits = false;
         for series in series {
             let mut cursor = None;
             loop {
-                let answer = session.answer(self.page(&series, cursor.as_deref())).await?;
+                let answer = match session.answer(self.page(&series, cursor.as_deref())).await {
+                    Err(Failed::Problem(problem)) if self.series.is_none() && problem.code() == "invalid_period" => {
+                        unfit = Some(Failed::Problem(problem));
+                        break;
+                    }
+                    answer => answer?,
+                };
+                fits = true;
                 if context.output.form == Form::Json {
                     answer.print_rows(context.output)?;
                 } else {
@@ -53,6 +63,9 @@ impl Counters {
                     break;
                 }
             }
+        }
+        if let Some(failed) = unfit.filter(|_| !fits) {
+            return Err(failed);
         }
         print_counters(context, &counters);
         Ok(())
@@ -119,7 +132,7 @@ impl Advance {
             to: self.to,
             reason: self.reason,
             tenant: self.tenant,
-            params: self.params.into_iter().collect(),
+            params: params(self.params)?,
             period: self.period,
         };
         let session = context.session("advance").await?;

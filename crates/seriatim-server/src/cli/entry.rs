@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::failed::{Failed, read_text};
+use super::moving::series_of;
 use super::output::{Form, list, pairs, row, text};
 use super::session::{Answer, Session};
 use crate::transport::{Call, path, query};
@@ -45,6 +46,18 @@ pub fn param(text: &str) -> Result<(String, String), String> {
     Ok((name.to_string(), value.to_string()))
 }
 
+/// The params of a request, each said once: which of two was meant, nobody can know.
+pub fn params(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failed> {
+    let mut params = BTreeMap::new();
+    for (name, value) in given {
+        if params.contains_key(&name) {
+            return Err(Failed::Usage(format!("param {name} is given twice; give it once")));
+        }
+        params.insert(name, value);
+    }
+    Ok(params)
+}
+
 /// A take as the service reads it.
 #[derive(Serialize, Default)]
 struct Body {
@@ -73,7 +86,7 @@ impl Take {
         let body = Body {
             key: self.key,
             tenant: self.tenant,
-            params: self.params.into_iter().collect(),
+            params: params(self.params)?,
             date: self.date,
             document: read_document(self.document.as_deref())?,
             reference: self.reference,
@@ -205,9 +218,12 @@ impl Adopt {
 /// Which entry: by its id, or by series and number.
 #[derive(Args)]
 pub struct Target {
-    /// Id of the entry (ent_…), or its series and its number
-    #[arg(required = true, num_args = 1..=2, value_names = ["ID|SERIES", "NUMBER"])]
-    target: Vec<String>,
+    /// Id of the entry (ent_…), or its series
+    #[arg(value_name = "ID|SERIES")]
+    target: String,
+    /// The number as it is printed, behind its series
+    #[arg(value_name = "NUMBER")]
+    number: Option<String>,
     /// Whose number [default: default]
     #[arg(long, short)]
     tenant: Option<String>,
@@ -216,10 +232,10 @@ pub struct Target {
 impl Target {
     /// The id of the entry.
     async fn id(&self, session: &Session) -> Result<String, Failed> {
-        match self.target.as_slice() {
-            [id] if id.starts_with("ent_") => Ok(id.clone()),
-            [series, number] => find(session, series, number, self.tenant.as_deref()).await,
-            _ => Err(Failed::Usage(
+        match &self.number {
+            Some(number) => find(session, &self.target, number, self.tenant.as_deref()).await,
+            None if self.target.starts_with("ent_") => Ok(self.target.clone()),
+            None => Err(Failed::Usage(
                 "say which number: SERIES NUMBER, or its id (ent_…)".to_string(),
             )),
         }
@@ -247,11 +263,39 @@ async fn find(session: &Session, series: &str, number: &str, tenant: Option<&str
         [entry] => Ok(text(entry, "id")),
         _ => Err(Failed::missing(
             "unknown_entry",
-            format!(
-                "series {series} has no number {number} of tenant {tenant}; `seriatim list {series}` shows what there is"
-            ),
+            match passed_over(session, series, number, tenant).await {
+                Some(why) => format!("{number} is on no document: {why}; `seriatim gaps {series}` lists such seqs"),
+                None => format!(
+                    "series {series} has no number {number} of tenant {tenant}; `seriatim list {series}` shows what \
+                     there is"
+                ),
+            },
         )),
     }
+}
+
+/// Why there is no entry, if its seq was passed over; nothing if it was not, or this key may not look.
+async fn passed_over(session: &Session, series: &str, number: &str, tenant: &str) -> Option<String> {
+    let definition = series_of(session, series).await.ok()?;
+    let (params, period, seq) = definition.read(number, tenant)?;
+    let wanted = [
+        ("series", Some(series)),
+        ("tenant", Some(tenant)),
+        ("period", Some(period.as_str())),
+    ];
+    let answer = session
+        .answer(Call::get(format!("/v1/audit/gaps{}", query(&wanted))))
+        .await;
+    let gaps = answer.ok()?.json;
+    let is_of_it = |gap: &Value| {
+        let bound = |field| gap.get(field).and_then(Value::as_u64);
+        let holds = bound("first") <= Some(seq) && Some(seq) <= bound("last");
+        let partition = gap.get("partition").unwrap_or(&Value::Null);
+        let is_same = |name: &String| params.get(name).is_some_and(|value| text(partition, name) == *value);
+        holds && definition.partition_by.iter().all(is_same)
+    };
+    let gap = list(&gaps, "data").iter().find(|gap| is_of_it(gap))?;
+    Some(format!("its seq {seq} is missing ({})", text(gap, "reason")))
 }
 
 /// A reserved number is on a document now
@@ -360,6 +404,7 @@ fn print_void(session: &Session, answer: &Answer) {
         Some(entry) => {
             output.note(format!("{voided} is void; its replacement:"));
             print_entries(session, answer, std::slice::from_ref(entry));
+            say_unread(session, std::slice::from_ref(entry));
         }
         None if output.form == Form::Plain => output.line(voided),
         None => {}
@@ -407,7 +452,7 @@ impl Show {
 }
 
 /// What a person asks of one number, in the order he asks it.
-const CARD: [&str; 20] = [
+const CARD: [&str; 23] = [
     "number",
     "state",
     "series",
@@ -418,15 +463,18 @@ const CARD: [&str; 20] = [
     "key",
     "reference",
     "id",
+    "origin",
     "taken_at",
     "issued_at",
     "expires_at",
+    "overdue",
     "voided_at",
     "reason_code",
     "reason",
     "replaces",
     "replacement",
     "document_sha256",
+    "redacted",
     "hash",
 ];
 
@@ -435,11 +483,20 @@ fn print_card(context: &Context, entry: &Value) {
     card.insert(7, ("params", pairs(entry, "params")));
     card.push(("document", text(entry, "document")));
     context.output.card(card);
-    let events = list(entry, "events").iter();
-    let head = ["at", "event", "actor", "reason", "hash"];
-    let rows = events
-        .map(|event| row(event, &["at", "kind", "actor", "reason", "hash"]))
-        .collect();
+    let events = list(entry, "events");
+    let mut head = vec!["at", "event", "actor", "reason", "hash"];
+    let mut fields = vec!["at", "kind", "actor", "reason", "hash"];
+    if events.iter().any(|event| event.get("on_behalf_of").is_some()) {
+        head.push("on behalf of");
+        fields.push("on_behalf_of");
+    }
+    let mut rows: Vec<Vec<String>> = events.iter().map(|event| row(event, &fields)).collect();
+    if context.output.is_terminal() {
+        // 64 digits are wider than most terminals; elsewhere and in the JSON they are whole.
+        rows.iter_mut()
+            .filter_map(|row| row.get_mut(4))
+            .for_each(|hash| hash.truncate(12));
+    }
     context.output.table(&head, rows);
 }
 
@@ -499,12 +556,18 @@ impl List {
     }
 
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
+        if self.state.as_deref() == Some("missing") {
+            return Err(Failed::Usage(
+                "a missing seq has no entry to list; `seriatim gaps` lists those that were passed over, and why"
+                    .to_string(),
+            ));
+        }
         let session = context.session("list").await?;
         let mut left = self.limit;
         let mut cursor = self.cursor.clone();
         loop {
             let answer = session.answer(Call::get(self.path(left, cursor.as_deref()))).await?;
-            print_rows(context, &answer)?;
+            print_rows(context, &answer, self.state.as_deref())?;
             left = left.saturating_sub(list(&answer.json, "data").len());
             cursor = answer.next_cursor();
             if cursor.is_none() || left == 0 {
@@ -523,11 +586,14 @@ impl List {
     }
 }
 
-fn print_rows(context: &Context, answer: &Answer) -> Result<(), Failed> {
+fn print_rows(context: &Context, answer: &Answer, state: Option<&str>) -> Result<(), Failed> {
     if context.output.form == Form::Json {
         return answer.print_rows(context.output);
     }
-    let fields = ["number", "state", "series", "tenant", "date", "key", "reference"];
+    let mut fields = vec!["number", "state", "series", "tenant", "date", "key", "reference"];
+    if state == Some("reserved") {
+        fields.push("expires_at");
+    }
     let rows = list(&answer.json, "data").iter().map(|entry| row(entry, &fields));
     context.output.table(&fields, rows.collect());
     Ok(())
@@ -541,8 +607,24 @@ pub fn print_numbers(session: &Session, answer: &Answer) {
     let single = std::slice::from_ref(&answer.json);
     let entries = answer.json.get("data").and_then(Value::as_array);
     print_entries(session, answer, entries.map_or(single, Vec::as_slice));
+    say_unread(session, entries.map_or(single, Vec::as_slice));
     if entries.is_some() {
         warn(session, &answer.json);
+    }
+}
+
+/// Numbers that could not be written where they were wanted are taken all the same: they are said, so that nobody has
+/// to look for them.
+fn say_unread(session: &Session, entries: &[Value]) {
+    if session.output.written().is_ok() {
+        return;
+    }
+    // A preview has no state, and nothing was done.
+    for entry in entries.iter().filter(|entry| entry.get("state").is_some()) {
+        let [number, state, series, tenant] = ["number", "state", "series", "tenant"].map(|field| text(entry, field));
+        session.output.warn(format!(
+            "{number} is {state} all the same; `seriatim show {series} {number} --tenant {tenant}` shows it"
+        ));
     }
 }
 

@@ -57,6 +57,15 @@ pub struct Create {
 impl Create {
     async fn run(self, context: &Context) -> Result<(), Failed> {
         let session = context.session("key create").await?;
+        for series in &self.series {
+            // It may be defined later; but most often it is a slip, and the key would reach nothing.
+            let there = session.reply(Call::get(path(&["v1", "series", series]))).await?;
+            if there.status == hyper::StatusCode::NOT_FOUND {
+                context.output.warn(format!(
+                    "warning: there is no series {series}; the key reaches nothing until there is"
+                ));
+            }
+        }
         let answer = session.answer(Call::post("/v1/keys", &self)?).await?;
         if context.output.form == Form::Json {
             answer.print(context.output);

@@ -279,6 +279,7 @@ async fn run(cli: Cli) -> Result<(), Failed> {
     };
     session::start_logging(&config, matches!(cli.verb, Verb::Serve(_)))?;
     let session = OnceCell::new();
+    let changes = cli.verb.changes();
     let context = Context {
         config,
         output,
@@ -290,8 +291,62 @@ async fn run(cli: Cli) -> Result<(), Failed> {
     }
     match ended {
         // What nobody can read is no answer.
-        Ok(()) | Err(Failed::Found(_)) => output.written().map_err(Failed::Other).and(ended),
+        Ok(()) | Err(Failed::Found(_)) => output.written().map_err(|why| unwritten(why, changes)).and(ended),
         Err(failed) => Err(failed),
+    }
+}
+
+/// A number that is taken stays taken, whoever could not read it.
+fn unwritten(why: String, changes: bool) -> Failed {
+    Failed::Other(if changes {
+        format!("{why}; what was asked for was done all the same")
+    } else {
+        why
+    })
+}
+
+impl Verb {
+    /// Whether it leaves something behind in the store, once it is done.
+    fn changes(&self) -> bool {
+        match self {
+            Self::Init(_)
+            | Self::Issue(_)
+            | Self::Adopt(_)
+            | Self::Reserve(_)
+            | Self::Confirm(_)
+            | Self::Release(_)
+            | Self::Void(_)
+            | Self::Redact(_)
+            | Self::Advance(_)
+            | Self::Restore(_) => true,
+            Self::Series(verb) => verb.changes(),
+            Self::Period(verb) => !matches!(verb, period::Period::List(_)),
+            Self::Gate(verb) => !matches!(verb, gate::Gate::Show(_) | gate::Gate::List(_)),
+            Self::Key(verb) => !matches!(verb, key::Key::List(_)),
+            Self::Serve(_)
+            | Self::Counters(_)
+            | Self::Show(_)
+            | Self::List(_)
+            | Self::Verify(_)
+            | Self::Checkpoint(_)
+            | Self::Gaps(_)
+            | Self::Summary(_)
+            | Self::Inspect(_)
+            | Self::Import(_)
+            | Self::Compare(_)
+            | Self::Pg(_)
+            | Self::Webhook(_)
+            | Self::Export(_)
+            | Self::Backup(_)
+            | Self::Doctor(_)
+            | Self::Fence(_)
+            | Self::Healthcheck(_)
+            | Self::Bench(_)
+            | Self::Openapi(_)
+            | Self::Completions(_)
+            | Self::Version(_)
+            | Self::Config(_) => false,
+        }
     }
 }
 

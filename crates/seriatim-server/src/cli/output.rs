@@ -76,6 +76,11 @@ impl Output {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
+    /// Whether a person looks at the data.
+    pub fn is_terminal(self) -> bool {
+        io::stdout().is_terminal()
+    }
+
     /// Rows under a head. As JSON each row is an object.
     pub fn table<C: Into<Value>>(&self, head: &[&str], rows: Vec<Vec<C>>) {
         if rows.is_empty() {
@@ -86,7 +91,7 @@ impl Output {
             return rows.for_each(|row| self.line(object(head, row).to_string()));
         }
         let rows: Vec<Vec<String>> = rows.map(|row| row.map(|cell| word(&cell)).collect()).collect();
-        if io::stdout().is_terminal() {
+        if self.is_terminal() {
             self.line(drawn(head, rows));
         } else {
             // No head: what reads this is a program, and every line is a row.

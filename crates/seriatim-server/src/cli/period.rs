@@ -45,7 +45,16 @@ pub struct Change {
     reason: String,
 }
 
-const FIELDS: [&str; 6] = ["series", "tenant", "period", "state", "reason", "closed_at"];
+const FIELDS: [&str; 8] = [
+    "series",
+    "tenant",
+    "period",
+    "state",
+    "reason",
+    "closed_at",
+    "reopened_at",
+    "actor",
+];
 
 impl Change {
     async fn run(self, context: &Context, verb: &str) -> Result<(), Failed> {

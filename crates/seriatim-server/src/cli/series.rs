@@ -8,7 +8,7 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 
 use super::Context;
-use super::entry::{param, print_numbers};
+use super::entry::{param, params, print_numbers};
 use super::failed::{Failed, Problem, read_text};
 use super::output::{Form, list, row, text};
 use super::session::{Answer, Session};
@@ -33,6 +33,16 @@ pub enum Series {
 }
 
 impl Series {
+    /// Whether it leaves something behind in the store.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Create(verb) => !verb.dry_run,
+            Self::Apply(verb) => !verb.dry_run,
+            Self::Wipe(_) => true,
+            Self::List(_) | Self::Show(_) | Self::Preview(_) => false,
+        }
+    }
+
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         match self {
             Self::Create(verb) => verb.run(context).await,
@@ -309,7 +319,7 @@ impl Preview {
     async fn run(self, context: &Context) -> Result<(), Failed> {
         let body = PreviewBody {
             tenant: self.tenant,
-            params: self.params.into_iter().collect(),
+            params: params(self.params)?,
             date: self.date,
             count: self.count,
         };
@@ -339,7 +349,10 @@ impl Wipe {
         }
         let session = context.session("series wipe").await?;
         let call = Call::new(Method::POST, path(&["v1", "series", &self.name, "wipe"]));
-        session.answer(call).await?;
+        let answer = session.answer(call).await?;
+        if context.output.form == Form::Json {
+            answer.print(context.output);
+        }
         context.output.note(format!("{} is empty", self.name));
         Ok(())
     }

@@ -171,6 +171,8 @@ fn serve_options(config: &Config, from: &Where, production: bool) -> Result<Serv
             Where::Here(place) => Some(place.socket()),
             Where::Postgres(_) | Where::Server(_) => None,
         },
+        // Known once the store is open.
+        store: None,
         shutdown_delay,
         drain: config.duration("drain")?,
     })
@@ -312,10 +314,11 @@ async fn register(opened: &Opened, text: &str) -> Result<(), Failed> {
 async fn listen(
     context: &Context,
     app: App,
-    options: ServeOptions,
+    mut options: ServeOptions,
     opened: &mut Opened,
     production: bool,
 ) -> Result<(), Failed> {
+    options.store = opened.identity().and_then(|text| text.parse().ok());
     let listening = Listening::on(&options).await?;
     // Only who listens can show a new key.
     let key = admin_key(&context.config, opened, production).await?;

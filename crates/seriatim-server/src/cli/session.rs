@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use seriatim::store::postgres::PostgresOptions;
+use seriatim::store::postgres::{ACCEPTABLE, PostgresOptions};
 use seriatim::{Issuer, Memory};
 use tokio::sync::Mutex;
 
@@ -116,10 +116,18 @@ fn store_of(text: &str) -> Result<Where, Failed> {
 /// How a store in PostgreSQL is opened.
 pub fn postgres_options(config: &Config, create: bool) -> Result<PostgresOptions, Failed> {
     let accepted = config.text("accept").unwrap_or_default().split(',').map(str::trim);
+    let accepted: Vec<&str> = accepted.filter(|name| !name.is_empty()).collect();
+    // A slip would accept nothing, and be found when a setting breaks.
+    if let Some(unknown) = accepted.iter().find(|name| !ACCEPTABLE.contains(name)) {
+        return Err(Failed::Usage(format!(
+            "accept = `{unknown}`: there is no such setting to accept; there are {}",
+            ACCEPTABLE.join(", ")
+        )));
+    }
     Ok(PostgresOptions {
         create,
         production: is_production(config)?,
-        accept: accepted.filter(|name| !name.is_empty()).map(str::to_string).collect(),
+        accept: accepted.into_iter().map(str::to_string).collect(),
         ..PostgresOptions::default()
     })
 }
@@ -186,6 +194,7 @@ impl Session {
             }
             Reach::Ours(lock) => {
                 let opened = Opened::open(place, lock, issuing(config)?).await?;
+                sweep(&opened).await;
                 let how = if opened.created() { "created" } else { "in process" };
                 output.note(format!("store sqlite {database} ({how})"));
                 let transport = Transport::InProcess(routes::router(opened.app(AppOptions::default())?));
@@ -202,6 +211,7 @@ impl Session {
             Err(PlaceError::Absent(_)) if absent == Absent::Pretend => return Self::pretend(output).await,
             opened => opened?,
         };
+        sweep(&opened).await;
         let how = if opened.created() { " (created)" } else { "" };
         output.note(format!("store {}{how}", opened.reads().describe()));
         let transport = Transport::InProcess(routes::router(opened.app(AppOptions::default())?));
@@ -241,6 +251,14 @@ impl Session {
         if let Some(opened) = self.opened.lock().await.take() {
             opened.close().await;
         }
+    }
+}
+
+/// Voids reservations that ran out, as a server does: without one nobody else would, and they would stand for ever.
+async fn sweep(opened: &Opened) {
+    if let Err(failure) = opened.issuer().sweep().await {
+        // The verb may still be able to do its own work, and says itself if it is not.
+        tracing::warn!(%failure, "cannot look for reservations that ran out");
     }
 }
 

@@ -9,7 +9,7 @@ use seriatim::store::CounterFilter;
 use seriatim::{ApiScope, audit, checkpoint as checkpoints};
 use utoipa::IntoParams;
 
-use super::entries::date;
+use super::entries::{date, in_order};
 use super::view::{View, Wish};
 use super::{json, with_type};
 use crate::app::App;
@@ -96,6 +96,7 @@ pub async fn summary(
     let view = View::of(&app, caller.access).await?;
     let from = date("/from", query.from.as_deref())?;
     let to = date("/to", query.to.as_deref())?;
+    in_order("/from", from, to)?;
     let mut lines = audit::summary(app.issuer().reads(), from, to).await?;
     lines.retain(|line| view.sees(&line.counter.series, &line.counter.tenant));
     let rows = lines.iter().map(wire::SummaryLine::of).collect();

@@ -97,6 +97,7 @@ async fn find(app: &App, view: &View, mut query: EntriesQuery) -> Result<Found, 
         date_to: date("/date_to", query.date_to.as_deref())?,
         ..EntryFilter::default()
     };
+    in_order("/date_from", filter.date_from, filter.date_to)?;
     // The entries of a key are counted, those of a filter are where the store says.
     let kind = if key.is_some() { 'k' } else { 'e' };
     filter.cursor = wire::cursor_of(kind, cursor.as_deref())?;
@@ -178,6 +179,17 @@ fn state(text: &str) -> Result<EntryState, Problem> {
 pub fn date(pointer: &str, text: Option<&str>) -> Result<Option<Date>, Problem> {
     let date = text.map(|text| text.parse::<Date>().map_err(|refusal| refusal.at(pointer)));
     Ok(date.transpose()?)
+}
+
+/// Days that are swapped would give an empty list, which reads as if there were nothing.
+pub fn in_order(pointer: &str, from: Option<Date>, to: Option<Date>) -> Result<(), Problem> {
+    match (from, to) {
+        (Some(from), Some(to)) if from > to => {
+            let detail = format!("from {from} to {to} there is no day; swap them");
+            Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_query", detail).at(pointer))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Show an entry with its events

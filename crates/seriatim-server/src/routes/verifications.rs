@@ -10,9 +10,9 @@ use axum::extract::{FromRequest as _, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::Response;
-use seriatim::checkpoint::{Checkpoint, CheckpointError};
+use seriatim::checkpoint::{self, Checkpoint, CheckpointError};
 use seriatim::verify::{self, Options, Progress};
-use seriatim::{ApiScope, CounterId, Finding, Timestamp};
+use seriatim::{ApiScope, CounterId, Finding, Severity, Timestamp};
 
 use super::{json, set};
 use crate::app::App;
@@ -35,7 +35,26 @@ const SHOWN: usize = 1_000;
 struct Run {
     id: String,
     started_at: Timestamp,
+    compared: Option<Compared>,
     now: Mutex<Now>,
+}
+
+/// The checkpoint that a store is compared with. Its signature holds for whoever made it, so its reader is told who.
+struct Compared {
+    at: Timestamp,
+    public_key: String,
+    signer: Signer,
+}
+
+/// Whose key signed a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signer {
+    /// The key of this service.
+    Ours,
+    /// Another one.
+    Another,
+    /// This service has no key to compare it with.
+    Unknown,
 }
 
 #[derive(Default)]
@@ -48,7 +67,7 @@ struct Now {
 
 impl Verifications {
     /// A new run, unless one is under way: two would only slow each other down.
-    fn begin(&self, id: String, started_at: Timestamp) -> Result<Arc<Run>, Problem> {
+    fn begin(&self, id: String, started_at: Timestamp, compared: Option<Compared>) -> Result<Arc<Run>, Problem> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = known.iter().find(|run| run.now().finished_at.is_none()) {
             let detail = format!("verification {} is still running; wait for it", running.id);
@@ -59,6 +78,7 @@ impl Verifications {
         let run = Arc::new(Run {
             id,
             started_at,
+            compared,
             now: Mutex::default(),
         });
         known.push_back(run.clone());
@@ -93,6 +113,7 @@ impl Run {
             finished_at: now.finished_at.map(wire::Shown),
             progress: now.progress.into(),
             last: now.progress.last.map(wire::Shown),
+            checkpoint: self.compared.as_ref().map(Compared::shown),
             findings_total: now.findings.len(),
             findings: now.findings.iter().take(SHOWN).map(Into::into).collect(),
             error: now.error.as_deref(),
@@ -101,9 +122,59 @@ impl Run {
     }
 }
 
+impl Compared {
+    fn of(checkpoint: &Checkpoint, ours: Option<[u8; 32]>) -> Self {
+        let signer = match ours {
+            None => Signer::Unknown,
+            Some(ours) if ours == checkpoint.public_key => Signer::Ours,
+            Some(_) => Signer::Another,
+        };
+        Self {
+            at: checkpoint.at,
+            public_key: hex(&checkpoint.public_key),
+            signer,
+        }
+    }
+
+    fn shown(&self) -> wire::CheckpointCompared<'_> {
+        wire::CheckpointCompared {
+            at: wire::Shown(self.at),
+            public_key: &self.public_key,
+            signer: match self.signer {
+                Signer::Ours => "this_store",
+                Signer::Another => "another",
+                Signer::Unknown => "unknown",
+            },
+        }
+    }
+
+    /// What its reader should know. A note: after the data directory was lost the key is another, and nothing is wrong.
+    fn doubt(&self) -> Option<Finding> {
+        let message = match self.signer {
+            Signer::Ours => return None,
+            Signer::Another => "it was signed by another key than this store's",
+            Signer::Unknown => "nothing here tells whether its key is this store's",
+        };
+        Some(Finding {
+            code: "checkpoint_key_unproven",
+            severity: Severity::Note,
+            place: "checkpoint".to_string(),
+            message: format!(
+                "{message}, and anybody can sign a checkpoint: compare {} with the key that you kept",
+                self.public_key
+            ),
+        })
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Start a verification of every chain
 ///
-/// A checkpoint may have up to 64 MiB, which is some 300,000 counters and gates.
+/// A checkpoint may have up to 64 MiB, which is some 300,000 counters and gates. Anybody can sign one: the answer says by
+/// which key it was signed and whether that is the key of this service, and `checkpoint_key` refuses every other.
 #[utoipa::path(
     post, path = "/v1/audit/verifications", tag = "audit", operation_id = "verify",
     security(("api_key" = ["audit"])),
@@ -124,8 +195,16 @@ pub async fn start(
     let CheckpointPayload(payload) = CheckpointPayload::from_request(request, &app).await?;
     let ask = payload.parse_or_default::<wire::VerificationAsk>()?;
     let options = options(&ask)?;
+    let ours = app.options().checkpoint_key.as_ref().map(checkpoint::public_key);
+    let compared = options
+        .checkpoint
+        .as_ref()
+        .map(|checkpoint| Compared::of(checkpoint, ours));
+    let pinned = require_key(ask.checkpoint_key.as_deref(), compared.as_ref())?;
+    let doubt = compared.as_ref().filter(|_| !pinned).and_then(Compared::doubt);
     let id = app.next_request_id().replacen("req_", "ver_", 1);
-    let run = app.verifications().begin(id, app.now())?;
+    let run = app.verifications().begin(id, app.now(), compared)?;
+    run.now().findings.extend(doubt);
     tokio::spawn(walk(app.clone(), run.clone(), options));
     let mut response = run.answer(StatusCode::ACCEPTED)?;
     set(&mut response, LOCATION, &format!("/v1/audit/verifications/{}", run.id));
@@ -151,6 +230,28 @@ fn options(ask: &wire::VerificationAsk<'_>) -> Result<Options, Problem> {
     })
 }
 
+/// Whether the checkpoint must be signed by a certain key; it is not walked for one that is signed by another.
+fn require_key(wanted: Option<&str>, compared: Option<&Compared>) -> Result<bool, Problem> {
+    let Some(wanted) = wanted else { return Ok(false) };
+    if wanted.len() != 64 || !wanted.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let detail = "a checkpoint's key is 64 hexadecimal digits, its public_key";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_checkpoint", detail).at("/checkpoint_key"));
+    }
+    let Some(compared) = compared else {
+        let detail = "a checkpoint's key is given without a checkpoint; give both";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_checkpoint", detail).at("/checkpoint_key"));
+    };
+    if wanted.eq_ignore_ascii_case(&compared.public_key) {
+        return Ok(true);
+    }
+    let detail = format!(
+        "the checkpoint of {} was signed by {}, not by the key that was asked for; it proves nothing",
+        compared.at, compared.public_key
+    );
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "checkpoint_key_mismatch", detail);
+    Err(problem.at("/checkpoint_key"))
+}
+
 async fn walk(app: App, run: Arc<Run>, options: Options) {
     let on_progress = |progress| run.now().progress = progress;
     let outcome = verify::verify(app.issuer().reads(), &options, &on_progress).await;
@@ -158,7 +259,7 @@ async fn walk(app: App, run: Arc<Run>, options: Options) {
     match outcome {
         Ok(report) => {
             now.progress = report.progress;
-            now.findings = report.findings;
+            now.findings.extend(report.findings);
             // The worst first: only so many are shown.
             now.findings.sort_by_key(|finding| Reverse(finding.severity));
         }

@@ -6,7 +6,7 @@ use seriatim::verify::Progress;
 use seriatim::{CounterId, Finding, Timestamp};
 use utoipa::ToSchema;
 
-use super::{Counts, ParamsShown, Shown};
+use super::{ParamsShown, Shown};
 
 /// Which counter a line is about.
 #[derive(Serialize, ToSchema)]
@@ -90,11 +90,23 @@ pub struct SummaryLine<'a> {
     /// The highest number.
     last: &'a str,
     /// How many are in which state.
-    counts: Counts,
+    counts: SummaryCounts,
     /// All of them.
     total: u64,
     /// Those that stand: total less voided and reserved.
     net: u64,
+}
+
+/// How many documents are in which state. What was passed over has no date, so it is in no summary.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SummaryCounts)]
+struct SummaryCounts {
+    /// On a document.
+    issued: u64,
+    /// Not yet confirmed or released.
+    reserved: u64,
+    /// Spent, with a reason.
+    voided: u64,
 }
 
 impl<'a> SummaryLine<'a> {
@@ -104,7 +116,11 @@ impl<'a> SummaryLine<'a> {
             counter: Whose::from(&*line.counter),
             first: &line.first,
             last: &line.last,
-            counts: line.counts.into(),
+            counts: SummaryCounts {
+                issued: line.counts.issued,
+                reserved: line.counts.reserved,
+                voided: line.counts.voided,
+            },
             total: line.total,
             net: line.net,
         }
@@ -186,6 +202,8 @@ pub struct VerificationAsk<'a> {
     #[serde(borrow)]
     #[schema(value_type = Option<CheckpointDocument>)]
     pub checkpoint: Option<&'a RawValue>,
+    /// The only key that may have signed it, 64 hexadecimal digits.
+    pub checkpoint_key: Option<String>,
     /// Go on after this counter, where an earlier run stopped.
     pub resume: Option<String>,
 }
@@ -209,6 +227,9 @@ pub struct VerificationReport<'a> {
     /// The counter walked last; a later run can resume after it.
     #[schema(value_type = Option<String>)]
     pub last: Option<Shown<CounterId>>,
+    /// The checkpoint that it compares with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointCompared<'a>>,
     /// How many findings there are.
     pub findings_total: usize,
     /// The first 1,000 of them.
@@ -216,6 +237,19 @@ pub struct VerificationReport<'a> {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
+}
+
+/// The checkpoint that a verification compares with. Anybody can sign one, so compare the key with the one you kept.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CheckpointCompared)]
+pub struct CheckpointCompared<'a> {
+    /// When it was taken, as it says.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Shown<Timestamp>,
+    /// Who signed it, an Ed25519 key in hexadecimal.
+    pub public_key: &'a str,
+    /// Whose key that is: `this_store`, `another`, or `unknown` if this service has none.
+    pub signer: &'static str,
 }
 
 /// How far a verification has come.

@@ -26,7 +26,7 @@ use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::{Object as Described, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-pub use audit::{CheckpointDocument, Gaps, SummaryLine, VerificationAsk, VerificationReport};
+pub use audit::{CheckpointCompared, CheckpointDocument, Gaps, SummaryLine, VerificationAsk, VerificationReport};
 pub use counter::{Advanced, Counter, Counts};
 pub use entry::{Entry, EntryWithEvents, Issued, Note, Preview, Voided, unexpected};
 pub use event::Event;

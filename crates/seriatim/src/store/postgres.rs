@@ -46,6 +46,7 @@ use params::values;
 use place::Place;
 use pool::{Pool, Share};
 use rows::{Columns, integer};
+pub use settings::ACCEPTABLE;
 
 const ASK_WRITER: &str = include_str!("postgres/queries/ask_writer.sql");
 

@@ -22,6 +22,11 @@ const FULL_PAGE_WRITES: &str = "full_page_writes";
 /// Not a setting but a state: it is refused when a number is asked for, not when the store is opened.
 const FENCE: &str = "fence";
 
+const SERVER: &str = "server";
+
+/// The settings that can be accepted by name, although they break a promise.
+pub const ACCEPTABLE: [&str; 4] = [FSYNC, FULL_PAGE_WRITES, SERVER, REPLICATION];
+
 pub(super) async fn find(connection: &mut Connection, within: Duration) -> Result<Vec<Setting>, Fault> {
     let rows = connection.query(FIND_SETTINGS, values![], within).await?;
     let row = rows
@@ -55,7 +60,7 @@ pub(super) async fn find(connection: &mut Connection, within: Duration) -> Resul
         pages,
         commit,
         Setting {
-            name: "server",
+            name: SERVER,
             found: format!("{version}, {}", if is_standby { "standby" } else { "primary" }),
             holds: !is_standby,
         },

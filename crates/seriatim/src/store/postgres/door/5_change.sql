@@ -266,7 +266,7 @@ begin
         return (entry.counter, entry.seq, entry.number, true, '{}')::seriatim.taken;
     elsif expiry_voids and entry.expires_at <= seriatim.micros(now) then
         perform seriatim.refuse('409', 'reservation_expired', format(
-            'the reservation of %s is over and its number is void; issue a new one', entry.number));
+            'the reservation of %s is over and its number will be void; issue a new one', entry.number));
     end if;
     event := seriatim.new_event('confirmed', now);
     entry.state := 'issued';
