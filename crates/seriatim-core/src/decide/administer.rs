@@ -326,11 +326,14 @@ impl Draft<'_> {
     }
 }
 
-/// A slip of a digit must not end a counter: what was passed over is not given back.
+/// A slip of a digit must not end a counter: what was passed over is not given back. Where a limit or `overflow` ends it,
+/// that is meant, and can be changed.
 fn require_next(series: &Series, to: u64) -> Result<(), Refusal> {
-    let last = series.seq_max();
-    let why = match to.checked_add(1).filter(|next| *next <= last) {
-        None => format!("{last} is its last seq"),
+    if to == series.seq_max() && to < Series::SEQ_MAX {
+        return Ok(());
+    }
+    let why = match to.checked_add(1).filter(|next| *next <= Series::SEQ_MAX) {
+        None => format!("{to} is the last seq of all"),
         Some(next) if series.length_min(next) > series.max_length => format!(
             "the next one has {} characters at least, more than max_length = {}",
             series.length_min(next),
