@@ -132,7 +132,8 @@ pub async fn expect(
     let expected = payload.parse::<wire::PaymentAsk<'_>>()?.expected()?;
     payments.check_receipt(&tenant, &expected).map_err(no_receipt)?;
     payments.expect(caller, &tenant, &reference, &expected).await?;
-    show_payment(payments, &tenant, &reference).await
+    let shown = show_payment(payments, &tenant, &reference).await?;
+    shown.ok_or_else(|| unknown_payment(&reference))
 }
 
 /// Show a payment
@@ -153,7 +154,9 @@ pub async fn show(
 ) -> Result<Response, Problem> {
     let tenant = query.tenant()?;
     caller.access.require_gates(ApiScope::Read, &tenant)?;
-    show_payment(payments(&app)?, &tenant, &reference_of(&reference)?).await
+    let reference = reference_of(&reference)?;
+    let shown = show_payment(payments(&app)?, &tenant, &reference).await?;
+    shown.ok_or_else(|| unknown_payment(&reference))
 }
 
 /// Ask the provider what became of a payment
@@ -195,14 +198,14 @@ pub async fn verify(
         );
         return Err(Problem::new(StatusCode::CONFLICT, "payment_held", detail));
     }
-    if payments.payment(&tenant, &reference).await?.is_none() {
+    let shown = show_payment(payments, &tenant, &reference).await?;
+    shown.ok_or_else(|| {
         let detail = format!(
             "what the provider says of payment {reference} is stored, and nothing is expected of it; say what with PUT, and \
              what follows comes by itself"
         );
-        return Err(Problem::new(StatusCode::CONFLICT, "payment_not_expected", detail));
-    }
-    show_payment(payments, &tenant, &reference).await
+        Problem::new(StatusCode::CONFLICT, "payment_not_expected", detail)
+    })
 }
 
 /// The receipt of an entry, as PDF
@@ -265,20 +268,22 @@ pub async fn receipt(
     }
 }
 
-async fn show_payment(payments: &Payments, tenant: &Tenant, reference: &PaymentReference) -> Result<Response, Problem> {
-    match payments.payment(tenant, reference).await? {
-        Some(payment) => {
-            let afterwards = payments.afterwards(&payment).await?;
-            json(
-                StatusCode::OK,
-                &wire::Payment::of(reference, tenant, &payment, &afterwards),
-            )
-        }
-        None => {
-            let detail = format!("there is no payment {reference}; say what is expected with PUT");
-            Err(Problem::not_found("unknown_payment", detail))
-        }
-    }
+async fn show_payment(
+    payments: &Payments,
+    tenant: &Tenant,
+    reference: &PaymentReference,
+) -> Result<Option<Response>, Problem> {
+    let Some(payment) = payments.payment(tenant, reference).await? else {
+        return Ok(None);
+    };
+    let afterwards = payments.afterwards(&payment).await?;
+    let body = wire::Payment::of(reference, tenant, &payment, &afterwards);
+    json(StatusCode::OK, &body).map(Some)
+}
+
+fn unknown_payment(reference: &PaymentReference) -> Problem {
+    let detail = format!("there is no payment {reference}; say what is expected with PUT");
+    Problem::not_found("unknown_payment", detail)
 }
 
 fn payments(app: &App) -> Result<&Arc<Payments>, Problem> {
