@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::json;
 use seriatim::Reads;
 use seriatim::store::postgres::Postgres;
+use seriatim::store::sqlite::APPLICATION_ID;
 
 use super::Context;
 use super::failed::Failed;
@@ -195,20 +196,20 @@ fn refuse_unfinished(from: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Where each store says that it is one, in the header of its database.
-const MARK_AT: u64 = 68;
-const MARK: &[u8; 4] = b"SRTM";
+/// Where SQLite has the id of the application that a database is of.
+const APPLICATION_ID_AT: u64 = 68;
 
 /// An empty file would be a new store, which begins at 1 again.
 fn refuse_foreign(from: &Path) -> Result<(), Failed> {
-    let mark = || {
+    let owner = || {
         let mut file = std::fs::File::open(from)?;
-        let mut mark = [0; MARK.len()];
-        file.seek(SeekFrom::Start(MARK_AT))?;
-        file.read_exact(&mut mark).map(|()| mark)
+        let mut owner = [0; 4];
+        file.seek(SeekFrom::Start(APPLICATION_ID_AT))?;
+        file.read_exact(&mut owner)
+            .map(|()| i64::from(u32::from_be_bytes(owner)))
     };
-    let what = match mark() {
-        Ok(mark) if mark == *MARK => return Ok(()),
+    let what = match owner() {
+        Ok(APPLICATION_ID) => return Ok(()),
         Ok(_) => "it is no store of Seriatim",
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "it is empty or was cut off",
         Err(error) => return Err(Failed::Usage(format!("cannot read {}: {error}", from.display()))),

@@ -39,7 +39,7 @@ use super::{
 use fault::Fault;
 use flusher::Durable;
 use open::Place;
-pub use open::{OpenError, SqliteOptions};
+pub use open::{APPLICATION_ID, OpenError, SqliteOptions};
 use readers::Readers;
 use session::Session;
 use tail::Tail;

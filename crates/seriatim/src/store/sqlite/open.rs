@@ -15,8 +15,8 @@ use super::fault::{Fault, in_words, what_and_way_out};
 use super::session::Session;
 use crate::store::{Setting, StoreError};
 
-/// `SRTM`: marks a database of ours in its first page.
-const APPLICATION_ID: i64 = 0x5352_544d;
+/// `SRTM`: marks a database of ours in its first page, where SQLite has the application's id.
+pub const APPLICATION_ID: i64 = 0x5352_544d;
 /// Before this one a WAL that starts over while a checkpoint runs could lose a commit.
 const SQLITE_OLDEST: i32 = 3_051_003;
 /// Small pages: a random key dirties one, and it is written twice.
