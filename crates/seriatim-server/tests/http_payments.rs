@@ -11,7 +11,7 @@ use http::{Answer, World};
 use serde_json::{Value, json};
 use seriatim::{
     Access, Actor, Answer as Done, Claim, Command, Document, Effect, Gate, GatePolicy, Holder, Issuer, Memory, Request,
-    Subject, Tenant, Ttl,
+    Subject, Tenant, Timestamp, Ttl,
 };
 use seriatim_server::app::{App, AppOptions};
 use seriatim_server::config::{Config, ConfigError};
@@ -67,17 +67,7 @@ impl Shop {
 
     /// The provider says that 100 were paid.
     async fn deliver(&self, payment: &str) -> Answer {
-        let reference = PaymentReference::parse(payment).unwrap();
-        let sample = Sample {
-            event: "payment.captured",
-            payment: &reference,
-            money: &Money {
-                minor: 100,
-                currency: "INR".to_string(),
-            },
-            at: self.world.app.issuer().clock().now(),
-        };
-        let body = sample.body(Scheme::Razorpay, &Pointers::default()).unwrap();
+        let body = captured(payment, self.world.app.issuer().clock().now());
         self.post(body, &event_of(payment)).await
     }
 
@@ -181,6 +171,20 @@ impl Shop {
 
 fn count(list: &Value) -> usize {
     list["data"].as_array().map_or(0, Vec::len)
+}
+
+/// The provider's event that 100 were paid.
+fn captured(payment: &str, at: Timestamp) -> Vec<u8> {
+    let sample = Sample {
+        event: "payment.captured",
+        payment: &PaymentReference::parse(payment).unwrap(),
+        money: &Money {
+            minor: 100,
+            currency: "INR".to_string(),
+        },
+        at,
+    };
+    sample.body(Scheme::Razorpay, &Pointers::default()).unwrap()
 }
 
 fn pace() -> Pace {
@@ -620,24 +624,15 @@ async fn an_event_is_left_to_the_node_that_knows_its_source() {
     let mut source = desk.source.clone();
     source.name = "elsewhere".to_string();
     let _here = Workers::start(Arc::new(here));
-    let reference = PaymentReference::parse("pay_1").unwrap();
-    let sample = Sample {
-        event: "payment.captured",
-        payment: &reference,
-        money: &Money {
-            minor: 100,
-            currency: "INR".to_string(),
-        },
-        at: shop.world.app.issuer().clock().now(),
-    };
-    let body = sample.body(Scheme::Razorpay, &Pointers::default()).unwrap();
+    let now = shop.world.app.issuer().clock().now();
+    let body = captured("pay_1", now);
     let secret = Secret::parse(Scheme::Razorpay, SECRET).unwrap();
-    let signed = Scheme::Razorpay.sign(&body, &secret, sample.at, "evt_1").unwrap();
+    let signed = Scheme::Razorpay.sign(&body, &secret, now, "evt_1").unwrap();
     let headers = signed.iter().map(|(name, value)| {
         let name = axum::http::HeaderName::from_bytes(name.as_bytes()).unwrap();
         (name, axum::http::HeaderValue::from_str(value).unwrap())
     });
-    let received = source.receive(&headers.collect(), body.into(), sample.at).unwrap();
+    let received = source.receive(&headers.collect(), body.into(), now).unwrap();
     stranger.deliver(&source, &received).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let events = shop.world.get("/v1/gates?effect=payment-event").await.is(200);
