@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use seriatim::checkpoint::{self, Checkpoint};
 use seriatim::store::postgres::Postgres;
-use seriatim::verify::{Look, compare};
+use seriatim::verify::compare;
 use seriatim::{Clock, Issuer, Reads, StoreError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -202,7 +202,7 @@ fn write(path: &Path, checkpoint: &Checkpoint) -> std::io::Result<()> {
 /// What the store lacks, in words; nothing if it has everything.
 async fn lacking(reads: &dyn Reads, kept: &Checkpoint) -> Result<Option<String>, PlaceError> {
     // Also at the events: a chain that was set back may have outgrown what it was.
-    let findings = compare(reads, kept, Look::AtEvents).await.map_err(unavailable)?;
+    let findings = compare(reads, kept).await.map_err(unavailable)?;
     let Some(first) = findings.first() else {
         return Ok(None);
     };

@@ -86,25 +86,17 @@ pub async fn verify(
     Ok(walk.report)
 }
 
-/// How closely a store is compared with a checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// Whether each chain reaches as far: one read of the store.
-    AtEnds,
-    /// Also whether the event in that place is the same: a read for each chain that has grown since.
-    AtEvents,
-}
-
 /// What a store lacks of what a checkpoint knows, without walking the chains: a counter or gate that is gone or lower, a chain
-/// that ends earlier or had another event in that place. [`verify`] finds the rest.
+/// that ends earlier or had another event in that place: one read of the store, and one for each chain that has grown since.
+/// [`verify`] finds the rest.
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn compare(reads: &dyn Reads, checkpoint: &Checkpoint, look: Look) -> Result<Vec<Finding>, StoreError> {
+pub async fn compare(reads: &dyn Reads, checkpoint: &Checkpoint) -> Result<Vec<Finding>, StoreError> {
     let heads = reads.heads().await?;
     let pin = Pin::new("definitions", checkpoint.definitions);
     let mut findings: Vec<Finding> = pin
-        .look(reads, Chain::Definitions, heads.definitions, look)
+        .look(reads, Chain::Definitions, heads.definitions)
         .await?
         .into_iter()
         .collect();
@@ -117,7 +109,7 @@ pub async fn compare(reads: &dyn Reads, checkpoint: &Checkpoint, look: Look) -> 
         };
         let pin = Pin::new(&pinned.label, pinned.chain);
         let chain = Chain::Counter(pinned.id);
-        findings.extend(pin.look(reads, chain, counter.chain, look).await?);
+        findings.extend(pin.look(reads, chain, counter.chain).await?);
         if counter.last_seq < pinned.last_seq {
             let message = format!(
                 "the last seq is {}; the checkpoint knows {}",
@@ -130,7 +122,7 @@ pub async fn compare(reads: &dyn Reads, checkpoint: &Checkpoint, look: Look) -> 
     for pinned in &checkpoint.gates {
         let pin = Pin::new(&pinned.label, pinned.chain);
         findings.extend(match stored.get(&pinned.id) {
-            Some(reached) => pin.look(reads, Chain::Gate(pinned.id), *reached, look).await?,
+            Some(reached) => pin.look(reads, Chain::Gate(pinned.id), *reached).await?,
             None => Some(pin.gate_is_gone()),
         });
     }
@@ -675,9 +667,8 @@ impl Pin {
         reads: &dyn Reads,
         chain: Chain,
         reached: ChainHead,
-        look: Look,
     ) -> Result<Option<Finding>, StoreError> {
-        if reached == self.at || (reached.length > self.at.length && look == Look::AtEnds) {
+        if reached == self.at {
             return Ok(None);
         }
         if reached.length < self.at.length || self.at.length == 0 {

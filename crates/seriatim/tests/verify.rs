@@ -10,7 +10,7 @@ use seriatim::checkpoint;
 use seriatim::conformance::{Layer, Layered};
 use seriatim::store::memory::Memory;
 use seriatim::store::{Reads, Store};
-use seriatim::verify::{self, Look, Options};
+use seriatim::verify::{self, Options};
 use seriatim::{
     Access, Actor, Adopt, Answer, ApiKey, ApiScope, Command, EntryId, Finding, Hash, Issuer, Key, Reason, Request,
     SeriesName, SeriesSpec, Take, Tenant, Timestamp, Ttl, Void, VoidReason,
@@ -89,7 +89,7 @@ async fn a_series_that_was_wiped_and_used_again_agrees_with_an_older_checkpoint(
     execute(&issuer, Command::Wipe { series }).await;
     issue(&issuer, "trial", "a").await;
     assert_eq!(findings(&*store, Some(&checkpoint)).await, []);
-    let compared = verify::compare(&*store, &checkpoint, Look::AtEvents).await.unwrap();
+    let compared = verify::compare(&*store, &checkpoint).await.unwrap();
     assert_eq!(compared, []);
 }
 
