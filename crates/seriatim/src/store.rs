@@ -332,4 +332,9 @@ pub trait Reads: Send + Sync + 'static {
 
     /// How many keys stand for entries of this counter, for `verify`: counted where the keys are kept.
     async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError>;
+
+    /// The series of which the store keeps something computed from their definitions that is not so, for `verify`.
+    async fn changed_plans(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
 }

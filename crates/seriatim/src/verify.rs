@@ -82,6 +82,7 @@ pub async fn verify(
         on_progress(walk.report.progress);
     }
     walk.gates(options.checkpoint.as_ref()).await?;
+    walk.plans().await?;
     walk.removed(&counters).await?;
     Ok(walk.report)
 }
@@ -608,6 +609,18 @@ impl<'a> Walk<'a> {
             let message = format!("event {} stands beyond the end of the chain", event.position);
             self.found([Finding::error("event_added", gate.id, message)]);
         }
+        Ok(())
+    }
+
+    /// What a store computed from the definitions.
+    async fn plans(&mut self) -> Result<(), StoreError> {
+        let changed = self.reads.changed_plans().await?;
+        let message = "what its definition was compiled to for the SQL functions is not what they make of it now: numbers \
+                       may be taken by other rules; `seriatim pg install` compiles all of them anew";
+        let findings = changed
+            .iter()
+            .map(|series| Finding::error("plan_differs", series, message));
+        self.found(findings);
         Ok(())
     }
 

@@ -157,4 +157,7 @@ impl<L: Layer> Reads for Layered<L> {
     async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError> {
         self.store.bound_keys(counter).await
     }
+    async fn changed_plans(&self) -> Result<Vec<String>, StoreError> {
+        self.store.changed_plans().await
+    }
 }

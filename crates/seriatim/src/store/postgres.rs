@@ -377,4 +377,8 @@ impl Reads for Postgres {
     async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError> {
         self.read(self.inner.bound_keys(counter).await)
     }
+
+    async fn changed_plans(&self) -> Result<Vec<String>, StoreError> {
+        self.read(self.inner.changed_plans().await)
+    }
 }

@@ -408,3 +408,69 @@ async fn nobody_waits_longer_for_having_waited_before() {
         assert!(after < Duration::from_millis(4500), "{after:?}");
     }
 }
+
+// The functions take numbers by what a definition was compiled to: nobody else looks at it, so verify does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_that_is_compiled_otherwise_is_found() {
+    let door = Door::install();
+    let (store, issuer) = open(&door).await;
+    for name in ["order", "slip"] {
+        let spec = SeriesSpec {
+            format: "N-{seq:4}".to_string(),
+            ..SeriesSpec::default()
+        };
+        issuer.define(name, spec).await.expect("a series");
+    }
+    // Compiled too.
+    door.psql("insert into seriatim.closure values ('slip', 'default', 'all', true, 'done', 'os:ann', 0, '')");
+    let found = async || {
+        let report = verify(&store, &Default::default(), &|_| {}).await.expect("it reads");
+        let plans = report
+            .findings
+            .into_iter()
+            .filter(|finding| finding.code == "plan_differs");
+        plans.map(|finding| finding.place).collect::<Vec<_>>()
+    };
+    assert_eq!(found().await, Vec::<String>::new());
+    let columns = door.psql(
+        "select string_agg(attname, ' ') from pg_attribute
+            where attrelid = 'seriatim.series_plan'::regclass and attnum > 0 and not attisdropped and attname <> 'name'",
+    );
+    for column in columns.split_whitespace() {
+        door.psql("create table before as select * from seriatim.series_plan");
+        let other = another_value(&door, column);
+        door.psql(&format!(
+            "update seriatim.series_plan set {column} = {other} where name = 'order'"
+        ));
+        assert_eq!(found().await, ["order"], "{column}");
+        door.psql(
+            "begin; delete from seriatim.series_plan; insert into seriatim.series_plan select * from before;
+            drop table before; commit",
+        );
+    }
+    door.psql("delete from seriatim.series_plan where name = 'slip'");
+    assert_eq!(found().await, ["slip"]);
+    door.psql("update seriatim.series set version = version");
+    assert_eq!(found().await, Vec::<String>::new());
+    issuer.close().await;
+    store.close().await;
+}
+
+/// Something else that this column of a plan may hold.
+fn another_value(door: &Door, column: &str) -> String {
+    let kind = door.psql(&format!(
+        "select format_type(atttypid, atttypmod) from pg_attribute
+            where attrelid = 'seriatim.series_plan'::regclass and attname = '{column}'"
+    ));
+    let value = match kind.as_str() {
+        "text" => "'other'",
+        "bigint" | "integer" => "77",
+        "boolean" => return format!("not {column}"),
+        "text[]" => "array['other']",
+        "boolean[]" => "array[true]",
+        "date" => "date '1999-01-01'",
+        "int4range" => "int4range(1, 2)",
+        other => panic!("{column} is {other}"),
+    };
+    value.to_string()
+}

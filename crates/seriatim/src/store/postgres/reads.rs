@@ -31,6 +31,8 @@ const LIST_CLOSURES: &str = include_str!("queries/list_closures.sql");
 const LIST_API_KEYS: &str = include_str!("queries/list_api_keys.sql");
 const SUMMARIZE_ENTRIES: &str = include_str!("queries/summarize_entries.sql");
 const COUNT_KEYS: &str = include_str!("queries/count_keys.sql");
+const FIND_COMPILER: &str = include_str!("queries/find_compiler.sql");
+const LIST_CHANGED_PLANS: &str = include_str!("queries/list_changed_plans.sql");
 const FIND_DEFINITIONS_HEAD: &str = include_str!("queries/find_definitions_head.sql");
 const BEGIN_WRITE: &str = include_str!("queries/begin_write.sql");
 
@@ -219,6 +221,21 @@ impl Inner {
     pub(super) async fn bound_keys(&self, counter: CounterId) -> Result<u64, Fault> {
         let rows = self.read(COUNT_KEYS, values![counter.to_string()]).await?;
         rows.first().map_or(Ok(0), |row| Columns::new("key", row).natural())
+    }
+
+    /// Of the SQL functions, which take numbers by what a definition was compiled to.
+    pub(super) async fn changed_plans(&self) -> Result<Vec<String>, Fault> {
+        let found = self.read(FIND_COMPILER, values![]).await?;
+        let has_compiler = found
+            .first()
+            .map_or(Ok(false), |row| Columns::new("function", row).boolean())?;
+        if !has_compiler {
+            return Ok(Vec::new());
+        }
+        let rows = self.read(LIST_CHANGED_PLANS, values![]).await?;
+        rows.iter()
+            .map(|row| Ok(Columns::new("plan", row).text()?.to_string()))
+            .collect()
     }
 
     pub(super) async fn ready(&self) -> Result<(), Fault> {
