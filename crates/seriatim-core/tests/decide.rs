@@ -521,6 +521,14 @@ fn the_last_tenth_of_a_counter_is_announced() {
         items receipt / key=b / key=c                              -> R-10 replayed, R-11 (widened: R-11 has more than the 1 digits of its format)
         items receipt / key=b / key=c                              -> R-10 replayed, R-11 replayed
         void R-10 reissue                                          -> R-12 for R-10 which is voided (widened: R-12 has more than the 1 digits of its format)
+        # Behind the width there may be a hard end.
+        define slip format=S-{seq:1} keys=optional limit=20        -> slip version 1
+        issue slip count=9                                         -> S-1 … S-9 (9) (near_limit: 0 numbers are left before the limit or the width of the format)
+        issue slip count=9                                         -> S-10 … S-18 (9) (widened: S-18 has more than the 1 digits of its format)
+        issue slip                                                 -> S-19 (widened: S-19 has more than the 1 digits of its format) (near_limit: 1 numbers are left before the limit or the width of the format)
+        void S-1 reissue                                           -> S-20 for S-1 which is voided (widened: S-20 has more than the 1 digits of its format) (near_limit: 0 numbers are left before the limit or the width of the format)
+        void S-2 reissue                                           -> refused counter_exhausted /reissue
+        void S-2                                                   -> S-2 voided
     "#]]);
 }
 

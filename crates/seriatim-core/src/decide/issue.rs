@@ -305,7 +305,12 @@ impl Draft<'_> {
         let chosen = date.unwrap_or(today);
         series.accept_date(chosen)?;
         let period = series.reset.period_of(chosen);
-        self.require_open(&series.name, &material.tenant, &period, "/date")?;
+        let field = if material.replaces.is_some() {
+            "/reissue"
+        } else {
+            "/date"
+        };
+        self.require_open(&series.name, &material.tenant, &period, field)?;
         let key = Arc::new(CounterKey {
             series: series.name.clone(),
             tenant: material.tenant.clone(),
@@ -506,14 +511,16 @@ fn next_seq(series: &Series, counter: &Counter) -> Result<u64, Refusal> {
 pub(super) fn warnings(series: &Series, entry: &Entry) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let seq = entry.id.seq;
-    if series.width_max().is_some_and(|width_max| seq > width_max) {
+    let width_max = series.width_max();
+    if width_max.is_some_and(|width_max| seq > width_max) {
         warnings.push(Warning::Widened {
             number: entry.number.clone(),
             width: series.format.seq_width(),
         });
     }
-    // The end in sight: a hard one, or the width after which numbers get longer.
-    let end = series.seq_max().min(series.width_max().unwrap_or(u64::MAX));
+    // The next end in sight: the width after which numbers get longer, then a hard one.
+    let wider = width_max.filter(|width_max| seq <= *width_max);
+    let end = wider.map_or(series.seq_max(), |wider| wider.min(series.seq_max()));
     if seq <= end && end < Series::SEQ_MAX && end - seq < (end / 10).max(1) {
         warnings.push(Warning::NearLimit { left: end - seq });
     }

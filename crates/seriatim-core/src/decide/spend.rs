@@ -179,7 +179,12 @@ impl Draft<'_> {
             }
             moved = Some(at);
         }
-        let replacement = self.take_next(series, None, &material)?;
+        let taken = self.take_next(series, None, &material);
+        let replacement = taken.map_err(|halt| match halt {
+            // Neither a date nor a series was given, whatever stands in the way.
+            Halt::Refused(refusal) => refusal.at("/reissue").into(),
+            unloaded @ Halt::Unloaded(_) => unloaded,
+        })?;
         if let Some(at) = moved {
             let first = replacement.id;
             self.move_key(at, KeyBinding { first, count: 1 });

@@ -282,11 +282,12 @@ begin
     end loop;
 end $$;
 
-create or replace function seriatim.check_date(plan seriatim.series_plan, date date) returns void language plpgsql as $$
+create or replace function seriatim.check_date(plan seriatim.series_plan, date date, field text default '/date')
+returns void language plpgsql as $$
 begin
     if date not between plan.first_date and plan.last_date then
         perform seriatim.refuse('422', 'date_out_of_range', format('series %s takes dates in the years %s to %s; %s is not one',
-            plan.name, lower(plan.years), upper(plan.years) - 1, date), '/date');
+            plan.name, lower(plan.years), upper(plan.years) - 1, date), field);
     end if;
 end $$;
 
@@ -392,7 +393,8 @@ begin
             end if;
             if replaced_by is not null then
                 perform seriatim.refuse('409', 'series_replaced',
-                    format('series %s was replaced by %s; use that one', of_series, replaced_by), '/series');
+                    format('series %s was replaced by %s; use that one', of_series, replaced_by),
+                    case when replaced is null then '/series' else '/reissue' end);
             end if;
         end if;
         now := seriatim.clock();
@@ -407,13 +409,18 @@ begin
                     today + days_ahead, of_series, today), '/date', 'correct the date or change date_window');
             end if;
             if chosen not between first_date and last_date then
-                perform seriatim.check_date(seriatim.plan(of_series), chosen);
+                perform seriatim.check_date(seriatim.plan(of_series), chosen,
+                    case when replaced is null then '/date' else '/reissue' end);
             end if;
         end if;
         period := seriatim.period_of(shape, fiscal_from, chosen);
         -- Nobody closes or reopens while we share the series.
         if period collate "C" <= closed_to then
-            perform seriatim.check_open(of_series, of_tenant, period);
+            if replaced is null then
+                perform seriatim.check_open(of_series, of_tenant, period);
+            else
+                perform seriatim.check_open(of_series, of_tenant, period, '/reissue', 'reopen it first');
+            end if;
         end if;
         if rehearsal then
             select c.no, c.last_seq, c.last_date into counter, last_seq, last_dated from seriatim.counter c
@@ -447,7 +454,8 @@ begin
             if last_seq >= seq_max then
                 perform seriatim.refuse('422', 'counter_exhausted', format(
                     'the counter %s of series %s has no seq after %s', period, of_series, last_seq),
-                    hint => 'raise the limit, set overflow = "widen" or define a series that replaces it');
+                    case when replaced is not null then '/reissue' end,
+                    'raise the limit, set overflow = "widen" or define a series that replaces it');
             end if;
         end if;
         seq := coalesce(last_seq + 1, start);
@@ -458,7 +466,8 @@ begin
             number := seriatim.render(template, width, fiscal_from, of_tenant, coalesce(vals, '{}'), chosen, digits);
         end if;
         if rehearsal or has_olds or length(number) > max_length then
-            perform seriatim.check_number(seriatim.plan(of_series), of_tenant, number);
+            perform seriatim.check_number(seriatim.plan(of_series), of_tenant, number,
+                case when replaced is not null then '/reissue' end);
             if rehearsal then
                 return (counter, seq, number, false, '{}')::seriatim.taken;
             end if;

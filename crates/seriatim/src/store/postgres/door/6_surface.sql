@@ -33,14 +33,14 @@ select c.id as counter, c.series, c.tenant, e.position, e.kind, e.seq, e.seq_las
     encode(e.hash, 'hex') as hash, g.id as gate
 from seriatim.event e left join seriatim.counter c on c.no = e.chain left join seriatim.gate g on g.no = -e.chain;
 
+-- The next end in sight: the width after which numbers get longer, then a hard one (core: decide/issue.rs, warnings).
 create or replace function seriatim.warnings_of(plan seriatim.series_plan, seq bigint) returns text[] language sql immutable
-return case
-    when seq > plan.width_max then array['widened']
-    when least(plan.seq_max, plan.width_max) < 9223372036854775807
-        and seq <= least(plan.seq_max, plan.width_max)
-        and least(plan.seq_max, plan.width_max) - seq < greatest(least(plan.seq_max, plan.width_max) / 10, 1)
-        then array['near_limit']
-    else '{}' end;
+return (
+    select array_remove(array[
+        case when seq > plan.width_max then 'widened' end,
+        case when e.last < 9223372036854775807 and seq <= e.last and e.last - seq < greatest(e.last / 10, 1)
+            then 'near_limit' end], null)
+    from (select least(plan.seq_max, case when seq <= plan.width_max then plan.width_max end)) e (last));
 
 -- The entry of a number that was taken, as a caller hears it.
 create or replace function seriatim.answer_of(taken seriatim.taken, warns boolean default true) returns seriatim.answer
