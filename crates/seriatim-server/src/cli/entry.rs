@@ -412,6 +412,8 @@ fn print_void(session: &Session, answer: &Answer) {
 }
 
 /// Empty the document of a number; its hash stays
+///
+/// A replacement has a copy of its own: redact it as well.
 #[derive(Args)]
 pub struct Redact {
     #[command(flatten)]

@@ -305,6 +305,8 @@ pub async fn void(
 }
 
 /// Empty a document; its hash stays
+///
+/// A replacement has a copy of its own: redact it as well.
 #[utoipa::path(
     post, path = "/v1/entries/{id}/redact", tag = "entries", operation_id = "redact",
     security(("api_key" = ["void"])),
