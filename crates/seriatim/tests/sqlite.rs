@@ -547,6 +547,110 @@ async fn two_handles_of_one_file_know_each_other_s_keys() {
     assert_eq!(numbers_of_keys(&two, 60).await, in_order(60));
 }
 
+// Who had opened the file before carried over what he knew, and said that this was all: keys were forgotten, and a retry
+// got a second number.
+#[tokio::test]
+async fn who_closes_the_file_beside_a_writer_makes_no_key_forgotten() {
+    let place = Place::new();
+    let store = place.open().await;
+    act_all(&store, 1, vec![define_plain()]).await.unwrap();
+    for (batch, from) in (2..).zip((0..60).step_by(3)) {
+        let passing = place.open().await;
+        act_all(&store, batch, keyed(from, from + 3)).await.unwrap();
+        passing.close().await;
+        let count = from + 3;
+        act_all(&store, 1_000 + batch, keyed(0, count)).await.unwrap();
+        assert_eq!(numbers(&store).await.len(), count, "a key was bound twice");
+        assert_eq!(numbers_of_keys(&store, count).await, in_order(count));
+    }
+    store.close().await;
+    assert_eq!(rows_of_keys(&place), 60);
+}
+
+// Whoever holds the old file would go on in it, and its log would be carried over into the new one.
+#[tokio::test]
+async fn who_finds_another_file_in_its_place_takes_no_number() {
+    let place = Place::new();
+    let store = place.open().await;
+    act_all(&store, 1, vec![define_plain(), issue(None)]).await.unwrap();
+    let copy = place.directory.path().join("copy.db");
+    store.backup(&copy).await.unwrap();
+    act_all(&store, 2, vec![issue(None)]).await.unwrap();
+    let aside = place.directory.path().join("aside.db");
+    std::fs::rename(place.path(), &aside).unwrap();
+    for is_replaced in [false, true] {
+        if is_replaced {
+            std::fs::copy(&copy, place.path()).unwrap();
+        }
+        let error = act_all(&store, 3, vec![issue(None)]).await.unwrap_err();
+        let says = |error: &StoreError| matches!(error, StoreError::Unavailable(what) if what.contains("moved, removed or replaced"));
+        assert!(says(&error), "{error:?}");
+        assert!(says(&store.ready().await.unwrap_err()));
+        // The keeper looks every second for a pause in which it can carry the log over.
+        tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    }
+    let is_as_it_was = std::fs::read(place.path()).unwrap() == std::fs::read(&copy).unwrap();
+    assert!(is_as_it_was, "the log of the other file was carried over into this one");
+    // Back again it goes on where it was.
+    std::fs::rename(&aside, place.path()).unwrap();
+    let answers = act_all(&store, 3, vec![issue(None)]).await.unwrap();
+    assert!(answers[0].is_ok());
+    assert_eq!(numbers(&store).await, ["INV-00003", "INV-00002", "INV-00001"]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_log_without_its_database_is_not_taken_for_another_s() {
+    let place = Place::new();
+    let store = place.open().await;
+    act_all(&store, 1, vec![define_plain(), issue(None)]).await.unwrap();
+    let crashed = place.crashed();
+    std::fs::rename(crashed.path(), crashed.directory.path().join("moved.db")).unwrap();
+    for is_empty in [false, true] {
+        if is_empty {
+            std::fs::write(crashed.path(), "").unwrap();
+        }
+        let error = refused(&crashed.path()).await;
+        assert!(matches!(error, OpenError::LogAlone { .. }), "{error:?}");
+    }
+    // Both together are the store.
+    std::fs::rename(crashed.directory.path().join("moved.db"), crashed.path()).unwrap();
+    assert_eq!(numbers(&crashed.open().await).await, ["INV-00001"]);
+}
+
+#[tokio::test]
+async fn a_copy_of_a_store_in_use_is_made_by_reading_alone() {
+    let place = Place::new();
+    let store = place.open().await;
+    act_all(&store, 1, vec![define_plain()]).await.unwrap();
+    act_all(&store, 2, keyed(0, 5)).await.unwrap();
+    let files = || {
+        let found = std::fs::read_dir(place.directory.path()).unwrap();
+        let mut files: Vec<_> = found
+            .map(|file| {
+                let file = file.unwrap();
+                (file.file_name(), std::fs::read(file.path()).unwrap())
+            })
+            .filter(|(name, _)| name != "seriatim.db-shm")
+            .collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere.path().join("copy.db");
+    Sqlite::copy(place.path(), &copy).await.unwrap();
+    assert!(before == files(), "something was written");
+    let copied = Sqlite::open(&copy, SqliteOptions::default()).await.unwrap();
+    assert_eq!(numbers_of_keys(&copied, 5).await, in_order(5));
+    let settings = Sqlite::settings_of(place.path()).await.unwrap();
+    assert!(settings.iter().all(|setting| setting.holds), "{settings:?}");
+    assert!(before == files(), "something was written");
+    let nothing = Sqlite::copy(elsewhere.path().join("nothing.db"), &elsewhere.path().join("x.db")).await;
+    assert!(nothing.is_err());
+    store.close().await;
+}
+
 #[tokio::test]
 async fn a_writer_elsewhere_makes_it_unavailable_and_reads_go_on() {
     let place = Place::new();

@@ -87,12 +87,8 @@ impl Sqlite {
     /// # Errors
     /// See [`OpenError`]: nothing was changed in a file that is not ours.
     pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, OpenError> {
-        let place = Arc::new(Place {
-            path: path.as_ref().to_path_buf(),
-            options,
-        });
-        let opening = spawn_blocking(move || Self::open_now(place)).await;
-        opening.map_err(|_| StoreError::Unavailable("opening ended in a panic; see the log".to_string()))?
+        let place = Arc::new(Place::new(path.as_ref().to_path_buf(), options));
+        aside(move || Self::open_now(place)).await
     }
 
     fn open_now(place: Arc<Place>) -> Result<Self, OpenError> {
@@ -155,6 +151,26 @@ impl Sqlite {
         copied.map_err(|_| StoreError::Unavailable("the backup ended in a panic; see the log".to_string()))?
     }
 
+    /// Writes a copy as of now of a database that this or another process may have open, and syncs it. The database is
+    /// only read, whichever version wrote it.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; `Unavailable` if the file to write exists already or cannot be written.
+    pub async fn copy(path: impl AsRef<Path>, to: &Path) -> Result<(), OpenError> {
+        let place = Place::new(path.as_ref().to_path_buf(), SqliteOptions::default());
+        let to = to.to_path_buf();
+        aside(move || open::copy_from(&place, &to)).await
+    }
+
+    /// The settings that the promises rest on, as a writer of this file has them. Nothing is written.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn settings_of(path: impl AsRef<Path>) -> Result<Vec<Setting>, OpenError> {
+        let place = Place::new(path.as_ref().to_path_buf(), SqliteOptions::default());
+        aside(move || open::look_at_settings(&place)).await
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Session) -> Result<T, Fault> + Send + 'static,
@@ -169,6 +185,14 @@ impl Sqlite {
         self.inner.jobs.send(job(answer)).map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
     }
+}
+
+/// Away from the async threads.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, OpenError> {
+    let done = spawn_blocking(work).await;
+    done.map_err(|_| StoreError::Unavailable("opening ended in a panic; see the log".to_string()))?
 }
 
 #[async_trait]

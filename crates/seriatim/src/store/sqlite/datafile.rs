@@ -55,6 +55,19 @@ impl DataFile {
         Ok(Self { id })
     }
 
+    /// Another holder of the same.
+    pub(super) fn share(&self) -> Self {
+        if let Some((_, holders)) = all().get_mut(&self.id) {
+            *holders += 1;
+        }
+        Self { id: self.id.clone() }
+    }
+
+    /// Whether this path leads to the same file still.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        Id::of(path).is_ok_and(|id| id == self.id)
+    }
+
     /// The first bytes of the file, as many as there are.
     pub(super) fn head(&self, bytes: u64) -> Result<Vec<u8>, Error> {
         let mut head = Vec::new();

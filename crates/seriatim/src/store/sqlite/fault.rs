@@ -14,6 +14,8 @@ pub(super) enum Fault {
     Sql(rusqlite::Error),
     /// A stored row contradicts itself or another one; says which.
     Damage(String),
+    /// The path does not lead to the file that was opened any more.
+    Moved,
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -48,6 +50,9 @@ impl Fault {
             Self::Sql(error) => StoreError::Unavailable(format!("cannot {doing} {path}: {}", what_and_way_out(&error))),
             Self::Damage(what) => StoreError::Corrupt(format!(
                 "{path} contradicts itself: {what}; run `seriatim verify` and compare with a backup"
+            )),
+            Self::Moved => StoreError::Unavailable(format!(
+                "cannot {doing} {path}: it was moved, removed or replaced while it was open; put it back, or restart"
             )),
         }
     }

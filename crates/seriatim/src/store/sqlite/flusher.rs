@@ -258,10 +258,7 @@ mod tests {
     }
 
     fn place(folder: &tempfile::TempDir) -> Arc<Place> {
-        Arc::new(Place {
-            path: folder.path().join("seriatim.db"),
-            options: SqliteOptions::default(),
-        })
+        Arc::new(Place::new(folder.path().join("seriatim.db"), SqliteOptions::default()))
     }
 
     /// What is told of so many commits of one WAL, in order.

@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -95,6 +96,18 @@ pub enum OpenError {
         /// What the system said.
         what: String,
     },
+    /// There is a log whose database is not there.
+    #[error(
+        "cannot open {path}: its log {log} is there and the database is not: what was issued last is in the log; move both \
+         together, or the log away",
+        path = .path.display(), log = .log.display()
+    )]
+    LogAlone {
+        /// Which file is missing, or empty.
+        path: PathBuf,
+        /// The log that belonged to it.
+        log: PathBuf,
+    },
     /// The SQLite that is linked in has a bug that could lose a commit.
     #[error(
         "cannot use SQLite {found}: it is older than 3.51.3, which lost commits; build Seriatim with its bundled SQLite"
@@ -124,6 +137,7 @@ impl From<OpenError> for StoreError {
             OpenError::Store(error) => error,
             OpenError::NotWritable { .. } => Self::Unavailable(error.to_string()),
             OpenError::NotOurs { .. }
+            | OpenError::LogAlone { .. }
             | OpenError::Newer { .. }
             | OpenError::TooOld { .. }
             | OpenError::Setting { .. } => Self::Corrupt(error.to_string()),
@@ -136,9 +150,28 @@ impl From<OpenError> for StoreError {
 pub(super) struct Place {
     pub(super) path: PathBuf,
     pub(super) options: SqliteOptions,
+    /// The file that was there when the store was opened; held as long as the store is.
+    file: OnceLock<DataFile>,
 }
 
 impl Place {
+    pub(super) fn new(path: PathBuf, options: SqliteOptions) -> Self {
+        Self {
+            path,
+            options,
+            file: OnceLock::new(),
+        }
+    }
+
+    /// Whether the path still leads to the file that was opened. Another one there would get its log, and numbers that
+    /// are taken in a file without a name are lost with the process.
+    pub(super) fn check_file(&self) -> Result<(), Fault> {
+        match self.file.get() {
+            Some(file) if !file.is_at(&self.path) => Err(Fault::Moved),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// A fault on this file as the caller of the store hears it.
     pub(super) fn error(&self, doing: &str, fault: Fault) -> StoreError {
         fault.into_store_error(doing, &self.path)
@@ -190,7 +223,7 @@ impl Place {
                 }
                 _ => self.error("open", Fault::Sql(error)).into(),
             },
-            damage @ Fault::Damage(_) => self.error("open", damage).into(),
+            fault @ (Fault::Damage(_) | Fault::Moved) => self.error("open", fault).into(),
         }
     }
 }
@@ -201,6 +234,8 @@ pub(super) fn create_or_open(place: &Place) -> Result<(Session, bool), OpenError
     check_writable(place)?;
     let created = create_file(place)?;
     let session = open_writer(place)?;
+    // It is set once, at the first opening.
+    let _ = place.file.set(session.file.share());
     Ok((session, created))
 }
 
@@ -272,6 +307,14 @@ fn check_writable(place: &Place) -> Result<(), OpenError> {
 
 /// Makes an empty file that only its owner can read. Says whether there was nothing before.
 fn create_file(place: &Place) -> Result<bool, OpenError> {
+    let log = place.beside("-wal");
+    let has_bytes = |path: &Path| std::fs::metadata(path).is_ok_and(|found| found.len() > 0);
+    if has_bytes(&log) && !has_bytes(&place.path) {
+        return Err(OpenError::LogAlone {
+            path: place.path.clone(),
+            log,
+        });
+    }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -302,6 +345,7 @@ fn connect(place: &Place, mode: OpenFlags) -> Result<Session, Fault> {
     // Each connection stays with one thread at a time, so SQLite need not lock it.
     let conn = Connection::open_with_flags(&place.path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     let file = DataFile::open(&place.path).map_err(|error| Fault::of_file(SQLITE_CANTOPEN, &error))?;
+    place.check_file()?;
     conn.busy_timeout(place.options.busy_timeout)?;
     // A file from elsewhere could bring triggers and views that call functions.
     conn.pragma_update(None, "trusted_schema", false)?;
@@ -425,12 +469,32 @@ fn take_step(conn: &Connection, version: i64, step: &str) -> Result<(), rusqlite
     conn.execute_batch("commit")
 }
 
+/// The settings of a connection as the writer's is, which writes nothing.
+pub(super) fn look_at_settings(place: &Place) -> Result<Vec<Setting>, OpenError> {
+    let failed = |fault| place.open_error(fault);
+    check_version()?;
+    check_writable(place)?;
+    check_magic(place)?;
+    let session = connect(place, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
+    check_owner(place, &session.conn)?;
+    configure_writer(place, &session.conn).map_err(failed)?;
+    let normal = session.conn.pragma_update(None, "synchronous", "NORMAL");
+    normal.map_err(|error| failed(error.into()))?;
+    settings(&session.conn).map_err(failed)
+}
+
+/// Copies a database that others may have open, after a look at whose it is.
+pub(super) fn copy_from(place: &Place, to: &Path) -> Result<(), OpenError> {
+    check_version()?;
+    check_magic(place)?;
+    let session = open_reader(place).map_err(|fault| place.open_error(fault))?;
+    check_owner(place, &session.conn)?;
+    Ok(copy(place, to)?)
+}
+
 /// Copies the database as of now to a new file. Under its own name it is only seen when it is whole and synced.
 pub(super) fn copy(place: &Place, to: &Path) -> Result<(), StoreError> {
-    let copy = Place {
-        path: to.to_path_buf(),
-        options: place.options.clone(),
-    };
+    let copy = Place::new(to.to_path_buf(), place.options.clone());
     let failed = |what: String| StoreError::Unavailable(format!("cannot write a backup to {}: {what}", to.display()));
     if to.exists() {
         return Err(failed("the file exists already; name another".to_string()));
@@ -439,6 +503,7 @@ pub(super) fn copy(place: &Place, to: &Path) -> Result<(), StoreError> {
     let copied = copy_to(place, &partial).map_err(|fault| match fault {
         Fault::Sql(error) => failed(what_and_way_out(&error)),
         Fault::Damage(what) => failed(what),
+        Fault::Moved => place.error("copy", Fault::Moved),
     });
     let synced = copied.and_then(|()| {
         let named = File::open(&partial)

@@ -72,6 +72,7 @@ impl Readers {
     }
 
     fn run<T>(&self, read: impl FnOnce(&Session) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.place.check_file()?;
         let idle = self.pool().idle.pop();
         let session = match idle {
             Some(session) => session,
@@ -153,10 +154,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn there_is_a_moment_between_reads_that_overlap() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Arc::new(Place {
-            path: folder.path().join("seriatim.db"),
-            options: SqliteOptions::default(),
-        });
+        let place = Arc::new(Place::new(folder.path().join("seriatim.db"), SqliteOptions::default()));
         let _writer = create_or_open(&place).unwrap();
         let readers = Arc::new(Readers::new(place, Arc::default()));
         let read_on = |i: u64| {

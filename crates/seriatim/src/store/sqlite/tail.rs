@@ -201,28 +201,31 @@ impl Tail {
 
     /// Takes all that wait to their table, so that a store at rest has its keys in one place.
     pub(super) fn carry_all(&self, session: &Session) -> Result<(), Fault> {
-        let mut all: Vec<(i64, Held)> = self.all().into_iter().collect();
-        if all.len() > WAITING_MAX / 4 {
-            return Ok(());
-        }
-        all.sort_unstable_by_key(|(hash, _)| *hash);
         session.run("begin immediate", [])?;
-        let carried = self.carry(session, &all);
-        if carried.is_err() {
+        let carried = self.carry(session);
+        if !matches!(carried, Ok(true)) {
             // Closing the connection would end it as well.
             let _ = session.run("rollback", []);
         }
-        carried
+        carried.map(|_| ())
     }
 
-    fn carry(&self, session: &Session, sorted: &[(i64, Held)]) -> Result<(), Fault> {
+    /// Says whether it did: too many are left where they are.
+    fn carry(&self, session: &Session) -> Result<bool, Fault> {
+        // The mark says that every key up to it is in the table, so those of another writer's entries must be known.
+        self.refresh(session)?;
+        let mut all: Vec<(i64, Held)> = self.all().into_iter().collect();
+        if all.len() > WAITING_MAX / 4 {
+            return Ok(false);
+        }
+        all.sort_unstable_by_key(|(hash, _)| *hash);
         let mut keys = Keys::of_writer(session, self)?;
-        for (hash, held) in sorted {
-            keys.carry(*hash, *held)?;
+        for (hash, held) in all {
+            keys.carry(hash, held)?;
         }
         let last = number(session, FIND_LAST_ARRIVAL)?;
         session.run(PUT_KEY_TAIL, [last])?;
-        session.run("commit", []).map(|_| ())
+        session.run("commit", []).map(|_| true)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Waiting> {

@@ -146,6 +146,9 @@ impl Writer {
         let (tail, durable) = (self.tail.clone(), self.durable.clone());
         let emptying = self.keeper.emptying();
         let _keeper_waits = emptying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.place
+            .check_file()
+            .map_err(|fault| self.place.error("write to", fault))?;
         let session = self.session()?;
         match write(session, &tail, &durable, batch, footprint, decide, turn) {
             Ok(decided) => {
