@@ -138,13 +138,15 @@ impl Place {
     /// # Errors
     /// Nobody knows: this user may not look there.
     pub fn exists(&self) -> Result<bool, PlaceError> {
-        match self.database.try_exists() {
-            Err(error) if error.kind() != std::io::ErrorKind::NotADirectory => {
+        use std::io::ErrorKind::{NotADirectory, NotFound};
+        match std::fs::metadata(&self.database) {
+            Err(error) if !matches!(error.kind(), NotFound | NotADirectory) => {
                 let path = self.database.display();
                 let message = format!("cannot see whether there is a store {path}: {error}");
                 Err(PlaceError::Unusable(message))
             }
-            found => Ok(found.unwrap_or(false)),
+            // A file without a byte is none: what is made there would begin at 1 again.
+            found => Ok(found.is_ok_and(|found| found.len() > 0)),
         }
     }
 
@@ -310,7 +312,15 @@ pub async fn reach(place: &Place, command: &str) -> Result<Reach, PlaceError> {
             return Ok(Reach::Served(socket));
         }
         if started.elapsed() > PATIENCE {
-            return Err(held(place, holder.as_ref()));
+            return Err(match holder {
+                // Another directory would be another store.
+                Some(holder) if holder.socket.is_some() => PlaceError::Held(format!(
+                    "{} is in use by {}, which does not answer within {PATIENCE:?}: look why, or stop it and try again",
+                    place.directory().display(),
+                    holder.describe()
+                )),
+                holder => held(place, holder.as_ref()),
+            });
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -459,7 +469,7 @@ impl Opened {
     /// # Errors
     /// It is not ours, cannot be written, or cannot be read.
     pub async fn open(place: &Place, lock: Lock, issuing: Options) -> Result<Self, PlaceError> {
-        let store = store(place).await?;
+        let store = Sqlite::open(&place.file(), SqliteOptions::default()).await?;
         let issuer = issuer(Arc::new(store.clone()), issuing).await?;
         Ok(Self {
             place: place.clone(),
@@ -586,14 +596,6 @@ async fn issuer(store: Arc<dyn Store>, issuing: Options) -> Result<Issuer, Place
     issuer.map_err(|error| PlaceError::from(OpenError::Store(error)))
 }
 
-/// The store of this place, without its issuer.
-///
-/// # Errors
-/// It is not ours, cannot be written, or cannot be read.
-pub async fn store(place: &Place) -> Result<Sqlite, PlaceError> {
-    Ok(Sqlite::open(&place.file(), SqliteOptions::default()).await?)
-}
-
 /// Who acts when nobody but this machine's user is there.
 ///
 /// # Errors
@@ -606,7 +608,9 @@ impl From<OpenError> for PlaceError {
     fn from(error: OpenError) -> Self {
         let message = error.to_string();
         match error {
-            OpenError::NotOurs { .. } | OpenError::NotWritable { .. } => Self::Unusable(message),
+            OpenError::NotOurs { .. } | OpenError::NotWritable { .. } | OpenError::LogAlone { .. } => {
+                Self::Unusable(message)
+            }
             OpenError::Newer { .. }
             | OpenError::TooOld { .. }
             | OpenError::Setting { .. }

@@ -92,7 +92,8 @@ impl Listening {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, then ends without losing what is under way. A second signal ends at once.
+/// Serves until SIGTERM, SIGINT or SIGHUP (its terminal is closed), then ends without losing what is under way. A second
+/// signal ends at once.
 ///
 /// # Errors
 /// Signals cannot be waited for.
@@ -104,18 +105,20 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut next = async move || {
+        tokio::select! {
+            _ = terminate.recv() => ("SIGTERM", 143),
+            _ = interrupt.recv() => ("SIGINT", 130),
+            _ = hang_up.recv() => ("SIGHUP", 129),
+        }
+    };
     let stop = async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
+        let (name, _) = next().await;
         tracing::info!(signal = name, "shutting down; a second signal ends at once");
         // Lives on: nobody waits for it.
         tokio::spawn(async move {
-            let code = tokio::select! {
-                _ = terminate.recv() => 143,
-                _ = interrupt.recv() => 130,
-            };
+            let (_, code) = next().await;
             std::process::exit(code);
         });
     };

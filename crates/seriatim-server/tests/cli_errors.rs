@@ -798,6 +798,92 @@ fn a_directory_that_others_can_read_is_found_by_the_doctor() {
     assert!(ran.stdout.contains("NOT OK\tpermissions of"), "{ran:?}");
 }
 
+/// What a server that was killed had issued last is in the log. With the database moved away it would have been taken for
+/// the log of the backup, or removed.
+#[test]
+fn a_log_whose_database_was_moved_away_is_left_alone() {
+    let desk = desk_with_series();
+    desk.ok(&["backup", "copy.db"]);
+    let server = desk.serve();
+    desk.ok(&["issue", "invoice", "--key", "a"]);
+    server.kill();
+    let (database, log) = (
+        desk.path().join("seriatim-data/seriatim.db"),
+        desk.path().join("seriatim-data/seriatim.db-wal"),
+    );
+    let moved = desk.path().join("moved.db");
+    std::fs::rename(&database, &moved).unwrap();
+    let before = std::fs::read(&log).unwrap();
+    assert!(!before.is_empty());
+    for is_empty in [false, true] {
+        if is_empty {
+            std::fs::write(&database, "").unwrap();
+        }
+        for verb in [
+            &["restore", "copy.db"][..],
+            &["init"],
+            &["serve", "--http-addr", "127.0.0.1:0"],
+        ] {
+            let ran = desk.run(verb);
+            assert!(ran.stderr.contains("seriatim.db-wal"), "{verb:?}: {ran:?}");
+            assert_eq!(ran.code, 2, "{verb:?}: {ran:?}");
+        }
+        assert!(before == std::fs::read(&log).unwrap());
+    }
+    std::fs::rename(&moved, &database).unwrap();
+    assert_eq!(desk.ok(&["-q", "list", "invoice", "--key", "a"]).lines().count(), 1);
+}
+
+/// A file that lost its bytes is no store: one that is made there begins at 1 again.
+#[test]
+fn an_empty_file_is_no_store() {
+    let desk = desk_with_series();
+    desk.ok(&["issue", "invoice", "--key", "a"]);
+    std::fs::write(desk.path().join("seriatim-data/seriatim.db"), "").unwrap();
+    for verb in [
+        &["counters"][..],
+        &["backup", "copy.db"],
+        &["serve", "--http-addr", "127.0.0.1:0"],
+    ] {
+        let ran = desk.run_with(verb, &[("SERIATIM_ENV", "production")]);
+        assert!(ran.stderr.contains("there is no store"), "{verb:?}: {ran:?}");
+        assert_eq!(ran.code, 4, "{verb:?}: {ran:?}");
+    }
+}
+
+/// A log that cannot be written ended whatever wrote to it: the start, a lane, the one who waits for signals.
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let desk = desk_with_series();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut serving = desk
+        .command(&["serve", "--http-addr", "127.0.0.1:0", "--log", "trace"])
+        .stdout(std::process::Stdio::null())
+        .stderr(full)
+        .spawn()
+        .unwrap();
+    let started = std::time::Instant::now();
+    while desk.run(&["-q", "issue", "invoice", "--key", "a"]).code != 0 {
+        assert!(
+            started.elapsed() < std::time::Duration::from_secs(20),
+            "it does not answer"
+        );
+    }
+    assert_eq!(serving.try_wait().unwrap(), None, "it ended");
+    let pid = serving.id().to_string();
+    // A terminal that is closed sends this; what is under way ends well.
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-HUP", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(serving.wait().unwrap().code(), Some(0));
+    let ran = desk.run(&["-q", "issue", "invoice", "--key", "a"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
 #[test]
 fn a_restore_never_overwrites() {
     let desk = desk_with_series();
@@ -815,7 +901,7 @@ fn a_restore_never_overwrites() {
         &desk,
         &["restore", "copy.db"],
         expect![[r#"
-        error: ./seriatim-data/seriatim.db is there already and is not overwritten; give an empty --data-dir, or move the old one away
+        error: ./seriatim-data/seriatim.db is there already and is not overwritten; give an empty --data-dir, or move the old database away, and with it ./seriatim-data/seriatim.db-wal: what was issued last is in that
         exit 2
     "#]],
     );

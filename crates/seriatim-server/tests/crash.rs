@@ -18,7 +18,7 @@ use rand::RngExt as _;
 const CLIENTS: u64 = 8;
 
 /// What the clients know: the number of each key that was answered, and the keys that were not.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Known {
     answered: BTreeMap<String, String>,
     unanswered: BTreeSet<String>,
@@ -52,6 +52,40 @@ fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
         settle(&server, &mut known.lock().unwrap(), round);
     }
     judge(&server, &known.lock().unwrap());
+}
+
+// A backup opened the store as a writer does, and closed it as one: keys that the server had bound in between were forgotten.
+#[test]
+fn who_looks_beside_the_server_makes_no_key_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    put(&server.address, "/v1/series/invoice", r#"{"format": "INV-{seq:5}"}"#).unwrap();
+    let known = Arc::new(Mutex::new(Known::default()));
+    let (next_key, stop) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicBool::new(false)));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (address, known) = (server.address.clone(), known.clone());
+            let (next_key, stop) = (next_key.clone(), stop.clone());
+            std::thread::spawn(move || client(&address, &known, &next_key, &stop))
+        })
+        .collect();
+    for round in 0..4 {
+        let copy = folder.path().join(format!("copy-{round}.db"));
+        let made = cli(folder.path(), &["backup", copy.to_str().unwrap()]);
+        assert!(made.status.success(), "{made:?}");
+        let looked = cli(folder.path(), &["doctor"]);
+        assert!(looked.status.success(), "{looked:?}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    let known = known.lock().unwrap();
+    assert!(known.unanswered.is_empty() && known.answered.len() > 50, "{known:?}");
+    for (key, number) in &known.answered {
+        let again = issue(&server.address, key).unwrap();
+        assert_eq!((again.replayed, &again.text("number")), (true, number), "{key}");
+    }
+    let verified = cli(folder.path(), &["verify"]);
+    assert!(verified.status.success(), "{verified:?}");
 }
 
 /// Issues with fresh keys until told to stop.

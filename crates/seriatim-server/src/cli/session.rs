@@ -364,6 +364,8 @@ pub fn start_logging(config: &Config, is_server: bool) -> Result<(), Failed> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A log that cannot be written must not end what is under way.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let started = if readable {
         builder.with_ansi(std::io::stderr().is_terminal()).try_init()

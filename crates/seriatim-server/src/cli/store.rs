@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use seriatim::Reads;
 use seriatim::store::postgres::Postgres;
-use seriatim::store::sqlite::APPLICATION_ID;
+use seriatim::store::sqlite::{APPLICATION_ID, OpenError, Sqlite};
 
 use super::Context;
 use super::failed::Failed;
@@ -91,10 +91,13 @@ impl Backup {
         context
             .output
             .note(format!("store sqlite {} ({how})", place.database.display()));
-        let store = open::store(&place).await?;
-        let copied = store.backup(&self.to).await;
-        store.close().await;
-        copied.map_err(|error| Failed::Other(format!("cannot back up to {}: {error}", self.to.display())))?;
+        // Only read: who opens it to write beside a server would bring it up to date, and work on its log.
+        Sqlite::copy(place.file(), &self.to)
+            .await
+            .map_err(|error| match error {
+                OpenError::Store(error) => Failed::Other(format!("cannot back up to {}: {error}", self.to.display())),
+                error => PlaceError::from(error).into(),
+            })?;
         let to = self.to.display().to_string();
         context.output.line(match context.output.form {
             Form::Plain => to,
@@ -162,22 +165,48 @@ async fn begin(from: &Path, place: &Place, lock: Lock, config: &Config) -> Resul
     Ok(Opened::open(place, lock, issuing(config)?).await?)
 }
 
-/// The backup itself is only read: it may be on a medium that cannot be written, and it may be needed again.
+/// The backup itself is only read: it may be on a medium that cannot be written, and it may be needed again. Under its own
+/// name the copy is only seen when it is whole.
 fn copy(from: &Path, place: &Place) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    let mut to = options.create_new(true).write(true).mode(0o600).open(&place.database)?;
-    std::io::copy(&mut std::fs::File::open(from)?, &mut to)?;
-    to.sync_all()
+    let partial = place
+        .directory()
+        .join(format!(".restore-{}.partial", std::process::id()));
+    let write = || {
+        let mut options = std::fs::OpenOptions::new();
+        let mut to = options.create_new(true).write(true).mode(0o600).open(&partial)?;
+        std::io::copy(&mut std::fs::File::open(from)?, &mut to)?;
+        to.sync_all()?;
+        std::fs::rename(&partial, &place.database)?;
+        std::fs::File::open(place.directory())?.sync_all()
+    };
+    let written = write();
+    if written.is_err() {
+        // It may not even be there.
+        let _ = std::fs::remove_file(&partial);
+    }
+    written
 }
 
 fn refuse_existing(place: &Place) -> Result<(), Failed> {
-    if !place.exists()? {
+    let [log, _] = place.log_files();
+    let there = if place.exists()? {
+        &place.database
+    } else if has_bytes(&log) {
+        // It would be taken for the log of the backup.
+        &log
+    } else {
         return Ok(());
-    }
+    };
     Err(Failed::Usage(format!(
-        "{} is there already and is not overwritten; give an empty --data-dir, or move the old one away",
-        place.database.display()
+        "{} is there already and is not overwritten; give an empty --data-dir, or move the old database away, and with it \
+         {}: what was issued last is in that",
+        there.display(),
+        log.display()
     )))
+}
+
+fn has_bytes(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| found.len() > 0)
 }
 
 /// A file with a log beside it was copied by hand while it was in use: its last numbers are in the log.
@@ -186,7 +215,7 @@ fn refuse_unfinished(from: &Path) -> Result<(), Failed> {
         database: from.to_path_buf(),
     }
     .log_files();
-    if std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+    if has_bytes(&log) {
         let from = from.display();
         return Err(Failed::Usage(format!(
             "{from} is no backup but a store in use, or was copied by hand: {from}-wal belongs to it; make a backup of \
@@ -358,10 +387,7 @@ fn check_disk(place: &Place) -> Check {
 
 /// The settings that the promises rest on, as a connection to this file gets them.
 async fn check_settings(place: &Place) -> Result<Vec<Check>, Failed> {
-    let store = open::store(place).await?;
-    let settings = store.settings().await;
-    store.close().await;
-    let settings = settings.map_err(|error| Failed::Unreachable(error.to_string()))?;
+    let settings = Sqlite::settings_of(place.file()).await.map_err(PlaceError::from)?;
     Ok(settings
         .into_iter()
         .map(|setting| Check::new(setting.name, setting.found, setting.holds))
