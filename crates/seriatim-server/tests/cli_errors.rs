@@ -864,6 +864,7 @@ fn a_restore_never_overwrites() {
 /// the server issued again what the witness knew.
 #[test]
 fn a_restored_backup_is_compared_with_the_witness_whatever_its_key() {
+    use std::os::unix::fs::PermissionsExt as _;
     let desk = desk_with_series();
     desk.ok(&["issue", "invoice", "--key", "a"]);
     desk.ok(&["backup", "copy.db"]);
@@ -871,6 +872,10 @@ fn a_restored_backup_is_compared_with_the_witness_whatever_its_key() {
     let server = desk.serve_with(&witness, &[]);
     desk.ok(&["issue", "invoice", "--key", "b"]);
     assert_eq!(server.stop(), Some(0));
+    for file in ["copy.db", "witness.json"] {
+        let mode = std::fs::metadata(desk.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
     desk.ok(&["restore", "copy.db", "--data-dir", "new"]);
     let serve = ["serve", "--http-addr", "127.0.0.1:0"];
     let ran = desk.run(&[&serve[..], &witness, &["--data-dir", "new"]].concat());
