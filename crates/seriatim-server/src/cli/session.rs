@@ -344,6 +344,11 @@ struct Rows<'a> {
     data: Vec<&'a RawValue>,
 }
 
+/// Whether JSON was asked for: then every line has to be some, for it is a program that reads them.
+pub fn logs_json(config: &Config) -> bool {
+    config.text("log_format") == Some("json")
+}
+
 /// Where log lines go and how they look. A server tells what it does; a verb only what goes wrong and what it does not
 /// say itself: what became of its request it does.
 pub fn start_logging(config: &Config, is_server: bool) -> Result<(), Failed> {
