@@ -301,6 +301,53 @@ async fn a_key_bound_to_a_series_knows_no_other() {
         .problem(404, "unknown_entry");
 }
 
+/// A key that was bound heard of a series that it could not see that it is not allowed there, or that it is no test series,
+/// so it could tell which ones there are.
+#[tokio::test]
+async fn a_series_that_a_key_does_not_see_answers_as_if_there_were_none() {
+    let stage = Stage::set("invoice").await;
+    let date = stage.world.get("/v1/entries").await.json["data"][0]["date"].clone();
+    let adopt = json!({"number": "INV-009", "tenant": "acme", "date": date});
+    let calls = [
+        ("entries", json!({"key": "new", "tenant": "acme"})),
+        ("entries/batch", json!({"items": [{"key": "new", "tenant": "acme"}]})),
+        ("entries/batch", json!({"key": "new", "tenant": "acme", "count": 2})),
+        ("reservations", json!({"key": "new", "tenant": "acme", "ttl": "1h"})),
+        ("preview", json!({"tenant": "acme"})),
+        ("adopt", adopt.clone()),
+        ("adopt/batch", json!({"items": [adopt]})),
+        ("advance", json!({"tenant": "acme", "to": 9, "reason": "x"})),
+        ("wipe", json!({})),
+    ];
+    for bound in [json!({"series": ["branch"]}), json!({"test": true})] {
+        for scope in ["admin", "issue", "audit"] {
+            let mut rights = json!({"scopes": [scope]});
+            rights
+                .as_object_mut()
+                .unwrap()
+                .extend(bound.as_object().unwrap().clone());
+            let who = stage.key(rights).await;
+            for (path, body) in &calls {
+                let mut heard = Vec::new();
+                for series in ["invoice", "nosuch"] {
+                    let path = format!("/v1/series/{series}/{path}");
+                    let answer = stage.world.ask("POST", &path).who(&who).json(body).send().await;
+                    let answer = answer.problem(404, "unknown_series");
+                    heard.push(answer.text("detail").replace(series, "SERIES"));
+                }
+                assert_eq!(heard[0], heard[1], "{path} {scope} {bound}");
+            }
+            for verb in ["close", "reopen"] {
+                let body = |series| json!({"series": series, "tenant": "acme", "period": "all", "reason": "x"});
+                for series in ["invoice", "nosuch"] {
+                    let ask = stage.world.ask("POST", &format!("/v1/periods/{verb}")).who(&who);
+                    ask.json(&body(series)).send().await.problem(404, "unknown_series");
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_test_key_reaches_test_series_only() {
     for operation in operations() {
