@@ -430,6 +430,24 @@ fn a_server_that_cannot_listen_draws_no_key() {
 }
 
 #[test]
+fn a_password_in_the_url_of_a_server_is_not_repeated() {
+    let desk = Desk::new();
+    let server = [("SERIATIM_SERVER", "http://u:hunter5@127.0.0.1:1")];
+    for verb in [
+        &["issue", "a"][..],
+        &["serve"],
+        &["backup", "copy.db"],
+        &["healthcheck"],
+        &["bench", "--clients", "1"],
+    ] {
+        let ran = desk.run_with(verb, &server);
+        assert!(ran.stderr.contains("http://(hidden)@127.0.0.1:1"), "{ran:?}");
+        assert!(!ran.stderr.contains("hunter5"), "{ran:?}");
+        assert_eq!(ran.code, 2, "{ran:?}");
+    }
+}
+
+#[test]
 fn a_password_in_a_store_is_not_repeated() {
     let store = "postgres://me:secret@127.0.0.1:1/x";
     let ran = Desk::new().run(&["serve", "--store", store, "--data-dir", "here"]);

@@ -20,6 +20,7 @@ use crate::open::{self, Holder, Opened, Place, PlaceError, local_actor};
 use crate::payments::{Pace, Payments, Receipts};
 use crate::serve::{self, Listening, ServeOptions};
 use crate::telemetry;
+use crate::transport::without_login;
 use crate::webhooks::Source;
 use crate::witness::Witness;
 
@@ -157,6 +158,7 @@ impl Serve {
 }
 
 fn is_server(url: &str) -> Failed {
+    let url = without_login(url);
     Failed::Usage(format!("serve is a server itself; leave out --server {url}"))
 }
 
