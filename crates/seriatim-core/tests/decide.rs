@@ -1069,7 +1069,7 @@ fn a_key_that_is_bound_to_tenants_and_series_reaches_no_others() {
         issue invoice tenant=acme                                  -> INV-2
         issue invoice tenant=bolt                                  -> refused forbidden
         issue invoice                                              -> refused forbidden
-        issue receipt tenant=acme                                  -> refused forbidden
+        issue receipt tenant=acme                                  -> refused unknown_series /series
         preview invoice tenant=bolt                                -> refused forbidden
         adopt invoice INV-9 tenant=bolt                            -> refused forbidden
         void INV-1 tenant=acme                                     -> INV-1 voided
@@ -1103,10 +1103,10 @@ fn an_administrator_of_some_tenants_or_series_reaches_no_others() {
         wipe trial                                                 -> trial is empty
         define invoice format=INV-{seq} keys=optional limit=9 if=1 -> refused forbidden
         define other format=X-{seq}                                -> refused forbidden
-        advance invoice to=9                                       -> refused forbidden
+        advance invoice to=9                                       -> refused unknown_series /series
         key k1                                                     -> refused forbidden
         as keeper scopes=admin series=invoice
-        wipe trial                                                 -> refused forbidden
+        wipe trial                                                 -> refused unknown_series /series
         # Regression: what replaces a series ends it, so it must be one of the caller's own.
         as thief scopes=admin series=new
         define new format=N-{seq} replaces=invoice                 -> refused invalid_definition /replaces
@@ -1123,8 +1123,8 @@ fn a_test_key_reaches_test_series_only() {
         issue invoice                                              -> INV-1
         as tester scopes=admin test
         issue trial                                                -> T-1
-        issue invoice                                              -> refused forbidden
-        preview invoice                                            -> refused forbidden
+        issue invoice                                              -> refused unknown_series /series
+        preview invoice                                            -> refused unknown_series /series
         void INV-1                                                 -> refused unknown_entry /id
         define other format=X-{seq}                                -> refused forbidden
         define other format=X-{seq} test=true                      -> other version 1
@@ -1134,7 +1134,7 @@ fn a_test_key_reaches_test_series_only() {
         as tester scopes=admin test
         define fresh format=F-{seq} test=true if=1                 -> refused forbidden
         define new format=N-{seq} test=true replaces=invoice       -> refused invalid_definition /replaces
-        wipe invoice                                               -> refused forbidden
+        wipe invoice                                               -> refused unknown_series /series
         wipe trial                                                 -> trial is empty
         key k1                                                     -> refused forbidden
     "#]]);

@@ -4,7 +4,6 @@
 //! of the secret is known here, and nothing in this module may print a secret.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use axum::http::request::Parts;
 use rand::TryRng as _;
 use seriatim::{Access, Actor, ApiKey, Command, Hash, Reads, Request, StoreError, Timestamp};
 use subtle::ConstantTimeEq as _;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
 use crate::app::App;
@@ -89,19 +89,19 @@ pub fn draw_key(test: bool) -> anyhow::Result<String> {
     Ok(format!("{prefix}_{id}_{secret}"))
 }
 
-/// The API keys, read from the store now and then so that no request waits for it.
+/// The API keys, read from the store now and then so that hardly a request waits for it.
 #[derive(Default)]
 pub(crate) struct Keys {
-    known: RwLock<Option<Arc<Known>>>,
+    known: RwLock<Option<Known>>,
     /// One reads at a time: an older answer must not overwrite a newer one.
     reading: tokio::sync::Mutex<()>,
-    /// Milliseconds since the first read, when somebody last set out to read again.
-    read_at: AtomicU64,
 }
 
+#[derive(Clone)]
 struct Known {
-    by_id: HashMap<String, KnownKey>,
-    since: Instant,
+    by_id: Arc<HashMap<String, KnownKey>>,
+    /// When the read set out that told them, or when the store could not tell them last.
+    asked_at: Instant,
 }
 
 #[derive(Clone)]
@@ -111,8 +111,10 @@ struct KnownKey {
     secret_sha256: Hash,
 }
 
-/// How old the known keys may be.
-const FRESH_MS: u64 = 1_000;
+/// From this age on the known keys are read again, while others go on with them.
+const FRESH: Duration = Duration::from_secs(1);
+/// From this age on nobody goes on with them: after a quiet time a key may have been revoked long ago on another node.
+const STALE: Duration = Duration::from_secs(2);
 /// How long a request waits for the store to tell the keys.
 const READ_WITHIN: Duration = Duration::from_secs(1);
 
@@ -120,44 +122,75 @@ impl Keys {
     /// Reads the keys again, after one was made or revoked.
     pub(crate) async fn refresh(&self, reads: &dyn Reads) -> Result<(), StoreError> {
         let reading = async {
-            let alone = self.reading.lock().await;
-            reads.api_keys().await.map(|keys| (keys, alone))
+            let _alone = self.reading.lock().await;
+            self.read(reads).await
         };
-        let late = |_| StoreError::Unavailable(format!("the API keys could not be read within {READ_WITHIN:?}"));
-        let (keys, _alone) = timeout(READ_WITHIN, reading).await.map_err(late)??;
-        let since = self.known().map_or_else(Instant::now, |known| known.since);
-        let by_id = keys.into_iter().filter_map(known_key).collect();
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(Known { by_id, since }));
-        Ok(())
+        timeout(READ_WITHIN, reading).await.map_err(late)?.map(drop)
     }
 
-    fn known(&self) -> Option<Arc<Known>> {
+    fn known(&self) -> Option<Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The keys, no older than a second unless the store cannot be read.
-    async fn current(&self, reads: &dyn Reads) -> Result<Arc<Known>, StoreError> {
+    /// Only for who holds `reading`.
+    async fn read(&self, reads: &dyn Reads) -> Result<Known, StoreError> {
+        // Before it sets out: what is revoked while it is under way it may not see.
+        let asked_at = Instant::now();
+        let keys = reads.api_keys().await?;
+        let by_id = Arc::new(keys.into_iter().filter_map(known_key).collect());
+        Ok(self.keep(Known { by_id, asked_at }))
+    }
+
+    fn keep(&self, known: Known) -> Known {
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
+        known
+    }
+
+    /// The keys, younger than two seconds unless the store cannot be read.
+    async fn current(&self, reads: &dyn Reads) -> Result<Known, StoreError> {
+        let age = |known: &Known| known.asked_at.elapsed();
+        let known = self.known();
+        let alone = match &known {
+            Some(known) if age(known) < FRESH => return Ok(known.clone()),
+            Some(known) if age(known) < STALE => match self.reading.try_lock() {
+                Ok(alone) => Some(alone),
+                // Somebody is reading them.
+                Err(_) => return Ok(known.clone()),
+            },
+            Some(_) | None => None,
+        };
+        let alone = match alone {
+            Some(alone) => Ok(alone),
+            None => timeout(READ_WITHIN, self.reading.lock()).await,
+        };
+        let _alone = match (alone, known) {
+            (Ok(alone), _) => alone,
+            (Err(_), Some(known)) => return Ok(known),
+            (Err(elapsed), None) => return Err(late(elapsed)),
+        };
+        match self.known().filter(|known| age(known) < FRESH) {
+            // Who waited does not read once more what was read meanwhile.
+            Some(known) => Ok(known),
+            None => self.read_or_go_on(reads).await,
+        }
+    }
+
+    /// Only for who holds `reading`.
+    async fn read_or_go_on(&self, reads: &dyn Reads) -> Result<Known, StoreError> {
+        let read = timeout(READ_WITHIN, self.read(reads)).await;
+        let error = match read.map_err(late) {
+            Ok(Ok(known)) => return Ok(known),
+            Ok(Err(error)) | Err(error) => error,
+        };
         let Some(known) = self.known() else {
-            self.refresh(reads).await?;
-            let missing = || StoreError::Unavailable("the API keys could not be read".to_string());
-            return self.known().ok_or_else(missing);
+            return Err(error);
         };
-        let now = u64::try_from(known.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let read_at = self.read_at.load(Ordering::Relaxed);
-        let is_stale = now.saturating_sub(read_at) >= FRESH_MS;
-        // Whoever moves the hand reads; the others go on with what is known.
-        let claims = || {
-            self.read_at
-                .compare_exchange(read_at, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        };
-        if !is_stale || !claims() {
-            return Ok(known);
-        }
-        if let Err(error) = self.refresh(reads).await {
-            tracing::warn!(%error, "cannot read the API keys; going on with those known");
-        }
-        Ok(self.known().unwrap_or(known))
+        tracing::warn!(%error, "cannot read the API keys; going on with those known");
+        // As if they were read now: while the store cannot be read, not every request should wait for it.
+        Ok(self.keep(Known {
+            asked_at: Instant::now(),
+            ..known
+        }))
     }
 
     async fn open(&self, reads: &dyn Reads, token: &Token<'_>) -> Result<Option<(Actor, Access)>, StoreError> {
@@ -170,6 +203,10 @@ impl Keys {
         let key = key.filter(|key| fits && key.access.test_only == token.test);
         Ok(key.map(|key| (key.actor.clone(), key.access.clone())))
     }
+}
+
+fn late(_: Elapsed) -> StoreError {
+    StoreError::Unavailable(format!("the API keys could not be read within {READ_WITHIN:?}"))
 }
 
 fn known_key(key: ApiKey) -> Option<(String, KnownKey)> {

@@ -146,6 +146,8 @@ pub struct Value {
     pub text: String,
     /// Who said it.
     pub source: Source,
+    /// The file that a secret was read from.
+    pub file: Option<PathBuf>,
 }
 
 /// The flags that were given, by setting.
@@ -326,6 +328,14 @@ fn said(text: &str, source: Source) -> Value {
     Value {
         text: text.to_string(),
         source,
+        file: None,
+    }
+}
+
+fn said_in(file: PathBuf, text: &str, source: Source) -> Value {
+    Value {
+        file: Some(file),
+        ..said(text, source)
     }
 }
 
@@ -362,8 +372,9 @@ fn from_environment(setting: &Setting, environment: Environment<'_>) -> Result<O
         (Some(text), None) => Ok(Some(said(&text, Source::Environment(variable)))),
         (None, Some(path)) => {
             let source = format!("{variable}_FILE");
-            let text = read_secret(Path::new(&path), &source)?;
-            Ok(Some(said(&text, Source::Environment(source))))
+            let path = PathBuf::from(path);
+            let text = read_secret(&path, &source)?;
+            Ok(Some(said_in(path, &text, Source::Environment(source))))
         }
         (None, None) => Ok(None),
     }
@@ -442,15 +453,16 @@ fn parse_file(path: &str, text: &str) -> Result<Written, ConfigError> {
         let name = setting.name;
         let text = scalar(setting.kind, value.get_ref())
             .or_else(|what| wrong(format!("{}: {}: {what}", at(value.span().start), key.get_ref())))?;
-        let text = if from_file {
-            read_secret(Path::new(&text), &place)?
-        } else {
-            text
+        let file = from_file.then(|| PathBuf::from(&text));
+        let text = match &file {
+            Some(path) => read_secret(path, &place)?,
+            None => text,
         };
         if written.values.iter().any(|(known, _)| *known == name) {
             return wrong(format!("{place}: {name} and {name}_file are both set; set one of them"));
         }
-        written.values.push((name, said(&text, Source::File(place))));
+        let value = said(&text, Source::File(place));
+        written.values.push((name, Value { file, ..value }));
     }
     Ok(written)
 }

@@ -199,6 +199,20 @@ pub async fn store_behind(socket: &Path) -> Option<Option<String>> {
     Some(said.map(str::to_string))
 }
 
+/// A URL as it may be shown: user and password stand before the last `@`, even where it is no URL at all.
+#[must_use]
+pub fn without_login(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((before, rest)) => {
+            let scheme = ["http://", "https://"]
+                .into_iter()
+                .find(|scheme| before.starts_with(scheme));
+            format!("{}(hidden)@{rest}", scheme.unwrap_or_default())
+        }
+        None => url.to_string(),
+    }
+}
+
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Address {
@@ -208,7 +222,8 @@ enum Address {
 
 impl Address {
     fn of(url: &str) -> Result<Self, TransportError> {
-        let unusable = |what: &str| Err(TransportError::Unusable(format!("--server {url}: {what}")));
+        let shown = without_login(url);
+        let unusable = |what: &str| Err(TransportError::Unusable(format!("--server {shown}: {what}")));
         if url.starts_with("https://") {
             return unusable(
                 "this build speaks http only; reach the server over its private address or through a local TLS proxy",
@@ -403,6 +418,19 @@ mod tests {
         assert_eq!(Address::of("http://numbers/api/").unwrap(), tcp("numbers", "/api"));
         for bad in ["https://x", "localhost:8080", "http://", "http://user:pw@host"] {
             assert!(matches!(Address::of(bad), Err(TransportError::Unusable(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_login() {
+        for (url, shown) in [
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("http://u:hunter5@127.0.0.1:1/api", "http://(hidden)@127.0.0.1:1/api"),
+            ("http://u:hun/ter@5@host", "http://(hidden)@host"),
+            ("u:hunter5@host", "(hidden)@host"),
+            ("u:hun//ter5@host", "(hidden)@host"),
+        ] {
+            assert_eq!(without_login(url), shown);
         }
     }
 

@@ -3,8 +3,9 @@
 //! A database that was set back on its own timeline looks whole from the inside. Whoever kept what it knew sees that
 //! it has less. This module must never know a rule.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -191,7 +192,14 @@ fn write(path: &Path, checkpoint: &Checkpoint) -> std::io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let beside = PathBuf::from(name);
-    let mut file = File::create(&beside)?;
+    // Left over from a process of the same id that was cut off.
+    let _ = std::fs::remove_file(&beside);
+    // It names tenants and how much each one issues.
+    let mut file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(checkpoint.to_json().as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;

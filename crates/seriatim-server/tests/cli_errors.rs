@@ -430,6 +430,24 @@ fn a_server_that_cannot_listen_draws_no_key() {
 }
 
 #[test]
+fn a_password_in_the_url_of_a_server_is_not_repeated() {
+    let desk = Desk::new();
+    let server = [("SERIATIM_SERVER", "http://u:hunter5@127.0.0.1:1")];
+    for verb in [
+        &["issue", "a"][..],
+        &["serve"],
+        &["backup", "copy.db"],
+        &["healthcheck"],
+        &["bench", "--clients", "1"],
+    ] {
+        let ran = desk.run_with(verb, &server);
+        assert!(ran.stderr.contains("http://(hidden)@127.0.0.1:1"), "{ran:?}");
+        assert!(!ran.stderr.contains("hunter5"), "{ran:?}");
+        assert_eq!(ran.code, 2, "{ran:?}");
+    }
+}
+
+#[test]
 fn a_password_in_a_store_is_not_repeated() {
     let store = "postgres://me:secret@127.0.0.1:1/x";
     let ran = Desk::new().run(&["serve", "--store", store, "--data-dir", "here"]);
@@ -950,6 +968,7 @@ fn a_restore_never_overwrites() {
 /// the server issued again what the witness knew.
 #[test]
 fn a_restored_backup_is_compared_with_the_witness_whatever_its_key() {
+    use std::os::unix::fs::PermissionsExt as _;
     let desk = desk_with_series();
     desk.ok(&["issue", "invoice", "--key", "a"]);
     desk.ok(&["backup", "copy.db"]);
@@ -957,6 +976,10 @@ fn a_restored_backup_is_compared_with_the_witness_whatever_its_key() {
     let server = desk.serve_with(&witness, &[]);
     desk.ok(&["issue", "invoice", "--key", "b"]);
     assert_eq!(server.stop(), Some(0));
+    for file in ["copy.db", "witness.json"] {
+        let mode = std::fs::metadata(desk.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
     desk.ok(&["restore", "copy.db", "--data-dir", "new"]);
     let serve = ["serve", "--http-addr", "127.0.0.1:0"];
     let ran = desk.run(&[&serve[..], &witness, &["--data-dir", "new"]].concat());

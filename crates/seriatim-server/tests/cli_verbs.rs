@@ -215,7 +215,7 @@ fn play_line(desk: &Desk, line: &str) -> String {
 
 #[test]
 fn every_verb_answers_the_same_beside_a_server_and_without_one() {
-    let key = [("SERIATIM_ADMIN_KEY", "srt_root_secret")];
+    let key = [("SERIATIM_ADMIN_KEY", "srt_root_0123456789abcdefghij")];
     let alone = Desk::new();
     assert_eq!(alone.serve_with(&[], &key).stop(), Some(0));
     let without = play(&alone);
@@ -447,18 +447,118 @@ fn a_long_path_still_has_a_socket() {
 fn a_given_admin_key_is_registered_and_not_shown() {
     let desk = Desk::new();
     desk.ok(&["init"]);
-    desk.write("admin.key", "srt_root_0123456789abcdef\n");
+    desk.write("admin.key", "srt_root_0123456789abcdefghij\n");
     let production = [("SERIATIM_ENV", "production"), ("SERIATIM_ADMIN_KEY_FILE", "admin.key")];
     let server = desk.serve_with(&["--shutdown-delay", "0s"], &production);
-    assert!(!server.said().contains("0123456789abcdef"), "{}", server.said());
+    assert!(!server.said().contains("0123456789abcdefghij"), "{}", server.said());
     let list = ["key", "list", "--server", &server.url];
     let ran = desk.run_with(&list, &[("SERIATIM_API_KEY_FILE", "admin.key")]);
     assert!(ran.stdout.starts_with("root\t"), "{ran:?}");
     assert_eq!(server.stop(), Some(0));
-    desk.write("admin.key", "srt_root_another\n");
-    let again = desk.run_with(&["serve", "--http-addr", "127.0.0.1:0"], &production);
-    assert_eq!(again.code, 2, "{again:?}");
-    assert!(!again.stderr.contains("another secret: another"), "{again:?}");
+}
+
+/// The server started with a key that opened nothing, or not everything, and said nothing of it.
+#[test]
+fn an_admin_key_that_would_make_nobody_the_admin_is_refused() {
+    let desk = Desk::new();
+    desk.ok(&["init"]);
+    let mut made = Vec::new();
+    for flags in [
+        &["--scope", "admin"][..],
+        &["--scope", "read"],
+        &["--scope", "admin", "--test"],
+    ] {
+        made.push(
+            desk.ok(&[&["key", "create", "--label", "x"], flags].concat())
+                .trim()
+                .to_string(),
+        );
+    }
+    let [revoked, reader, test] = &made[..] else {
+        panic!("{made:?}")
+    };
+    let secret = "0123456789abcdefghij";
+    desk.ok(&["key", "revoke", revoked.split('_').nth(1).unwrap()]);
+    let reader_id = reader.split('_').nth(1).unwrap();
+    let cases = [
+        ("hunter2", "is not an API key"),
+        (
+            &format!("srt_root_{}", &secret[1..]),
+            "has a secret of 19 characters, which can be guessed; give 20 at least",
+        ),
+        (
+            &format!("srt_test_root_{secret}"),
+            "is a test key, which reaches test series only",
+        ),
+        (test, "is a test key, which reaches test series only"),
+        (
+            &test.replace("srt_test_", "srt_"),
+            "of a test key; give a key with another id",
+        ),
+        (
+            revoked,
+            "opens nothing any more; give one with another id, or leave it out",
+        ),
+        (
+            reader,
+            "which has no scope `admin` or is bound to tenants or series; give an admin's key",
+        ),
+        (
+            &format!("srt_{reader_id}_{secret}"),
+            "of a key with another secret; give the secret of that key",
+        ),
+    ];
+    for (key, what) in cases {
+        desk.write("admin.key", key);
+        let ran = desk.run_with(
+            &["serve", "--http-addr", "127.0.0.1:0"],
+            &[("SERIATIM_ADMIN_KEY_FILE", "admin.key")],
+        );
+        assert!(ran.stderr.contains("error: admin_key "), "{ran:?}");
+        assert!(ran.stderr.contains(what), "{ran:?}");
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(!ran.stderr.contains(key.rsplit('_').next().unwrap()), "{ran:?}");
+    }
+}
+
+#[test]
+fn an_admin_key_that_everybody_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let desk = Desk::new();
+    desk.write("admin.key", "srt_root_0123456789abcdefghij\n");
+    for (mode, warns) in [(0o640, false), (0o644, true)] {
+        let path = desk.path().join("admin.key");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let server = desk.serve_with(&[], &[("SERIATIM_ADMIN_KEY_FILE", "admin.key")]);
+        server.says("listening");
+        let warned = server
+            .said()
+            .contains("every user of this machine can read the admin key in admin.key");
+        assert_eq!(warned, warns, "{}", server.said());
+        assert_eq!(server.stop(), Some(0));
+    }
+}
+
+/// The greeting with the admin key in it stood between the lines, in plain text, and was collected with them.
+#[test]
+fn a_log_of_json_has_neither_greeting_nor_key() {
+    let desk = Desk::new();
+    let server = desk.serve_with(&["--log-format", "json"], &[]);
+    let first = server.says("there is no API key; make one with `seriatim key create`");
+    assert!(first.starts_with('{'), "{first}");
+    let issued = desk.run(&["key", "create", "--label", "admin", "--scope", "admin"]);
+    assert!(issued.stdout.starts_with("srt_"), "{issued:?}");
+    let (url, path) = (server.url.clone(), "seriatim-data/seriatim.db");
+    let listening = server.says("\"message\":\"listening\"");
+    for said in [url.as_str(), path, "\"created\":true"] {
+        assert!(listening.contains(said), "{said}: {listening}");
+    }
+    let said = server.said();
+    assert_eq!(server.stop(), Some(0));
+    for line in said.lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+    }
+    assert!(!said.contains("srt_"), "{said}");
 }
 
 #[test]

@@ -2,8 +2,19 @@
 
 mod http;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::Request;
 use http::{Answer, Who, World};
 use serde_json::{Value, json};
+use seriatim::conformance::{Layer, Layered};
+use seriatim::{Memory, Store};
+use seriatim_server::app::AppOptions;
+use tower::ServiceExt as _;
 
 const SCOPES: [&str; 5] = ["issue", "void", "read", "audit", "admin"];
 
@@ -290,6 +301,53 @@ async fn a_key_bound_to_a_series_knows_no_other() {
         .problem(404, "unknown_entry");
 }
 
+/// A key that was bound heard of a series that it could not see that it is not allowed there, or that it is no test series,
+/// so it could tell which ones there are.
+#[tokio::test]
+async fn a_series_that_a_key_does_not_see_answers_as_if_there_were_none() {
+    let stage = Stage::set("invoice").await;
+    let date = stage.world.get("/v1/entries").await.json["data"][0]["date"].clone();
+    let adopt = json!({"number": "INV-009", "tenant": "acme", "date": date});
+    let calls = [
+        ("entries", json!({"key": "new", "tenant": "acme"})),
+        ("entries/batch", json!({"items": [{"key": "new", "tenant": "acme"}]})),
+        ("entries/batch", json!({"key": "new", "tenant": "acme", "count": 2})),
+        ("reservations", json!({"key": "new", "tenant": "acme", "ttl": "1h"})),
+        ("preview", json!({"tenant": "acme"})),
+        ("adopt", adopt.clone()),
+        ("adopt/batch", json!({"items": [adopt]})),
+        ("advance", json!({"tenant": "acme", "to": 9, "reason": "x"})),
+        ("wipe", json!({})),
+    ];
+    for bound in [json!({"series": ["branch"]}), json!({"test": true})] {
+        for scope in ["admin", "issue", "audit"] {
+            let mut rights = json!({"scopes": [scope]});
+            rights
+                .as_object_mut()
+                .unwrap()
+                .extend(bound.as_object().unwrap().clone());
+            let who = stage.key(rights).await;
+            for (path, body) in &calls {
+                let mut heard = Vec::new();
+                for series in ["invoice", "nosuch"] {
+                    let path = format!("/v1/series/{series}/{path}");
+                    let answer = stage.world.ask("POST", &path).who(&who).json(body).send().await;
+                    let answer = answer.problem(404, "unknown_series");
+                    heard.push(answer.text("detail").replace(series, "SERIES"));
+                }
+                assert_eq!(heard[0], heard[1], "{path} {scope} {bound}");
+            }
+            for verb in ["close", "reopen"] {
+                let body = |series| json!({"series": series, "tenant": "acme", "period": "all", "reason": "x"});
+                for series in ["invoice", "nosuch"] {
+                    let ask = stage.world.ask("POST", &format!("/v1/periods/{verb}")).who(&who);
+                    ask.json(&body(series)).send().await.problem(404, "unknown_series");
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_test_key_reaches_test_series_only() {
     for operation in operations() {
@@ -379,4 +437,104 @@ async fn a_key_that_another_door_made_is_known_within_a_second() {
     world.app.issuer().execute(request).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     world.ask("GET", "/v1/series").key(&text).send().await.is(200);
+}
+
+/// A store whose keys take a while to be read, or cannot be read in time; counts how often somebody asks for them.
+#[derive(Default)]
+struct FarAway {
+    asked: AtomicU64,
+    takes_ms: AtomicU64,
+}
+
+struct Slow(Arc<FarAway>);
+
+#[async_trait]
+impl Layer for Slow {
+    async fn before_read(&self, _: &Arc<dyn Store>, what: &'static str) {
+        if what == "api_keys" {
+            self.0.asked.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(self.0.takes_ms.load(Ordering::Relaxed))).await;
+        }
+    }
+}
+
+/// Two nodes of one store, the way to its keys from the second one, and a key that both know.
+async fn two_nodes() -> (World, World, Arc<FarAway>, Answer) {
+    let (store, way) = (Memory::new(), Arc::new(FarAway::default()));
+    way.takes_ms.store(50, Ordering::Relaxed);
+    let here = World::over(store.clone(), AppOptions::default()).await;
+    let layered = Layered::new(Arc::new(store), Slow(way.clone()));
+    let there = World::over(layered, AppOptions::default()).await;
+    let made = here.post("/v1/keys", json!({"scopes": ["admin"]})).await.is(201);
+    assert_eq!(at_once(&there, &made, 3).await, [200, 200, 200]);
+    (here, there, way, made)
+}
+
+/// What callers with one key hear who come in the same moment.
+async fn at_once(world: &World, key: &Answer, callers: usize) -> Vec<u16> {
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..callers {
+        let request = Request::get("/v1/series").header("authorization", format!("Bearer {}", key.text("key")));
+        let request = request.body(Body::empty()).unwrap();
+        asking.spawn(world.router.clone().oneshot(request));
+    }
+    let answers = asking.join_all().await;
+    answers
+        .into_iter()
+        .map(|answer| answer.unwrap().status().as_u16())
+        .collect()
+}
+
+async fn revoke(world: &World, key: &Answer) {
+    let path = format!("/v1/keys/{}", key.text("id"));
+    world.ask("DELETE", &path).send().await.is(200);
+}
+
+/// A node that had been idle read the keys again for one caller, and let in whoever came in the same moment by what it
+/// had known before, however long ago that was: a key that was revoked on another node went on working.
+#[tokio::test(start_paused = true)]
+async fn a_key_revoked_on_another_node_opens_nothing_after_a_quiet_time() {
+    for quiet in [2, 25, 3_600].map(Duration::from_secs) {
+        let (here, there, way, made) = two_nodes().await;
+        revoke(&here, &made).await;
+        tokio::time::sleep(quiet).await;
+        let before = way.asked.load(Ordering::Relaxed);
+        assert_eq!(at_once(&there, &made, 8).await, [401; 8], "{quiet:?}");
+        assert_eq!(way.asked.load(Ordering::Relaxed) - before, 1, "one reads for all");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_revoked_on_another_node_opens_nothing_after_two_seconds_under_load() {
+    let (here, there, _, made) = two_nodes().await;
+    revoke(&here, &made).await;
+    let revoked = tokio::time::Instant::now();
+    let mut last = revoked;
+    while last.elapsed() < Duration::from_secs(1) {
+        let asked = tokio::time::Instant::now();
+        if at_once(&there, &made, 3).await.contains(&200) {
+            last = asked;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(last - revoked < Duration::from_secs(2), "{:?}", last - revoked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_keys_cannot_be_read_those_known_go_on() {
+    let (here, there, way, made) = two_nodes().await;
+    way.takes_ms.store(60_000, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    let asked = tokio::time::Instant::now();
+    assert_eq!(at_once(&there, &made, 8).await, [200; 8]);
+    // All wait for the one who tries, and who comes then does not.
+    assert!(asked.elapsed() < Duration::from_millis(1_500), "{:?}", asked.elapsed());
+    let asked = tokio::time::Instant::now();
+    assert_eq!(at_once(&there, &made, 8).await, [200; 8]);
+    assert!(asked.elapsed() < Duration::from_millis(100), "{:?}", asked.elapsed());
+    // It can be read again.
+    way.takes_ms.store(50, Ordering::Relaxed);
+    revoke(&here, &made).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(at_once(&there, &made, 8).await, [401; 8]);
 }

@@ -77,14 +77,14 @@ async fn an_unknown_series_is_named() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_tenant_or_series_is_forbidden() {
+async fn a_key_of_another_tenant_is_forbidden_and_one_of_another_series_knows_none() {
     let world = World::furnished().await;
     let other_tenant = world.key(json!({"scopes": ["issue"], "tenants": ["acme"]})).await;
     let other_series = world.key(json!({"scopes": ["issue"], "series": ["branch"]})).await;
     let bad = Bad::after(world).await;
-    for key in [other_tenant, other_series] {
+    for (key, status, code) in [(other_tenant, 403, "forbidden"), (other_series, 404, "unknown_series")] {
         let ask = bad.world.ask("POST", ENTRIES).key(&key).json(&json!({"key": "a"}));
-        ask.send().await.problem(403, "forbidden");
+        ask.send().await.problem(status, code);
         bad.unchanged().await;
     }
 }

@@ -148,7 +148,9 @@ impl Draft<'_> {
                 return Err(other_number(self.entry_if_any(binding.first)?));
             }
             walked.push(name.clone());
-            match self.series(&name)?.replaced_by.clone() {
+            // Whether the caller sees it or not: the line is one.
+            let later = self.series_if_any(&name)?;
+            match later.and_then(|later| later.replaced_by.clone()) {
                 Some(next) => name = next,
                 None => break,
             }

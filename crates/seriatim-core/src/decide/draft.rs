@@ -66,11 +66,22 @@ impl<'a> Draft<'a> {
         held.ok_or_else(|| unloaded(|need| need.series.insert(name.clone())))
     }
 
+    /// The series that the caller named, if he may see it: another one does not exist for him, and he hears the same.
     pub(super) fn series(&self, name: &SeriesName) -> Result<Arc<Series>, Halt> {
-        self.series_if_any(name)?.ok_or_else(|| {
-            let message = format!("there is no series {name}; define it first (`seriatim series create {name} …`)");
-            Refusal::new(Code::UnknownSeries, message).at("/series").into()
-        })
+        let series = self.series_if_any(name)?;
+        series
+            .filter(|series| self.access().sees_series(series))
+            .ok_or_else(|| {
+                let access = self.access();
+                let message = if access.test_only {
+                    format!("there is no series {name}, or none for this API key, which reaches test series only")
+                } else if !access.series.is_empty() {
+                    format!("there is no series {name}, or none for this API key")
+                } else {
+                    format!("there is no series {name}; define it first (`seriatim series create {name} …`)")
+                };
+                Refusal::new(Code::UnknownSeries, message).at("/series").into()
+            })
     }
 
     pub(super) fn counter(&self, key: &Arc<CounterKey>) -> Result<Option<Arc<Counter>>, Halt> {
@@ -157,11 +168,9 @@ impl<'a> Draft<'a> {
     pub(super) fn entry(&self, id: EntryId) -> Result<(Arc<Entry>, Arc<Series>), Halt> {
         let unknown = || Halt::from(Refusal::new(Code::UnknownEntry, format!("there is no entry {id}")).at("/id"));
         let entry = self.entry_if_any(id)?.ok_or_else(unknown)?;
-        let series = self.series(&entry.counter.series)?;
-        if self.access().sees(&series, &entry.counter.tenant) {
-            Ok((entry, series))
-        } else {
-            Err(unknown())
+        match self.series_if_any(&entry.counter.series)? {
+            Some(series) if self.access().sees(&series, &entry.counter.tenant) => Ok((entry, series)),
+            Some(_) | None => Err(unknown()),
         }
     }
 

@@ -2,16 +2,17 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use seriatim::{Access, Command, GatePolicy, Refusal, Request, Ttl};
+use seriatim::{Access, ApiKey, ApiScope, Command, GatePolicy, Hash, Refusal, Request, Ttl};
 
 use super::Context;
 use super::failed::Failed;
-use super::session::{Where, is_production, issuing, postgres_options};
+use super::session::{Where, is_production, issuing, logs_json, postgres_options};
 use crate::app::{App, AppOptions};
 use crate::auth::{Token, draw_key};
 use crate::config::{Config, Flags};
@@ -19,6 +20,7 @@ use crate::open::{self, Holder, Opened, Place, PlaceError, local_actor};
 use crate::payments::{Pace, Payments, Receipts};
 use crate::serve::{self, Listening, ServeOptions};
 use crate::telemetry;
+use crate::transport::without_login;
 use crate::webhooks::Source;
 use crate::witness::Witness;
 
@@ -75,7 +77,8 @@ pub struct Serve {
     /// What is logged, e.g. info or seriatim=debug [default: info, or RUST_LOG]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
-    /// How it is logged: text or json [default: text on a terminal]
+    /// How it is logged: text or json, which has no greeting and draws no admin key [default: text on a terminal, else
+    /// lines of JSON after the greeting]
     #[arg(long, value_name = "FORM")]
     log_format: Option<String>,
 }
@@ -155,6 +158,7 @@ impl Serve {
 }
 
 fn is_server(url: &str) -> Failed {
+    let url = without_login(url);
     Failed::Usage(format!("serve is a server itself; leave out --server {url}"))
 }
 
@@ -240,9 +244,12 @@ async fn witness(context: &Context, every: Duration, opened: &Opened) -> Result<
     };
     let begun = Witness::begin(place, every, opened.checkpoint_key()?, opened).await?;
     if begun.is_new && !begun.is_empty() {
-        context.output.warn(format!(
-            "witness {place} is new: what was lost before now it cannot tell"
-        ));
+        let what = format!("witness {place} is new: what was lost before now it cannot tell");
+        if logs_json(&context.config) {
+            tracing::warn!("{what}");
+        } else {
+            context.output.warn(what);
+        }
     }
     Ok(Some(begun))
 }
@@ -269,28 +276,83 @@ async fn admin_key(config: &Config, opened: &Opened, production: bool) -> Result
         .api_keys()
         .await
         .map_err(|error| Failed::Unreachable(error.to_string()))?;
-    if let Some(text) = config.text("admin_key") {
-        let token = Token::parse(text)
-            .ok_or_else(|| Failed::Usage("admin_key is not an API key; it looks like srt_<id>_<secret>".to_string()))?;
+    if let Some(given) = config.get("admin_key") {
+        let token = admin_token(&given.text)?;
+        warn_of_readers(given.file.as_deref());
         return match known.iter().find(|key| key.id == token.id) {
-            None => register(opened, text).await.map(|()| None),
-            Some(key) if key.secret_sha256 == seriatim::Hash::of(token.secret.as_bytes()) => Ok(None),
-            Some(_) => Err(Failed::Usage(format!(
-                "admin_key has the id {} of a key with another secret; draw one with another id",
-                token.id
-            ))),
+            None => register(opened, &given.text).await.map(|()| None),
+            Some(key) => refuse_unfit(key, &token).map(|()| None),
         };
     }
     if !known.is_empty() {
         return Ok(None);
     }
-    if production {
-        tracing::warn!("there is no API key; make one with `seriatim key create`, or set SERIATIM_ADMIN_KEY_FILE");
+    // What is logged as JSON is collected and kept, which a key must not be.
+    if production || logs_json(config) {
+        tracing::warn!(
+            "there is no API key; make one with `seriatim key create`, which works beside this server, or set \
+             SERIATIM_ADMIN_KEY_FILE"
+        );
         return Ok(None);
     }
     let text = draw_key(false)?;
     register(opened, &text).await?;
     Ok(Some(text))
+}
+
+/// A secret that somebody thought of himself; one that is drawn here has 40 characters.
+const ADMIN_SECRET_MIN: usize = 20;
+
+fn admin_token(text: &str) -> Result<Token<'_>, Failed> {
+    let draw = "`seriatim key create --scope admin --label admin` draws one";
+    let Some(token) = Token::parse(text) else {
+        let what = format!("admin_key is not an API key; it looks like srt_<id>_<secret>, and {draw}");
+        return Err(Failed::Usage(what));
+    };
+    if token.test {
+        return Err(Failed::Usage(format!(
+            "admin_key is a test key, which reaches test series only, so nobody would be the admin; give one that looks \
+             like srt_<id>_<secret>; {draw}"
+        )));
+    }
+    let length = token.secret.len();
+    if length < ADMIN_SECRET_MIN {
+        return Err(Failed::Usage(format!(
+            "admin_key has a secret of {length} characters, which can be guessed; give {ADMIN_SECRET_MIN} at least; {draw}"
+        )));
+    }
+    Ok(token)
+}
+
+/// A key that is known already must be one that opens everything, or nobody would be the admin and nobody would say so.
+fn refuse_unfit(key: &ApiKey, token: &Token<'_>) -> Result<(), Failed> {
+    let id = &key.id;
+    let what = if key.secret_sha256 != Hash::of(token.secret.as_bytes()) {
+        format!("has the id {id} of a key with another secret; give the secret of that key, or a key with another id")
+    } else if key.access.test_only {
+        format!("has the id {id} of a test key; give a key with another id")
+    } else if let Some(at) = key.revoked_at {
+        format!(
+            "is the API key {id}, which was revoked at {at} and opens nothing any more; give one with another id, or \
+             leave it out"
+        )
+    } else if key.access.require_unbound(ApiScope::Admin).is_err() {
+        format!(
+            "is the API key {id}, which has no scope `admin` or is bound to tenants or series; give an admin's key, or one \
+             with another id"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Failed::Usage(format!("admin_key {what}")))
+}
+
+fn warn_of_readers(file: Option<&Path>) {
+    let mode = |path: &Path| std::fs::metadata(path).map(|found| found.permissions().mode());
+    if let Some(path) = file.filter(|path| mode(path).is_ok_and(|mode| mode & 0o004 != 0)) {
+        let path = path.display();
+        tracing::warn!("every user of this machine can read the admin key in {path}; `chmod o= {path}`");
+    }
 }
 
 async fn register(opened: &Opened, text: &str) -> Result<(), Failed> {
@@ -340,8 +402,16 @@ async fn listen(
     Ok(serve::run(app, listening, options, ready).await?)
 }
 
-/// For a person who looks at the terminal. A log collector gets one line of the log instead, and never the key.
+/// For a person who looks at the terminal or into a file. A log that was asked for as JSON gets one line instead, and
+/// never a key.
 fn say_hello(context: &Context, store: &str, url: &str, created: bool, key: Option<&str>) {
+    let is_json = logs_json(&context.config);
+    if is_json || !std::io::stderr().is_terminal() {
+        tracing::info!(store, address = %url, created, "listening");
+    }
+    if is_json {
+        return;
+    }
     let how = if created { " (created)" } else { "" };
     let version = env!("CARGO_PKG_VERSION");
     context.output.warn(format!("seriatim {version}  store {store}{how}"));
@@ -355,8 +425,5 @@ fn say_hello(context: &Context, store: &str, url: &str, created: bool, key: Opti
         context
             .output
             .warn("             shown once; `seriatim key create` makes more");
-    }
-    if !std::io::stderr().is_terminal() {
-        tracing::info!(store, address = %url, "listening");
     }
 }

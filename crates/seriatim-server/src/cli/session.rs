@@ -16,7 +16,7 @@ use crate::app::{App, AppOptions};
 use crate::config::Config;
 use crate::open::{self, Opened, Place, PlaceError, Reach};
 use crate::routes;
-use crate::transport::{Call, Reply, Transport};
+use crate::transport::{Call, Reply, Transport, without_login};
 
 /// Where the store is.
 pub enum Where {
@@ -60,7 +60,8 @@ impl Where {
         match Self::of(config)? {
             Self::Here(place) => Ok(place),
             Self::Server(url) => Err(Failed::Usage(format!(
-                "this works on the files of a store; run it where they are, without --server {url}"
+                "this works on the files of a store; run it where they are, without --server {}",
+                without_login(&url)
             ))),
             Self::Postgres(_) => Err(Failed::Usage(
                 "this works on the files of a store, and PostgreSQL has tools of its own for that: pg_dump, \
@@ -156,7 +157,7 @@ impl Session {
     pub async fn open(config: &Config, output: Output, command: &str, absent: Absent) -> Result<Self, Failed> {
         match Where::of(config)? {
             Where::Server(url) => {
-                output.note(format!("store {url}"));
+                output.note(format!("store {}", without_login(&url)));
                 let key = config.text("api_key").map(str::to_string);
                 Ok(Self::new(output, Transport::network(&url, key)?, None))
             }
@@ -342,6 +343,11 @@ impl Answer {
 struct Rows<'a> {
     #[serde(borrow)]
     data: Vec<&'a RawValue>,
+}
+
+/// Whether JSON was asked for: then every line has to be some, for it is a program that reads them.
+pub fn logs_json(config: &Config) -> bool {
+    config.text("log_format") == Some("json")
 }
 
 /// Where log lines go and how they look. A server tells what it does; a verb only what goes wrong and what it does not

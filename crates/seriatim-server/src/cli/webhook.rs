@@ -10,6 +10,7 @@ use seriatim::{Clock as _, SystemClock};
 use super::Context;
 use super::about::reachable;
 use super::failed::{Failed, read_text};
+use crate::transport::without_login;
 use crate::webhooks::sample::Sample;
 use crate::webhooks::status::client;
 use crate::webhooks::{Money, PaymentReference, Pointers, Scheme, Secret, Source};
@@ -106,7 +107,8 @@ impl Send {
             event_id: sample.event_id(self.scheme),
             body,
         };
-        let said = format!("{} of {} to {}", self.event, self.payment, delivery.url);
+        let to = without_login(delivery.url.as_str());
+        let said = format!("{} of {} to {to}", self.event, self.payment);
         context
             .output
             .note(format!("sending {said}, signed as {}", self.scheme));
@@ -181,7 +183,8 @@ impl Send {
         let is_http = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
         url.filter(is_http).ok_or_else(|| {
             Failed::Usage(format!(
-                "--to {text}: write it like http://127.0.0.1:8080/v1/webhooks/NAME"
+                "--to {}: write it like http://127.0.0.1:8080/v1/webhooks/NAME",
+                without_login(&text)
             ))
         })
     }

@@ -13,7 +13,7 @@ mod unverified;
 
 pub use event::{Meaning, Money, PaymentEvent, PaymentReference, Pointers};
 pub use malformed::Malformed;
-pub use scheme::{Scheme, Signed, Unsignable, Verified, WINDOW_SECONDS};
+pub use scheme::{SIGNATURES_MAX, Scheme, Signed, Unsignable, Verified, WINDOW_SECONDS};
 pub use secret::Secret;
 pub use source::{RECEIPT, Received, Refused, Source};
 pub use unverified::Unverified;

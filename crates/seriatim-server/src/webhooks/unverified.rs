@@ -12,6 +12,9 @@ pub enum Unverified {
     /// A header does not have the form that its scheme gives it.
     #[error("header {0}: {1}")]
     Malformed(&'static str, &'static str),
+    /// More signatures than any provider sends, each of which would cost a look at the body.
+    #[error("header {0} holds too many signatures; at most {max} are allowed, and 4 by Ed25519", max = super::SIGNATURES_MAX)]
+    TooMany(&'static str),
     /// What should be a signature is no hex or base64.
     #[error("header {0} holds no signature that decodes")]
     Undecodable(&'static str),
@@ -40,6 +43,7 @@ impl Unverified {
             Self::Missing(_) => "missing_header",
             Self::Repeated(_) => "repeated_header",
             Self::Malformed(..) => "malformed_header",
+            Self::TooMany(_) => "too_many_signatures",
             Self::Undecodable(_) => "undecodable_signature",
             Self::UnknownSalt(_) => "unknown_salt_index",
             Self::NoSignedText => "no_signed_text",

@@ -165,12 +165,23 @@ impl Server {
         let said = Arc::new(Mutex::new(String::new()));
         let (found, url) = mpsc::channel();
         let heard = said.clone();
+        let json = command.get_args().any(|argument| argument == "json");
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 heard.lock().unwrap().push_str(&format!("{line}\n"));
-                if let Some(url) = line.trim().strip_prefix("Health     ") {
-                    // Comes last but for the key: by then the address is known. The test may be over already.
-                    let _ = found.send(url.split("/livez").next().unwrap().to_string());
+                let greeting = line.trim().strip_prefix("Health     ");
+                let url = match greeting {
+                    // Comes last but for the key: by then the address is known.
+                    Some(url) => url.split("/livez").next(),
+                    None if json => line
+                        .split("\"address\":\"")
+                        .nth(1)
+                        .and_then(|rest| rest.split('"').next()),
+                    None => None,
+                };
+                if let Some(url) = url {
+                    // The test may be over already.
+                    let _ = found.send(url.to_string());
                 }
             }
         });

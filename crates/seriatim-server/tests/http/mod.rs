@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use seriatim::{Actor, Issuer, Memory};
+use seriatim::{Actor, Issuer, Memory, Store};
 use seriatim_server::app::{App, AppOptions};
 use seriatim_server::auth::Local;
 use seriatim_server::routes::router;
@@ -37,7 +37,12 @@ impl World {
     }
 
     pub async fn with(options: AppOptions) -> Self {
-        let issuer = Issuer::open(Memory::new()).await.unwrap();
+        Self::over(Memory::new(), options).await
+    }
+
+    /// One node over a store that others may use as well.
+    pub async fn over(store: impl Store, options: AppOptions) -> Self {
+        let issuer = Issuer::open(store).await.unwrap();
         let app = App::new(issuer, options);
         Self {
             router: router(app.clone()),

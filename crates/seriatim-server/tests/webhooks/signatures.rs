@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use seriatim_server::webhooks::{Scheme, Unverified, WINDOW_SECONDS};
+use seriatim_server::webhooks::{SIGNATURES_MAX, Scheme, Unverified, WINDOW_SECONDS};
 
 use crate::support::{BODY, NOW, at, headers, secret, usual_secret};
 
@@ -367,6 +367,42 @@ fn standards_headers_are_read_strictly() {
         standard().with("webhook-timestamp", "1614265330.0").refused(),
         "malformed_header"
     );
+}
+
+/// Each signature of a header was a MAC over the whole body of its own: two deliveries with thousands of signatures, which
+/// anybody can send, kept the server busy for minutes.
+#[test]
+fn a_header_with_more_signatures_than_a_provider_sends_is_refused_whatever_they_are() {
+    let good = STRIPE.split("v1=").nth(1).unwrap();
+    let stripe_with = |others: usize, other: &str| {
+        let header = format!("t=1700000000,{}v1={good}", format!("v1={other},").repeat(others));
+        stripe().with("stripe-signature", header)
+    };
+    let good = &standard().headers[2].1;
+    let standard_with = |others: usize, other: &str| {
+        let header = format!("{}{good}", format!("{other} ").repeat(others));
+        standard().with("webhook-signature", header)
+    };
+    let (hex, base64) = ("00".repeat(32), STANDARD.encode([0; 32]));
+    for other in ["", "00", "xy", &hex] {
+        assert!(stripe_with(SIGNATURES_MAX - 1, other).verified().is_ok(), "{other}");
+        for others in [SIGNATURES_MAX, 10_000] {
+            let refused = stripe_with(others, other).refused();
+            assert_eq!(refused, "too_many_signatures", "{others} of `{other}`");
+        }
+    }
+    for other in ["v1,".to_string(), "v1,*".to_string(), format!("v1,{base64}")] {
+        assert!(standard_with(SIGNATURES_MAX - 1, &other).verified().is_ok(), "{other}");
+        for others in [SIGNATURES_MAX, 10_000] {
+            let refused = standard_with(others, &other).refused();
+            assert_eq!(refused, "too_many_signatures", "{others} of `{other}`");
+        }
+    }
+    let ed25519 = format!("v1a,{}", STANDARD.encode([0; 64]));
+    assert!(standard_with(4, &ed25519).verified().is_ok());
+    assert_eq!(standard_with(5, &ed25519).refused(), "too_many_signatures");
+    // Of versions that are not known there may be any number.
+    assert!(standard_with(10_000, "v9,xx").verified().is_ok());
 }
 
 #[test]

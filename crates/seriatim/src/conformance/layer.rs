@@ -134,6 +134,7 @@ impl<L: Layer> Reads for Layered<L> {
         self.store.closures().await
     }
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.layer.before_read(&self.store, "api_keys").await;
         self.store.api_keys().await
     }
     async fn summary(&self, from: Option<Date>, to: Option<Date>) -> Result<Vec<SummaryRow>, StoreError> {

@@ -3,7 +3,7 @@
 use hyper::header::HeaderMap;
 
 use super::super::headers;
-use super::{Secret, Signed, Unsignable, Unverified, fits_any, signed_by};
+use super::{Secret, Signed, Unsignable, Unverified, fits_any, mac, signed_by};
 
 const SIGNATURE: &str = "x-razorpay-signature";
 const EVENT_ID: &str = "x-razorpay-event-id";
@@ -13,7 +13,7 @@ pub(super) fn verify(headers: &HeaderMap, body: &[u8], secrets: &[Secret]) -> Re
     let header = headers::one(headers, SIGNATURE)?;
     let event_id = headers::optional(headers, EVENT_ID)?;
     let given = hex::decode(header).map_err(|_| Unverified::Undecodable(SIGNATURE))?;
-    if !fits_any(secrets, &given, &[body]) {
+    if !fits_any(secrets, mac(given).as_slice(), &[body]) {
         return Err(Unverified::Mismatch);
     }
     Ok(event_id.map(str::to_string))

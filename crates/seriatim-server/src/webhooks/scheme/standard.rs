@@ -2,16 +2,20 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::{Signature, Signer as _, Verifier as _};
+use ed25519_dalek::{Signature, Signer as _, Verifier as _, VerifyingKey};
 use hyper::header::HeaderMap;
 use seriatim_core::Timestamp;
 
 use super::super::headers;
-use super::{Kind, Secret, Signed, Unsignable, Unverified, check_window, fits_any, signed_by, unix_seconds};
+use super::{
+    Kind, SIGNATURES_MAX, Secret, Signed, Unsignable, Unverified, check_window, fits_any, mac, signed_by, unix_seconds,
+};
 
 const ID: &str = "webhook-id";
 const TIMESTAMP: &str = "webhook-timestamp";
 const SIGNATURE: &str = "webhook-signature";
+/// Fewer than of the others: each one reads the whole body, for no two share what they hash.
+const ED25519_MAX: usize = 4;
 
 /// The delivery's id, which stays the same over retries.
 pub(super) fn verify(
@@ -28,62 +32,68 @@ pub(super) fn verify(
         return Err(Unverified::Malformed(ID, "it is empty or has a `.`"));
     }
     let signed_at = headers::seconds(time).ok_or(Unverified::Malformed(TIMESTAMP, "it is no unix time"))?;
-    let signatures = read(signatures)?;
+    let given = read(signatures)?;
     let parts = signed_text(id, time, body);
-    if !signatures
-        .iter()
-        .fold(false, |fits, given| fits | given.fits(secrets, &parts))
-    {
+    if !(fits_any(secrets, &given.macs, &parts) | fits_public(secrets, &given.ed25519, &parts)) {
         return Err(Unverified::Mismatch);
     }
     check_window(signed_at, now)?;
     Ok(id.to_string())
 }
 
-enum Given {
-    Mac(Vec<u8>),
-    Ed25519(Vec<u8>),
-}
-
-impl Given {
-    fn fits(&self, secrets: &[Secret], parts: &[&[u8]]) -> bool {
-        match self {
-            Self::Mac(mac) => fits_any(secrets, mac, parts),
-            Self::Ed25519(bytes) => fits_public(secrets, bytes, &parts.concat()),
-        }
-    }
+/// The signatures that can be any, by their length.
+#[derive(Default)]
+struct Given {
+    macs: Vec<[u8; 32]>,
+    ed25519: Vec<Signature>,
 }
 
 /// The signatures of the versions that are known; others are left alone, as the specification wants.
-fn read(header: &str) -> Result<Vec<Given>, Unverified> {
-    let mut given = Vec::new();
-    let mut is_known = false;
+fn read(header: &str) -> Result<Given, Unverified> {
+    let mut given = Given::default();
+    let (mut known, mut ed25519, mut decoded) = (0usize, 0usize, 0usize);
     for part in header.split(' ').filter(|part| !part.is_empty()) {
         let pair = part.split_once(',');
         let (version, encoded) = pair.ok_or(Unverified::Malformed(SIGNATURE, "expected v1,… or v1a,…"))?;
-        let make = match version {
-            "v1" => Given::Mac,
-            "v1a" => Given::Ed25519,
+        match version {
+            "v1" => {}
+            "v1a" => ed25519 += 1,
             _ => continue,
-        };
-        is_known = true;
-        given.extend(STANDARD.decode(encoded).ok().map(make));
+        }
+        known += 1;
+        if known > SIGNATURES_MAX || ed25519 > ED25519_MAX {
+            return Err(Unverified::TooMany(SIGNATURE));
+        }
+        let Ok(bytes) = STANDARD.decode(encoded) else { continue };
+        decoded += 1;
+        match version {
+            "v1" => given.macs.extend(mac(bytes)),
+            _ => given.ed25519.extend(Signature::from_slice(&bytes)),
+        }
     }
-    match (given.is_empty(), is_known) {
-        (false, _) => Ok(given),
-        (true, true) => Err(Unverified::Undecodable(SIGNATURE)),
-        (true, false) => Err(Unverified::Malformed(SIGNATURE, "it has no v1 and no v1a")),
+    match (decoded, known) {
+        (1.., _) => Ok(given),
+        (0, 1..) => Err(Unverified::Undecodable(SIGNATURE)),
+        (0, 0) => Err(Unverified::Malformed(SIGNATURE, "it has no v1 and no v1a")),
     }
 }
 
-fn fits_public(secrets: &[Secret], given: &[u8], text: &[u8]) -> bool {
-    let Ok(signature) = Signature::from_slice(given) else {
+fn fits_public(secrets: &[Secret], given: &[Signature], parts: &[&[u8]]) -> bool {
+    let keys: Vec<VerifyingKey> = public_keys(secrets).collect();
+    if keys.is_empty() || given.is_empty() {
         return false;
-    };
-    secrets.iter().any(|secret| match &secret.0 {
-        Kind::Public(key) => key.verify(text, &signature).is_ok(),
-        Kind::Signing(key) => key.verifying_key().verify(text, &signature).is_ok(),
-        Kind::Key(_) | Kind::Salt { .. } | Kind::Login(_) => false,
+    }
+    // Joined once: each signature reads all of it.
+    let text = parts.concat();
+    let fits = |key: &VerifyingKey| given.iter().any(|signature| key.verify(&text, signature).is_ok());
+    keys.iter().any(fits)
+}
+
+fn public_keys(secrets: &[Secret]) -> impl Iterator<Item = VerifyingKey> {
+    secrets.iter().filter_map(|secret| match &secret.0 {
+        Kind::Public(key) => Some(**key),
+        Kind::Signing(key) => Some(key.verifying_key()),
+        Kind::Key(_) | Kind::Salt { .. } | Kind::Login(_) => None,
     })
 }
 

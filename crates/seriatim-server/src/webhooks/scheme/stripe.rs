@@ -4,7 +4,9 @@ use hyper::header::HeaderMap;
 use seriatim_core::Timestamp;
 
 use super::super::headers;
-use super::{Secret, Signed, Unsignable, Unverified, check_window, fits_any, signed_by, unix_seconds};
+use super::{
+    SIGNATURES_MAX, Secret, Signed, Unsignable, Unverified, check_window, fits_any, mac, signed_by, unix_seconds,
+};
 
 const SIGNATURE: &str = "stripe-signature";
 
@@ -19,11 +21,8 @@ pub(super) fn verify(headers: &HeaderMap, body: &[u8], now: Timestamp, secrets: 
     if decoded.is_empty() {
         return Err(Unverified::Undecodable(SIGNATURE));
     }
-    let parts: [&[u8]; 3] = [time.as_bytes(), b".", body];
-    if !decoded
-        .iter()
-        .fold(false, |fits, given| fits | fits_any(secrets, given, &parts))
-    {
+    let macs: Vec<[u8; 32]> = decoded.into_iter().filter_map(mac).collect();
+    if !fits_any(secrets, &macs, &[time.as_bytes(), b".", body]) {
         return Err(Unverified::Mismatch);
     }
     // Last, so that only who knows a secret learns anything of our clock.
@@ -39,6 +38,7 @@ fn read(header: &str) -> Result<(&str, Vec<&str>), Unverified> {
         match pair.ok_or(Unverified::Malformed(SIGNATURE, "expected t=…,v1=…"))? {
             ("t", _) if time.is_some() => return Err(Unverified::Malformed(SIGNATURE, "`t` comes twice")),
             ("t", value) => time = Some(value),
+            ("v1", _) if signatures.len() == SIGNATURES_MAX => return Err(Unverified::TooMany(SIGNATURE)),
             ("v1", value) => signatures.push(value),
             _ => {}
         }

@@ -305,7 +305,16 @@ fn check_writable(place: &Place) -> Result<(), OpenError> {
     })
 }
 
-/// Makes an empty file that only its owner can read. Says whether there was nothing before.
+/// Makes an empty file that only its owner can read, whatever the umask.
+fn create_private(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Says whether there was nothing before.
 fn create_file(place: &Place) -> Result<bool, OpenError> {
     let log = place.beside("-wal");
     let has_bytes = |path: &Path| std::fs::metadata(path).is_ok_and(|found| found.len() > 0);
@@ -315,11 +324,7 @@ fn create_file(place: &Place) -> Result<bool, OpenError> {
             log,
         });
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(&place.path) {
+    match create_private(&place.path) {
         Ok(file) => {
             file.sync_all().map_err(|error| place.not_writable(error))?;
             place.sync_directory()?;
@@ -500,10 +505,16 @@ pub(super) fn copy(place: &Place, to: &Path) -> Result<(), StoreError> {
         return Err(failed("the file exists already; name another".to_string()));
     }
     let partial = copy.beside(".partial");
-    let copied = copy_to(place, &partial).map_err(|fault| match fault {
-        Fault::Sql(error) => failed(what_and_way_out(&error)),
-        Fault::Damage(what) => failed(what),
-        Fault::Moved => place.error("copy", Fault::Moved),
+    // Left over from an attempt that was cut off.
+    let _ = std::fs::remove_file(&partial);
+    // Before SQLite would: it follows the umask, and a copy holds what the database does.
+    let made = create_private(&partial).map_err(|error| failed(error.to_string()));
+    let copied = made.and_then(|_| {
+        copy_to(place, &partial).map_err(|fault| match fault {
+            Fault::Sql(error) => failed(what_and_way_out(&error)),
+            Fault::Damage(what) => failed(what),
+            Fault::Moved => place.error("copy", Fault::Moved),
+        })
     });
     let synced = copied.and_then(|()| {
         let named = File::open(&partial)
@@ -523,8 +534,6 @@ fn copy_to(place: &Place, partial: &Path) -> Result<(), Fault> {
     let name = partial
         .to_str()
         .ok_or_else(|| Fault::damage("the name is not UTF-8; choose another"))?;
-    // Left over from an attempt that was cut off.
-    let _ = std::fs::remove_file(partial);
     let session = connect(place, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     session.conn.execute("vacuum into ?1", [name])?;
     Ok(())
