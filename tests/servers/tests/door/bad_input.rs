@@ -108,6 +108,14 @@ async fn a_bad_request_is_refused_with_its_code() {
                 "number_does_not_fit /number",
             ),
             ("select seriatim.confirm('ent_1')", "invalid_id /id"),
+            (
+                "select seriatim.confirm('ent_0000000000000000_9223372036854775807')",
+                "unknown_entry /id",
+            ),
+            (
+                "select seriatim.confirm('ent_0000000000000000_9223372036854775808')",
+                "invalid_id /id",
+            ),
             ("select seriatim.void(null, 'gone')", "invalid_id /id"),
             (
                 "select seriatim.void('ent_0000000000000000_1', null)",
@@ -124,6 +132,22 @@ async fn a_bad_request_is_refused_with_its_code() {
         ],
     )
     .await;
+}
+
+/// As many digits as the largest seq has.
+#[test]
+fn an_id_that_was_given_out_is_an_id() {
+    let door = door();
+    define(&door, "edge", &[("format", "E{seq}"), ("start", "1000000000000000000")]);
+    for (verb, state) in [
+        ("confirm({id})", "issued"),
+        ("release({id}, 'not used')", "voided"),
+        ("void({id}, 'spoiled')", "voided"),
+    ] {
+        let id = door.psql("select id from seriatim.reserve('edge')");
+        let verb = verb.replace("{id}", &format!("'{id}'"));
+        assert_eq!(door.psql(&format!("select state from seriatim.{verb}")), state);
+    }
 }
 
 /// As the core says it.

@@ -188,7 +188,11 @@ declare
     held seriatim.entry;
 begin
     perform seriatim.enter();
-    if coalesce(id !~ '^ent_[0-9a-hjkmnp-tv-z]{16}_[1-9][0-9]{0,17}$', true) then
+    if (case
+        when id ~ '^ent_[0-9a-hjkmnp-tv-z]{16}_[1-9][0-9]{0,18}$' then
+            split_part(id, '_', 3)::numeric > 9223372036854775807
+        else true
+    end) then
         perform seriatim.refuse('400', 'invalid_id', format('`%s` is not an entry id; it looks like ent_0123456789abcdef_42',
             left(id, 64)), '/id');
     end if;
