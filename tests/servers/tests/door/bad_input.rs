@@ -107,6 +107,10 @@ async fn a_bad_request_is_refused_with_its_code() {
                 "select seriatim.adopt('order', 'O-99999999999999999999', '2026-01-01')",
                 "number_does_not_fit /number",
             ),
+            (
+                "select seriatim.adopt('order', 'O-9223372036854775807', '2026-01-01')",
+                "counter_exhausted /number",
+            ),
             ("select seriatim.confirm('ent_1')", "invalid_id /id"),
             (
                 "select seriatim.confirm('ent_0000000000000000_9223372036854775807')",

@@ -455,7 +455,9 @@ begin
                 perform seriatim.refuse('422', 'counter_exhausted', format(
                     'the counter %s of series %s has no seq after %s', period, of_series, last_seq),
                     case when replaced is not null then '/reissue' end,
-                    'raise the limit, set overflow = "widen" or define a series that replaces it');
+                    case when seriatim.end_for_ever(seriatim.plan(of_series), of_tenant, vals, chosen, last_seq) is null
+                        then 'raise the limit, set overflow = "widen" or define a series that replaces it'
+                        else 'define a series that replaces it' end);
             end if;
         end if;
         seq := coalesce(last_seq + 1, start);

@@ -120,6 +120,16 @@ begin
         if plan.replaced_by is not null then
             perform seriatim.refuse('409', 'series_replaced',
                 format('series %s was replaced by %s; use that one', plan.name, plan.replaced_by), '/series');
+        end if;
+        -- A slip of a digit must not end a counter; where a limit or overflow ends it, that is meant (core: require_next).
+        if read.seq <> plan.seq_max or read.seq = 9223372036854775807 then
+            what := seriatim.end_for_ever(plan, of_tenant, read.vals, date, read.seq);
+        end if;
+        if what is not null then
+            perform seriatim.refuse('422', 'counter_exhausted',
+                format('after %s series %s could print no number: %s', read.seq, plan.name, what), '/number',
+                case when read.seq < 9223372036854775807
+                    then format('if its numbers are to end there, set limit = %s first', read.seq) end);
         elsif plan.dates_in_order and date < counter.last_date then
             perform seriatim.refuse('422', 'date_order', format(
                 '%s is before %s, the date of the number before it; series %s keeps dates in order', date,
