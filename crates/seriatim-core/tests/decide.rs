@@ -1386,6 +1386,10 @@ fn every_refusal_names_its_field_and_the_way_out() {
         issue ends                                                 -> refused counter_exhausted: the counter of ends default all has no seq after 9223372036854775807; define a series that replaces it
         define slip format=E-{seq} max_length=4 keys=optional      -> slip version 1
         adopt slip E-99                                            -> refused counter_exhausted /number: after 99 series slip could print no number: the next one has 5 characters at least, more than max_length = 4; if its numbers are to end there, set limit = 99 first
+        issue slip                                                 -> E-1
+        define slip format=E-{seq} max_length=2 keys=optional if=1 -> refused invalid_definition /format: even the shortest number has 3 characters, more than max_length = 2
+        advance slip to=9                                          -> all at 9, 2..9 missing
+        define slip format=E-{seq} max_length=3 keys=optional if=1 -> refused limit_too_low /max_length: a counter of series slip stands at 9 already, and its next number has 4 characters at least, more than max_length = 3; set it to 4 or more
         # Periods.
         close invoice 2026-27                                      -> refused invalid_period /period: `2026-27` is not a period of this series; write it like `2026`
         close invoice 2026                                         -> 2026 closed [1..99 issued 3 voided 2 missing 94]

@@ -128,6 +128,11 @@ impl Draft<'_> {
                 .at(format!("/{setting}"))
                 .into());
         }
+        if let Some(height) = height
+            && next.max_length < current.max_length
+        {
+            require_room(&next, height)?;
+        }
         let series = Arc::new(Series {
             version: current.version + 1,
             ..next
@@ -341,6 +346,21 @@ pub(super) fn require_next(series: &Series, of: &CounterKey, to: u64) -> Result<
         series.name
     );
     Err(Refusal::new(Code::CounterExhausted, message))
+}
+
+/// `max_length` is never raised again, so it must leave room for the number after the highest. Of the counter that stands
+/// there only its seq is known; and where a limit or `overflow` ends it there, nothing comes after it.
+fn require_room(next: &Series, height: u64) -> Result<(), Refusal> {
+    let length = next.length_min(None, &Params::default(), height.saturating_add(1));
+    if height == next.seq_max() || length <= next.max_length {
+        return Ok(());
+    }
+    let message = format!(
+        "a counter of series {} stands at {height} already, and its next number has {length} characters at least, more than \
+         max_length = {}; set it to {length} or more",
+        next.name, next.max_length
+    );
+    Err(Refusal::new(Code::LimitTooLow, message).at("/max_length"))
 }
 
 fn check_version(current: &Series, if_version: Option<u64>) -> Result<(), Refusal> {
