@@ -125,6 +125,16 @@ begin
         from seriatim.line l where l.series = of_series and l.tenant = of_tenant;
 end $$;
 
+-- Takes a counter away again that was born for an answer which needed none, for it holds nothing; whoever waits for it bears
+-- it anew. The caller has it locked.
+create or replace function seriatim.leave_counter(of_series text, of_tenant text, of_partition text, of_period text)
+    returns void language plpgsql as $$
+begin
+    delete from seriatim.counter c
+        where c.series = of_series and c.tenant = of_tenant and c.period = of_period and c.partition = of_partition
+            and c.length = 0;
+end $$;
+
 create or replace function seriatim.check_open(
     of_series text, of_tenant text, of_period text, field text default '/date',
     hint text default 'reopen it or give a date in an open period'
@@ -311,6 +321,7 @@ declare
     params text;
     partition text := '';
     period text;
+    waited_in text;
     document bytea;
     now timestamptz;
     today date;
@@ -388,6 +399,9 @@ begin
                 before := seriatim.replay(seriatim.plan(of_series), of_tenant, of_key, of_origin, coalesce(params, ''),
                     given_date, document);
                 if before.counter is not null then
+                    if waited_in is not null then
+                        perform seriatim.leave_counter(of_series, of_tenant, partition, waited_in);
+                    end if;
                     return before;
                 end if;
             end if;
@@ -437,6 +451,11 @@ begin
             if not found then
                 perform seriatim.wait_for_counter(of_series, of_tenant, partition, period, start);
                 -- It is ours now; but we waited, perhaps past midnight, perhaps for a twin with our key.
+                waited_in := period;
+                if given_date is null
+                    and seriatim.period_of(shape, fiscal_from, (seriatim.clock() at time zone zone)::date) <> period then
+                    perform seriatim.leave_counter(of_series, of_tenant, partition, period);
+                end if;
                 bound := of_key is not null;
                 continue;
             end if;
