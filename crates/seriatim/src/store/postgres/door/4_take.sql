@@ -267,6 +267,7 @@ declare
     old record;
     read record;
     taken text;
+    issued text;
 begin
     if length(number) > plan.max_length then
         perform seriatim.refuse('422', 'counter_exhausted', format(
@@ -278,7 +279,7 @@ begin
     loop
         read := seriatim.read_number(old.plan, of_tenant, number);
         continue when read.seq is null;
-        select coalesce(e.number, check_number.number) into taken
+        select coalesce(e.number, check_number.number), e.number into taken, issued
             from seriatim.counter c left join seriatim.entry e on e.counter = c.no and e.seq = read.seq
             where c.series = (old.plan).name and c.tenant = of_tenant and c.period = read.period
                 and c.partition = seriatim.params_text(old.plan, read.vals, false)
@@ -287,7 +288,7 @@ begin
         if found and taken = number then
             perform seriatim.refuse('409', 'number_exists', format(
                 '%s was already issued or passed over in series %s, which this one replaces; advance the counter past it',
-                number, (old.plan).name), field);
+                number, (old.plan).name), field, null, array_remove(array[issued], null));
         end if;
     end loop;
 end $$;

@@ -14,7 +14,7 @@ begin
         limit 1;
     if found then
         perform seriatim.refuse('422', 'key_reused', format(
-            'this key stands for %s already; adopt each number with a key of its own', taken), '/key');
+            'this key stands for %s already; adopt each number with a key of its own', taken), '/key', null, array[taken]);
     end if;
 end $$;
 
@@ -83,7 +83,8 @@ begin
             before := seriatim.replay(plan, of_tenant, of_key, 'adopt', params, date, document);
             if before.counter is not null and before.number <> number then
                 perform seriatim.refuse('422', 'key_reused', format(
-                    'this key stands for %s already; adopt each number with a key of its own', before.number), '/key');
+                    'this key stands for %s already; adopt each number with a key of its own', before.number), '/key', null,
+                    array[before.number]);
             elsif before.counter is not null then
                 return before;
             end if;
@@ -151,14 +152,14 @@ begin
         select * into run from seriatim.missing m
             where m.counter = counter.no and m.first <= read.seq and m.last >= read.seq;
         if not found then
-            select case
+            select e.number, case
                     when e.key <> of_key then format(', for key %s and not for %s; the document of %s needs a number of its own',
                         e.key, of_key, of_key)
-                    when e.key is null then format(', without a key and not for %s; adopt it without one', of_key)
-                end into what
-                from seriatim.entry e where e.counter = counter.no and e.seq = read.seq and of_key is not null;
+                    when e.key is null and of_key is not null then format(', without a key and not for %s; adopt it without one', of_key)
+                end into printed, what
+                from seriatim.entry e where e.counter = counter.no and e.seq = read.seq;
             perform seriatim.refuse('409', 'number_exists', format('%s exists already in series %s%s', number, plan.name, what),
-                '/number');
+                '/number', null, array_remove(array[printed], null));
         elsif plan.dates_in_order then
             perform seriatim.refuse('422', 'date_order', format(
                 'series %s keeps dates in order, so numbers are adopted in the order of their seq; %s comes after %s',
@@ -270,17 +271,19 @@ begin
         perform seriatim.refuse_void(entry, 'voided');
     elsif entry.state = 'issued' and entry.origin <> 'reserve' then
         perform seriatim.refuse('409', 'not_reserved', format(
-            '%s was issued at once and never reserved; nothing to confirm', entry.number));
+            '%s was issued at once and never reserved; nothing to confirm', entry.number), null, null, array[entry.number]);
     elsif entry.state = 'issued' then
         if sha256(convert_to(with_document, 'UTF8')) is distinct from entry.document_sha256 and with_document is not null then
             perform seriatim.refuse('409', 'already_issued', format(
-                '%s is confirmed already, with another document; void it and issue anew', entry.number), '/document');
+                '%s is confirmed already, with another document; void it and issue anew', entry.number), '/document', null,
+                array[entry.number]);
         end if;
         perform pg_logical_emit_message(true, 'seriatim', 'replayed');
         return (entry.counter, entry.seq, entry.number, true, '{}')::seriatim.taken;
     elsif expiry_voids and entry.expires_at <= seriatim.micros(now) then
         perform seriatim.refuse('409', 'reservation_expired', format(
-            'the reservation of %s is over and its number will be void; issue a new one', entry.number));
+            'the reservation of %s is over and its number will be void; issue a new one', entry.number), null, null,
+            array[entry.number]);
     end if;
     event := seriatim.new_event('confirmed', now);
     entry.state := 'issued';
@@ -304,7 +307,7 @@ begin
         perform seriatim.refuse_void(entry, 'already_voided');
     elsif entry.state = 'issued' then
         perform seriatim.refuse('409', 'not_reserved', format(
-            '%s is issued, so it cannot be released; void it with a reason', entry.number));
+            '%s is issued, so it cannot be released; void it with a reason', entry.number), null, null, array[entry.number]);
     end if;
     event := seriatim.new_event('released', seriatim.clock());
     perform seriatim.spend(entry, event, 'released', why, null);
