@@ -319,7 +319,8 @@ begin
         part := found_groups[i];
         kind := plan.groups[i];
         if kind = 'seq' then
-            if part::numeric not between 1 and 9223372036854775807 then
+            -- More digits than the largest seq has, and perhaps more than a numeric can hold.
+            if length(part) > 19 or part::numeric not between 1 and 9223372036854775807 then
                 return;
             end if;
             seq := part;

@@ -176,6 +176,9 @@ begin
         if value is null then
             perform seriatim.refuse('422', 'missing_param', format('param `%s` is missing; it is %s', plan.params[i], plan.kinds[i]),
                 '/params/' || plan.params[i]);
+        elsif jsonb_typeof(given -> plan.params[i]) not in ('string', 'number') then
+            perform seriatim.refuse('400', 'wrong_type', format('param `%s` must be a text or a number', plan.params[i]),
+                '/params/' || plan.params[i]);
         end if;
         if plan.kinds[i] like 'digits:%' and value ~ '^[0-9]{1,255}$' then
             value := ltrim(value, '0');
