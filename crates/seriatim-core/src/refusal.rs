@@ -150,7 +150,7 @@ codes! {
     GateNotDead = "gate_not_dead", Conflict;
     /// The change of a series with numbers is not allowed.
     SeriesFixed = "series_fixed", Conflict;
-    /// The limit is below a number already taken.
+    /// The limit is below a number already taken, or `max_length` leaves no room for the number after it.
     LimitTooLow = "limit_too_low", Rule;
     /// The target of an advance is not above the counter.
     AdvanceTooLow = "advance_too_low", Rule;

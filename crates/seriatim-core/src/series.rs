@@ -327,9 +327,9 @@ impl Series {
         Ok(())
     }
 
-    /// How many characters a number of this seq has at least, whatever its date, tenant and params are.
-    #[must_use]
-    pub fn length_min(&self, seq: u64) -> usize {
+    /// How many characters a number of this seq has at least, whatever its date is: of a tenant and of params that are not
+    /// known the shortest are meant.
+    pub(crate) fn length_min(&self, tenant: Option<&str>, params: &Params, seq: u64) -> usize {
         let width = |part: &Part| match part {
             Part::Literal(text) => text.chars().count(),
             Part::Seq(width) => (*width).max(seq.to_string().len()),
@@ -337,14 +337,41 @@ impl Series {
             Part::Year | Part::Fiscal(FiscalStyle::Short | FiscalStyle::Start | FiscalStyle::End) => 4,
             Part::ShortYear | Part::Month | Part::Day => 2,
             Part::Date => 8,
-            Part::Tenant => 1,
-            Part::Param(_, kind) => kind.width_min(),
+            Part::Tenant => tenant.map_or(1, str::len),
+            Part::Param(name, kind) => params.get(name).map_or_else(|| kind.width_min(), str::len),
         };
         self.format.pieces.iter().map(|piece| width(&piece.part)).sum()
     }
 
+    /// Why a counter that stands at this seq has no next number, whatever limit and overflow are changed to; nothing if it
+    /// could have one.
+    pub(crate) fn end_for_ever(&self, tenant: &str, partition: &Params, seq: u64) -> Option<String> {
+        let Some(next) = seq.checked_add(1).filter(|next| *next <= Self::SEQ_MAX) else {
+            return Some(format!("{seq} is the last seq of all"));
+        };
+        let length = self.length_min(Some(tenant), partition, next);
+        (length > self.max_length).then(|| {
+            format!(
+                "the next one has {length} characters at least, more than max_length = {}",
+                self.max_length
+            )
+        })
+    }
+
+    /// Why a counter that is raised to this seq would be at its end by a slip, for what was passed over is not given back;
+    /// nothing if it could go on. Where a limit or `overflow` ends it there, that is meant, and can be changed.
+    #[must_use]
+    pub fn end_by_slip(&self, tenant: &str, partition: &Params, seq: u64) -> Option<String> {
+        let is_meant = seq == self.seq_max() && seq < Self::SEQ_MAX;
+        if is_meant {
+            None
+        } else {
+            self.end_for_ever(tenant, partition, seq)
+        }
+    }
+
     fn check_length(&self) -> Result<(), DefinitionError> {
-        let shortest = self.length_min(self.start);
+        let shortest = self.length_min(None, &Params::default(), self.start);
         if shortest <= self.max_length {
             return Ok(());
         }

@@ -598,6 +598,13 @@ fn a_counter_ends_where_64_bits_end() {
         advance invoice to=9223372036854775808                     -> refused counter_exhausted /to
         adopt invoice INV-9223372036854775808                      -> refused number_does_not_fit /number
         counters invoice                                           -> default all: 1..9223372036854775807 1 issued 9223372036854775806 missing [1..9223372036854775806 because]
+        # Nor does a number from elsewhere end it, alone or among others.
+        define other format=O-{seq} keys=optional                  -> other version 1
+        adopt other O-9223372036854775807                          -> refused counter_exhausted /number
+        adopts other / O-1 / O-9223372036854775807                 -> refused counter_exhausted /items/1/number
+        define mini format=N-{seq:2} keys=optional max_length=5    -> mini version 1
+        adopts mini / N-01 / N-999                                 -> refused counter_exhausted /items/1/number
+        adopt mini N-998                                           -> N-998
     "#]]);
 }
 
@@ -1372,6 +1379,17 @@ fn every_refusal_names_its_field_and_the_way_out() {
         advance invoice to=100                                     -> refused counter_exhausted /to: 100 is above 99, the last seq of series invoice
         advance invoice to=99                                      -> 2026 at 99, 6..99 missing
         issue invoice key=z branch=7                               -> refused counter_exhausted: the counter of invoice default 2026 has no seq after 99; raise the limit, set overflow = "widen" or define a series that replaces it
+        define ends format=E-{seq} max_length=21 keys=optional     -> ends version 1
+        adopt ends E-9223372036854775807                           -> refused counter_exhausted /number: after 9223372036854775807 series ends could print no number: 9223372036854775807 is the last seq of all
+        advance ends to=9223372036854775806                        -> all at 9223372036854775806, 1..9223372036854775806 missing
+        issue ends                                                 -> E-9223372036854775807
+        issue ends                                                 -> refused counter_exhausted: the counter of ends default all has no seq after 9223372036854775807; define a series that replaces it
+        define slip format=E-{seq} max_length=4 keys=optional      -> slip version 1
+        adopt slip E-99                                            -> refused counter_exhausted /number: after 99 series slip could print no number: the next one has 5 characters at least, more than max_length = 4; if its numbers are to end there, set limit = 99 first
+        issue slip                                                 -> E-1
+        define slip format=E-{seq} max_length=2 keys=optional if=1 -> refused invalid_definition /format: even the shortest number has 3 characters, more than max_length = 2
+        advance slip to=9                                          -> all at 9, 2..9 missing
+        define slip format=E-{seq} max_length=3 keys=optional if=1 -> refused limit_too_low /max_length: a counter of series slip stands at 9 already, and its next number has 4 characters at least, more than max_length = 3; set it to 4 or more
         # Periods.
         close invoice 2026-27                                      -> refused invalid_period /period: `2026-27` is not a period of this series; write it like `2026`
         close invoice 2026                                         -> 2026 closed [1..99 issued 3 voided 2 missing 94]

@@ -540,17 +540,14 @@ fn refused(json: &Value) -> Outcome {
         return Outcome::Refused {
             code: (*code).to_string(),
             field: Some((*field).to_string()),
-            voided: None,
-            replacement: None,
+            entries: Vec::new(),
         };
     }
-    let is_void = code == "voided";
-    let about = |field: &str| if is_void { text(&json[field]["number"]) } else { None };
+    let about = ["entry", "replacement"].iter();
     Outcome::Refused {
         code,
         field,
-        voided: about("entry"),
-        replacement: about("replacement"),
+        entries: about.filter_map(|field| text(&json[field]["number"])).collect(),
     }
 }
 

@@ -128,6 +128,11 @@ impl Draft<'_> {
                 .at(format!("/{setting}"))
                 .into());
         }
+        if let Some(height) = height
+            && next.max_length < current.max_length
+        {
+            require_room(&next, height)?;
+        }
         let series = Arc::new(Series {
             version: current.version + 1,
             ..next
@@ -261,7 +266,7 @@ impl Draft<'_> {
             return Err(Refusal::new(Code::CounterExhausted, message).at("/to").into());
         }
         if to > counter.last_seq {
-            require_next(&series, to)?;
+            require_next(&series, &counter.key, to).map_err(|refusal| refusal.at("/to"))?;
         }
         let too_low = format!("the counter of {} stands at {} already", counter.key, counter.last_seq);
         let missing = self.pass_over(Arc::make_mut(&mut counter), to, reason.clone());
@@ -326,23 +331,36 @@ impl Draft<'_> {
     }
 }
 
-/// A slip of a digit must not end a counter: what was passed over is not given back. Where a limit or `overflow` ends it,
-/// that is meant, and can be changed.
-fn require_next(series: &Series, to: u64) -> Result<(), Refusal> {
-    if to == series.seq_max() && to < Series::SEQ_MAX {
+/// A slip of a digit must not end a counter: what was passed over is not given back.
+pub(super) fn require_next(series: &Series, of: &CounterKey, to: u64) -> Result<(), Refusal> {
+    let Some(why) = series.end_by_slip(&of.tenant, &of.partition, to) else {
+        return Ok(());
+    };
+    let way_out = if to < Series::SEQ_MAX {
+        format!("; if its numbers are to end there, set limit = {to} first")
+    } else {
+        String::new()
+    };
+    let message = format!(
+        "after {to} series {} could print no number: {why}{way_out}",
+        series.name
+    );
+    Err(Refusal::new(Code::CounterExhausted, message))
+}
+
+/// `max_length` is never raised again, so it must leave room for the number after the highest. Of the counter that stands
+/// there only its seq is known; and where a limit or `overflow` ends it there, nothing comes after it.
+fn require_room(next: &Series, height: u64) -> Result<(), Refusal> {
+    let length = next.length_min(None, &Params::default(), height.saturating_add(1));
+    if height == next.seq_max() || length <= next.max_length {
         return Ok(());
     }
-    let why = match to.checked_add(1).filter(|next| *next <= Series::SEQ_MAX) {
-        None => format!("{to} is the last seq of all"),
-        Some(next) if series.length_min(next) > series.max_length => format!(
-            "the next one has {} characters at least, more than max_length = {}",
-            series.length_min(next),
-            series.max_length
-        ),
-        Some(_) => return Ok(()),
-    };
-    let message = format!("after {to} series {} could print no number: {why}", series.name);
-    Err(Refusal::new(Code::CounterExhausted, message).at("/to"))
+    let message = format!(
+        "a counter of series {} stands at {height} already, and its next number has {length} characters at least, more than \
+         max_length = {}; set it to {length} or more",
+        next.name, next.max_length
+    );
+    Err(Refusal::new(Code::LimitTooLow, message).at("/max_length"))
 }
 
 fn check_version(current: &Series, if_version: Option<u64>) -> Result<(), Refusal> {

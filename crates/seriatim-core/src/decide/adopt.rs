@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Halt;
+use super::administer::require_next;
 use super::answer::{Answer, EntriesAnswer, Taken};
 use super::draft::Draft;
 use super::issue::{Material, check_window, date_order, differences, refuse_replaced};
@@ -183,6 +184,7 @@ impl Draft<'_> {
         let place = Arc::make_mut(&mut counter);
         if seq > place.last_seq {
             refuse_replaced(series)?;
+            require_next(series, &place.key, seq).map_err(|refusal| refusal.at("/number"))?;
             if let (DateOrder::Required, Some(last)) = (series.date_order, place.last_date)
                 && adopt.date < last
             {

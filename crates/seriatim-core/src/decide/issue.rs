@@ -499,11 +499,12 @@ pub(super) fn date_order(series: &Series, date: Date, last: Date) -> Refusal {
 fn next_seq(series: &Series, counter: &Counter) -> Result<u64, Refusal> {
     let seq = counter.last_seq.checked_add(1).filter(|seq| *seq <= series.seq_max());
     seq.ok_or_else(|| {
-        let message = format!(
-            "the counter of {} has no seq after {}; raise the limit, set overflow = \"widen\" or define a series \
-             that replaces it",
-            counter.key, counter.last_seq
-        );
+        let key = &counter.key;
+        let way_out = match series.end_for_ever(&key.tenant, &key.partition, counter.last_seq) {
+            Some(_) => "define a series that replaces it",
+            None => "raise the limit, set overflow = \"widen\" or define a series that replaces it",
+        };
+        let message = format!("the counter of {key} has no seq after {}; {way_out}", counter.last_seq);
         Refusal::new(Code::CounterExhausted, message)
     })
 }

@@ -293,17 +293,9 @@ pub fn refused(error: &Error) -> Outcome {
     if let Some(known) = Code::ALL.iter().find(|known| known.as_str() == code) {
         assert_eq!(error.code().code(), format!("SR{}", status(known.kind())), "{code}");
     }
-    let mut about = detail["entries"].as_array().into_iter().flatten();
-    let mut number = || {
-        about
-            .next()
-            .filter(|_| code == "voided")
-            .and_then(|number| number.as_str())
-            .map(str::to_string)
-    };
+    let about = detail["entries"].as_array().into_iter().flatten();
     Outcome::Refused {
-        voided: number(),
-        replacement: number(),
+        entries: about.filter_map(|number| number.as_str()).map(str::to_string).collect(),
         field: detail["field"].as_str().map(str::to_string),
         code,
     }

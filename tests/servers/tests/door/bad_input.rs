@@ -14,6 +14,11 @@ fn door() -> Door {
         "branchy",
         &[("format", "{branch}-{seq}"), ("params.branch", "digits:2")],
     );
+    define(
+        &door,
+        "lettered",
+        &[("format", "{l}-{seq}"), ("params.l", "letters:1..8")],
+    );
     door
 }
 
@@ -107,7 +112,43 @@ async fn a_bad_request_is_refused_with_its_code() {
                 "select seriatim.adopt('order', 'O-99999999999999999999', '2026-01-01')",
                 "number_does_not_fit /number",
             ),
+            (
+                "select seriatim.adopt('order', 'O-' || repeat('9', 140000), '2026-01-01')",
+                "number_does_not_fit /number",
+            ),
+            (
+                "select seriatim.adopt('order', 'O-9223372036854775807', '2026-01-01')",
+                "counter_exhausted /number",
+            ),
+            (
+                "select seriatim.next('lettered', params => '{\"l\": true}')",
+                "wrong_type /params/l",
+            ),
+            (
+                "select seriatim.next('lettered', params => '{\"l\": [\"A\"]}')",
+                "wrong_type /params/l",
+            ),
+            (
+                "select seriatim.next('lettered', params => '{\"l\": 7}')",
+                "invalid_param /params/l",
+            ),
+            (
+                r#"select seriatim.next('order', document => '{"\u0000": 1, "\u0000": 2}')"#,
+                "invalid_document /document",
+            ),
+            (
+                r#"select seriatim.next('order', document => '{"\u0000": 1, "\uE000": 2, "\ue000": 3}')"#,
+                "invalid_document /document",
+            ),
             ("select seriatim.confirm('ent_1')", "invalid_id /id"),
+            (
+                "select seriatim.confirm('ent_0000000000000000_9223372036854775807')",
+                "unknown_entry /id",
+            ),
+            (
+                "select seriatim.confirm('ent_0000000000000000_9223372036854775808')",
+                "invalid_id /id",
+            ),
             ("select seriatim.void(null, 'gone')", "invalid_id /id"),
             (
                 "select seriatim.void('ent_0000000000000000_1', null)",
@@ -124,6 +165,37 @@ async fn a_bad_request_is_refused_with_its_code() {
         ],
     )
     .await;
+}
+
+/// A NUL is no character of a text here, and was taken for another one.
+#[test]
+fn a_name_with_a_nul_is_a_name_of_its_own() {
+    let door = door();
+    for document in [
+        r#"{"\u0000": 1, "\ue000": 2, "\u0000\u0000": 3, "\uE0000": 4}"#,
+        r#"{"\\u0000": 1, "\\ue000": 2}"#,
+        r#"{"\u0000": 1, "\\u0000": 2, "\\\u0000": 3, "\\ue000": 4}"#,
+    ] {
+        door.psql(&format!("select seriatim.next('order', document => '{document}')"));
+        let kept = door.psql("select document from seriatim.entries order by seq desc limit 1");
+        assert_eq!(kept, document);
+    }
+}
+
+/// As many digits as the largest seq has.
+#[test]
+fn an_id_that_was_given_out_is_an_id() {
+    let door = door();
+    define(&door, "edge", &[("format", "E{seq}"), ("start", "1000000000000000000")]);
+    for (verb, state) in [
+        ("confirm({id})", "issued"),
+        ("release({id}, 'not used')", "voided"),
+        ("void({id}, 'spoiled')", "voided"),
+    ] {
+        let id = door.psql("select id from seriatim.reserve('edge')");
+        let verb = verb.replace("{id}", &format!("'{id}'"));
+        assert_eq!(door.psql(&format!("select state from seriatim.{verb}")), state);
+    }
 }
 
 /// As the core says it.

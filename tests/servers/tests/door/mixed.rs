@@ -381,6 +381,62 @@ async fn a_crowd_at_one_counter_is_numbered_once_each_and_leaves_no_version_with
     assert_eq!(multixacts(), before);
 }
 
+/// Two transactions with one key on two days: the later one bears a counter, waits, and hears the number of the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_leaves_no_counter_behind() {
+    let door = Door::install();
+    define(&door, "daily", &[("format", "D{date}-{seq}"), ("reset", "daily")]);
+    door.psql("select seriatim.next('daily')");
+    let waits = async |what: &str| {
+        let sql = format!("select count(*) from pg_stat_activity where wait_event = '{what}'");
+        while door.psql(&sql) == "0" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let first = door.server.connect(&door.database).await;
+    first
+        .batch_execute("begin; select seriatim.next('daily', key => 'k')")
+        .await
+        .expect("a number");
+    let second = door.server.connect(&door.database).await;
+    let second = tokio::spawn(async move {
+        second.batch_execute("begin").await.expect("a transaction");
+        let sql = "select seriatim.next('daily', key => 'k', date => current_date - 5)";
+        let row = second.query_one(sql, &[]).await.expect("a number");
+        (second, row.get::<_, String>(0))
+    });
+    waits("transactionid").await;
+    // Somebody else wants the counter that was just born.
+    let third = door.server.connect(&door.database).await;
+    let third = tokio::spawn(async move {
+        let sql = "select split_part(seriatim.next('daily', date => current_date - 5), '-', 2)";
+        third.query_one(sql, &[]).await.expect("a number").get::<_, String>(0)
+    });
+    waits("advisory").await;
+    first.batch_execute("commit").await.expect("a commit");
+    let (second, number) = second.await.expect("it ends");
+    assert!(number.ends_with("-2"), "{number}");
+    second.batch_execute("commit").await.expect("a commit");
+    assert_eq!(third.await.expect("it ends"), "1");
+    let empty = "select count(*) from seriatim.counter where length = 0";
+    assert_eq!(door.psql(empty), "0");
+
+    // Nobody else wants it.
+    first
+        .batch_execute("begin; select seriatim.next('daily', key => 'l')")
+        .await
+        .expect("a number");
+    let fourth = tokio::spawn(async move {
+        let sql = "select seriatim.next('daily', key => 'l', date => current_date - 6)";
+        second.query_one(sql, &[]).await.expect("a number").get::<_, String>(0)
+    });
+    waits("transactionid").await;
+    first.batch_execute("commit").await.expect("a commit");
+    let number = fourth.await.expect("it ends");
+    assert!(number.ends_with("-3"), "{number}");
+    assert_eq!(door.psql(empty), "0");
+}
+
 // Each of a caller's waits began anew, so that the second in the queue waited nearly twice as long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_waits_longer_for_having_waited_before() {

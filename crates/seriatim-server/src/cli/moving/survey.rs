@@ -355,8 +355,9 @@ impl Survey {
         let mut found = Vec::new();
         let counts = self.places.chunk_by(|a, b| a.counter == b.counter);
         for last in counts.filter_map(<[Place]>::last) {
-            let row = reader.at(last.at)?;
-            if let Some(why) = end(look.series, last.seq, &row) {
+            let seen = &self.counters[last.counter as usize];
+            if let Some(why) = look.series.end_by_slip(&seen.tenant, &seen.partition, last.seq) {
+                let row = reader.at(last.at)?;
                 let message = format!("{} {}: no number can come after it: {why}", look.row_word, row.line);
                 found.push(self.finding("exhausted", "error", last.counter, row.number, message));
             }
@@ -431,18 +432,6 @@ fn read(look: &Look<'_>, row: &Row) -> Result<(Params, Period, u64, Option<Date>
         }
     }
     Ok((params, period, seq, date))
-}
-
-/// Why no number can follow this one.
-fn end(series: &Series, seq: u64, row: &Row) -> Option<String> {
-    if seq >= Series::SEQ_MAX {
-        return Some("its seq is the largest there is".to_string());
-    }
-    let is_full = series.width_max().is_none_or(|max| seq >= max);
-    let is_longer = is_full && (seq + 1).ilog10() > seq.ilog10();
-    let length = row.number.chars().count() + usize::from(is_longer);
-    let is_end = length > series.max_length && seq < series.seq_max();
-    is_end.then(|| format!("the next would be longer than max_length = {}", series.max_length))
 }
 
 /// A row that cannot be adopted.

@@ -81,10 +81,8 @@ pub enum Outcome {
         code: String,
         /// JSON pointer to the field, if one is to blame.
         field: Option<String>,
-        /// For `voided`: the voided number.
-        voided: Option<String>,
-        /// For `voided`: the number that replaces it.
-        replacement: Option<String>,
+        /// The numbers that it is about. Shown are those of `voided`: the voided one, and the one that replaces it.
+        entries: Vec<String>,
     },
     /// An accident, by its code, or something that cannot be told.
     Failed(String),
@@ -272,12 +270,10 @@ impl Outcome {
     /// What a refusal shows.
     #[must_use]
     pub fn of_refusal(refusal: &Refusal) -> Self {
-        let mut about = refusal.entries.iter().filter(|_| refusal.code == Code::Voided);
         Self::Refused {
             code: refusal.code.as_str().to_string(),
             field: refusal.field.clone(),
-            voided: about.next().map(|entry| entry.number.to_string()),
-            replacement: about.next().map(|entry| entry.number.to_string()),
+            entries: refusal.entries.iter().map(|entry| entry.number.to_string()).collect(),
         }
     }
 
@@ -425,16 +421,12 @@ impl fmt::Display for Outcome {
             }
             Self::Verified(findings) if findings.is_empty() => f.write_str("ok"),
             Self::Verified(findings) => f.write_str(&findings.join(", ")),
-            Self::Refused {
-                code,
-                field,
-                voided,
-                replacement,
-            } => {
+            Self::Refused { code, field, entries } => {
                 write!(f, "refused {code}")?;
                 show(f, " ", field.as_ref())?;
-                show(f, " ", voided.as_ref())?;
-                show(f, " replacement ", replacement.as_ref())
+                let mut shown = entries.iter().filter(|_| code == Code::Voided.as_str());
+                show(f, " ", shown.next())?;
+                show(f, " replacement ", shown.next())
             }
             Self::Failed(what) => write!(f, "failed {what}"),
         }

@@ -101,6 +101,7 @@ create or replace function seriatim.check_json(field text, document text) return
     set standard_conforming_strings = on as $$
 declare
     brackets text;
+    names text := document;
     twice text;
 begin
     if octet_length(document) > 65536 then
@@ -118,9 +119,15 @@ begin
         perform seriatim.refuse('400', 'invalid_document',
             format('the %s nests deeper than 64 levels, or its brackets do not match', field), '/' || field);
     end if;
-    -- json, not jsonb, keeps the text; and a string may hold \u0000, which only unpacking it refuses.
+    -- json, not jsonb, keeps the text; and a string may hold \u0000, which only unpacking it refuses. It becomes another
+    -- character and a digit, as that character does with another digit, so that two names do not become one.
+    if strpos(document, '\u0000') > 0 then
+        names := replace(document, '\\', '\u005c');
+        names := regexp_replace(names, '\\u[eE]000|' || chr(57344), '\\ue0001', 'g');
+        names := replace(names, '\u0000', '\ue0000');
+    end if;
     with recursive node (value) as (
-        select replace(document, '\u0000', '\ue000')::json
+        select names::json
         union all
         select child.value from node, lateral (
             select f.value from json_each(case json_typeof(node.value) when 'object' then node.value else '{}' end) f

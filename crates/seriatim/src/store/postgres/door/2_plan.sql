@@ -279,6 +279,31 @@ return case
         seriatim.fiscal_year(fiscal_from, date), tenant, vals)
 end;
 
+-- Why a counter that stands at this seq has no next number, whatever limit and overflow are changed to; null if it could
+-- have one. Of params that do not split the count the shortest are meant (core: Series::end_for_ever).
+create or replace function seriatim.end_for_ever(
+    plan seriatim.series_plan, tenant text, vals text[], date date, seq bigint
+) returns text language plpgsql stable as $$
+declare
+    known text[] := array(
+        select case
+            when u.s then u.v
+            when starts_with(u.k, 'one_of:') then
+                (select o from unnest(string_to_array(substr(u.k, 8), '|')) o order by length(o) limit 1)
+            else repeat('0', substring(u.k from ':([0-9]+)')::int)
+        end
+        from unnest(vals, plan.kinds, plan.splits) with ordinality u (v, k, s, i) order by u.i);
+    characters int;
+begin
+    if seq = 9223372036854775807 then
+        return format('%s is the last seq of all', seq);
+    end if;
+    characters := length(
+        seriatim.render(plan.template, plan.width, plan.fiscal_from, tenant, known, date, (seq + 1)::text));
+    return case when characters > plan.max_length then
+        format('the next one has %s characters at least, more than max_length = %s', characters, plan.max_length) end;
+end $$;
+
 -- Reads a number back: its params, period and seq; nothing if the format cannot have printed it (core: Series::read).
 create or replace function seriatim.read_number(
     plan seriatim.series_plan, tenant text, number text, out vals text[], out period text, out seq bigint
@@ -294,7 +319,8 @@ begin
         part := found_groups[i];
         kind := plan.groups[i];
         if kind = 'seq' then
-            if part::numeric not between 1 and 9223372036854775807 then
+            -- More digits than the largest seq has, and perhaps more than a numeric can hold.
+            if length(part) > 19 or part::numeric not between 1 and 9223372036854775807 then
                 return;
             end if;
             seq := part;

@@ -125,6 +125,16 @@ begin
         from seriatim.line l where l.series = of_series and l.tenant = of_tenant;
 end $$;
 
+-- Takes a counter away again that was born for an answer which needed none, for it holds nothing; whoever waits for it bears
+-- it anew. The caller has it locked.
+create or replace function seriatim.leave_counter(of_series text, of_tenant text, of_partition text, of_period text)
+    returns void language plpgsql as $$
+begin
+    delete from seriatim.counter c
+        where c.series = of_series and c.tenant = of_tenant and c.period = of_period and c.partition = of_partition
+            and c.length = 0;
+end $$;
+
 create or replace function seriatim.check_open(
     of_series text, of_tenant text, of_period text, field text default '/date',
     hint text default 'reopen it or give a date in an open period'
@@ -165,6 +175,9 @@ begin
         value := given ->> plan.params[i];
         if value is null then
             perform seriatim.refuse('422', 'missing_param', format('param `%s` is missing; it is %s', plan.params[i], plan.kinds[i]),
+                '/params/' || plan.params[i]);
+        elsif jsonb_typeof(given -> plan.params[i]) not in ('string', 'number') then
+            perform seriatim.refuse('400', 'wrong_type', format('param `%s` must be a text or a number', plan.params[i]),
                 '/params/' || plan.params[i]);
         end if;
         if plan.kinds[i] like 'digits:%' and value ~ '^[0-9]{1,255}$' then
@@ -257,6 +270,7 @@ declare
     old record;
     read record;
     taken text;
+    issued text;
 begin
     if length(number) > plan.max_length then
         perform seriatim.refuse('422', 'counter_exhausted', format(
@@ -268,7 +282,7 @@ begin
     loop
         read := seriatim.read_number(old.plan, of_tenant, number);
         continue when read.seq is null;
-        select coalesce(e.number, check_number.number) into taken
+        select coalesce(e.number, check_number.number), e.number into taken, issued
             from seriatim.counter c left join seriatim.entry e on e.counter = c.no and e.seq = read.seq
             where c.series = (old.plan).name and c.tenant = of_tenant and c.period = read.period
                 and c.partition = seriatim.params_text(old.plan, read.vals, false)
@@ -277,7 +291,7 @@ begin
         if found and taken = number then
             perform seriatim.refuse('409', 'number_exists', format(
                 '%s was already issued or passed over in series %s, which this one replaces; advance the counter past it',
-                number, (old.plan).name), field);
+                number, (old.plan).name), field, null, array_remove(array[issued], null));
         end if;
     end loop;
 end $$;
@@ -311,6 +325,7 @@ declare
     params text;
     partition text := '';
     period text;
+    waited_in text;
     document bytea;
     now timestamptz;
     today date;
@@ -388,6 +403,9 @@ begin
                 before := seriatim.replay(seriatim.plan(of_series), of_tenant, of_key, of_origin, coalesce(params, ''),
                     given_date, document);
                 if before.counter is not null then
+                    if waited_in is not null then
+                        perform seriatim.leave_counter(of_series, of_tenant, partition, waited_in);
+                    end if;
                     return before;
                 end if;
             end if;
@@ -437,6 +455,11 @@ begin
             if not found then
                 perform seriatim.wait_for_counter(of_series, of_tenant, partition, period, start);
                 -- It is ours now; but we waited, perhaps past midnight, perhaps for a twin with our key.
+                waited_in := period;
+                if given_date is null
+                    and seriatim.period_of(shape, fiscal_from, (seriatim.clock() at time zone zone)::date) <> period then
+                    perform seriatim.leave_counter(of_series, of_tenant, partition, period);
+                end if;
                 bound := of_key is not null;
                 continue;
             end if;
@@ -455,7 +478,9 @@ begin
                 perform seriatim.refuse('422', 'counter_exhausted', format(
                     'the counter %s of series %s has no seq after %s', period, of_series, last_seq),
                     case when replaced is not null then '/reissue' end,
-                    'raise the limit, set overflow = "widen" or define a series that replaces it');
+                    case when seriatim.end_for_ever(seriatim.plan(of_series), of_tenant, vals, chosen, last_seq) is null
+                        then 'raise the limit, set overflow = "widen" or define a series that replaces it'
+                        else 'define a series that replaces it' end);
             end if;
         end if;
         seq := coalesce(last_seq + 1, start);

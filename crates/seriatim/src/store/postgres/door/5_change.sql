@@ -14,7 +14,7 @@ begin
         limit 1;
     if found then
         perform seriatim.refuse('422', 'key_reused', format(
-            'this key stands for %s already; adopt each number with a key of its own', taken), '/key');
+            'this key stands for %s already; adopt each number with a key of its own', taken), '/key', null, array[taken]);
     end if;
 end $$;
 
@@ -83,7 +83,8 @@ begin
             before := seriatim.replay(plan, of_tenant, of_key, 'adopt', params, date, document);
             if before.counter is not null and before.number <> number then
                 perform seriatim.refuse('422', 'key_reused', format(
-                    'this key stands for %s already; adopt each number with a key of its own', before.number), '/key');
+                    'this key stands for %s already; adopt each number with a key of its own', before.number), '/key', null,
+                    array[before.number]);
             elsif before.counter is not null then
                 return before;
             end if;
@@ -120,6 +121,16 @@ begin
         if plan.replaced_by is not null then
             perform seriatim.refuse('409', 'series_replaced',
                 format('series %s was replaced by %s; use that one', plan.name, plan.replaced_by), '/series');
+        end if;
+        -- A slip of a digit must not end a counter; where a limit or overflow ends it, that is meant (core: require_next).
+        if read.seq <> plan.seq_max or read.seq = 9223372036854775807 then
+            what := seriatim.end_for_ever(plan, of_tenant, read.vals, date, read.seq);
+        end if;
+        if what is not null then
+            perform seriatim.refuse('422', 'counter_exhausted',
+                format('after %s series %s could print no number: %s', read.seq, plan.name, what), '/number',
+                case when read.seq < 9223372036854775807
+                    then format('if its numbers are to end there, set limit = %s first', read.seq) end);
         elsif plan.dates_in_order and date < counter.last_date then
             perform seriatim.refuse('422', 'date_order', format(
                 '%s is before %s, the date of the number before it; series %s keeps dates in order', date,
@@ -141,14 +152,14 @@ begin
         select * into run from seriatim.missing m
             where m.counter = counter.no and m.first <= read.seq and m.last >= read.seq;
         if not found then
-            select case
+            select e.number, case
                     when e.key <> of_key then format(', for key %s and not for %s; the document of %s needs a number of its own',
                         e.key, of_key, of_key)
-                    when e.key is null then format(', without a key and not for %s; adopt it without one', of_key)
-                end into what
-                from seriatim.entry e where e.counter = counter.no and e.seq = read.seq and of_key is not null;
+                    when e.key is null and of_key is not null then format(', without a key and not for %s; adopt it without one', of_key)
+                end into printed, what
+                from seriatim.entry e where e.counter = counter.no and e.seq = read.seq;
             perform seriatim.refuse('409', 'number_exists', format('%s exists already in series %s%s', number, plan.name, what),
-                '/number');
+                '/number', null, array_remove(array[printed], null));
         elsif plan.dates_in_order then
             perform seriatim.refuse('422', 'date_order', format(
                 'series %s keeps dates in order, so numbers are adopted in the order of their seq; %s comes after %s',
@@ -188,7 +199,11 @@ declare
     held seriatim.entry;
 begin
     perform seriatim.enter();
-    if coalesce(id !~ '^ent_[0-9a-hjkmnp-tv-z]{16}_[1-9][0-9]{0,17}$', true) then
+    if (case
+        when id ~ '^ent_[0-9a-hjkmnp-tv-z]{16}_[1-9][0-9]{0,18}$' then
+            split_part(id, '_', 3)::numeric > 9223372036854775807
+        else true
+    end) then
         perform seriatim.refuse('400', 'invalid_id', format('`%s` is not an entry id; it looks like ent_0123456789abcdef_42',
             left(id, 64)), '/id');
     end if;
@@ -256,17 +271,19 @@ begin
         perform seriatim.refuse_void(entry, 'voided');
     elsif entry.state = 'issued' and entry.origin <> 'reserve' then
         perform seriatim.refuse('409', 'not_reserved', format(
-            '%s was issued at once and never reserved; nothing to confirm', entry.number));
+            '%s was issued at once and never reserved; nothing to confirm', entry.number), null, null, array[entry.number]);
     elsif entry.state = 'issued' then
         if sha256(convert_to(with_document, 'UTF8')) is distinct from entry.document_sha256 and with_document is not null then
             perform seriatim.refuse('409', 'already_issued', format(
-                '%s is confirmed already, with another document; void it and issue anew', entry.number), '/document');
+                '%s is confirmed already, with another document; void it and issue anew', entry.number), '/document', null,
+                array[entry.number]);
         end if;
         perform pg_logical_emit_message(true, 'seriatim', 'replayed');
         return (entry.counter, entry.seq, entry.number, true, '{}')::seriatim.taken;
     elsif expiry_voids and entry.expires_at <= seriatim.micros(now) then
         perform seriatim.refuse('409', 'reservation_expired', format(
-            'the reservation of %s is over and its number will be void; issue a new one', entry.number));
+            'the reservation of %s is over and its number will be void; issue a new one', entry.number), null, null,
+            array[entry.number]);
     end if;
     event := seriatim.new_event('confirmed', now);
     entry.state := 'issued';
@@ -290,7 +307,7 @@ begin
         perform seriatim.refuse_void(entry, 'already_voided');
     elsif entry.state = 'issued' then
         perform seriatim.refuse('409', 'not_reserved', format(
-            '%s is issued, so it cannot be released; void it with a reason', entry.number));
+            '%s is issued, so it cannot be released; void it with a reason', entry.number), null, null, array[entry.number]);
     end if;
     event := seriatim.new_event('released', seriatim.clock());
     perform seriatim.spend(entry, event, 'released', why, null);
