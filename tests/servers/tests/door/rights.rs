@@ -1,5 +1,7 @@
 //! Nobody's own functions run with the rights of the owner of the schema.
 
+use seriatim::store::postgres::{MIGRATIONS, door};
+
 use super::Door;
 use super::number_column::define;
 
@@ -67,13 +69,84 @@ fn a_function_that_fits_better_than_postgresqls_is_not_called() {
          create function public.concat_ws(text, text, text) returns text language plpgsql as $$ {RISE} 'x'; end $$;"
     ));
     // As an update does it.
-    door.psql(&seriatim::store::postgres::door::script(
-        seriatim::store::postgres::MIGRATIONS.len(),
-    ));
+    door.psql(&door::script(MIGRATIONS.len()));
     door.psql(
         "create table orders (tenant text not null, number text, unique (tenant, number));
          select seriatim.number_column('orders', 'number', 'invoice', tenant_column => 'tenant');
          insert into orders values ('acme', null); select seriatim.issue('invoice', key => 'a'); table seriatim.entries;",
     );
     assert_eq!(is_superuser(&door), "f");
+}
+
+#[test]
+fn a_column_that_is_not_there_is_no_call_of_a_function() {
+    let door = mallory();
+    // PostgreSQL takes `(row).to_jsonb` for to_jsonb(row) where the row has no such column, and that calls casts.
+    door.psql(&format!(
+        "set role mallory;
+         create type mallory.kind as enum ('x');
+         create function mallory.as_json(mallory.kind) returns json language plpgsql as $$ {RISE} '1'; end $$;
+         create cast (mallory.kind as json) with function mallory.as_json(mallory.kind);
+         create table mallory.orders (number text unique, kind mallory.kind default 'x', to_jsonb text unique);
+         select seriatim.number_column('mallory.orders', 'number', 'invoice', params => '{{\"of\": \"to_jsonb\"}}');
+         alter table mallory.orders rename to_jsonb to renamed"
+    ));
+    let renamed = door.try_psql("set role mallory; insert into mallory.orders values (null)");
+    let renamed = renamed.unwrap_err();
+    assert!(
+        renamed.contains("unknown_column") && renamed.contains("to_jsonb"),
+        "{renamed}"
+    );
+    // A trigger of one's own says what it likes, in each function and in each place.
+    let given = |of: &str| {
+        format!(
+            "{{\"column\": \"number\", \"series\": \"invoice\", \"params\": {{}}, \"supplied\": \"adopt\", \"on_delete\": \"void\", {of}}}"
+        )
+    };
+    for (moment, does) in [
+        ("before insert", "fill_number"),
+        ("before insert", "guard_number"),
+        ("after insert", "check_number_stands"),
+        ("before update", "guard_number"),
+        ("after delete", "keep_number"),
+    ] {
+        for of in [
+            "\"column\": \"to_jsonb\"",
+            "\"key\": \"to_jsonb\"",
+            "\"tenant\": \"to_jsonb\"",
+            "\"date\": \"to_jsonb\"",
+            "\"params\": {\"of\": \"to_jsonb\"}",
+            "\"key\": \"ctid\"",
+        ] {
+            let said = door.try_psql(&format!(
+                "set role mallory;
+                 create table mallory.bills (id int, number text, kind mallory.kind default 'x');
+                 insert into mallory.bills values (1, 'INV-0001');
+                 create trigger mine {moment} on mallory.bills for each row execute function seriatim.{does}('{}');
+                 insert into mallory.bills values (2, 'INV-0002'); update mallory.bills set number = 'INV-0003';
+                 delete from mallory.bills",
+                given(of)
+            ));
+            let said = said.unwrap_err();
+            assert!(said.contains("unknown_column"), "{does} {of}: {said}");
+        }
+    }
+    // Nor is a column read that number_column would not take.
+    for of in [
+        "\"key\": \"of\"",
+        "\"tenant\": \"of\"",
+        "\"date\": \"of\"",
+        "\"params\": {\"of\": \"of\"}",
+    ] {
+        let said = door.try_psql(&format!(
+            "set role mallory; create table mallory.bills (number text, of mallory.kind[]);
+             create trigger mine before insert on mallory.bills for each row execute function seriatim.fill_number('{}');
+             insert into mallory.bills values (null)",
+            given(of)
+        ));
+        let said = said.unwrap_err();
+        assert!(said.contains("column_unfit"), "{of}: {said}");
+    }
+    assert_eq!(is_superuser(&door), "f");
+    assert_eq!(door.psql("select count(*) from seriatim.entry"), "0");
 }
