@@ -1,6 +1,9 @@
 //! Nobody's own functions run with the rights of the owner of the schema.
 
-use seriatim::store::postgres::{MIGRATIONS, door};
+use std::sync::Arc;
+
+use seriatim::store::postgres::{MIGRATIONS, Postgres as Stored, PostgresOptions, door};
+use seriatim_servers_tests::Postgres;
 
 use super::Door;
 use super::number_column::define;
@@ -149,4 +152,70 @@ fn a_column_that_is_not_there_is_no_call_of_a_function() {
     }
     assert_eq!(is_superuser(&door), "f");
     assert_eq!(door.psql("select count(*) from seriatim.entry"), "0");
+}
+
+/// What is said to a role that opens a store, that installs, and that runs the printed script.
+async fn refusals(door: &Door, role: &str) -> Vec<String> {
+    let url = door
+        .server
+        .url_of(&door.database)
+        .replace("postgres@", &format!("{role}@"));
+    let opened = Stored::open(&url, PostgresOptions::default()).await;
+    let opened = opened.err().map(|error| error.to_string());
+    let installed = door::install(&url, &PostgresOptions::default()).await;
+    let installed = installed.err().map(|error| error.to_string());
+    let script = format!("set role {role};\n{}", door::script(0));
+    let ran = door.try_psql(&script).err();
+    [opened, installed, ran].into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn nothing_is_made_where_somebody_else_could_replace_it() {
+    let server = Arc::new(Postgres::start());
+    let database = server.create_database();
+    let door = Door { server, database };
+    let refused = async |role: &str, words: &str| {
+        let all = refusals(&door, role).await;
+        assert_eq!(all.len(), 3, "{role}: {all:?}");
+        assert!(all.iter().all(|error| error.contains(words)), "{role}: {all:?}");
+        let left = door.psql("select count(*) from pg_class where relnamespace = 'seriatim'::regnamespace");
+        assert_eq!(left, "0");
+    };
+    // Who may make schemas made ours first, and waits for a superuser.
+    door.psql(&format!(
+        "create role mallory login; create role team; create role app login in role team;
+         grant create on database {0} to mallory, app, team;
+         set role mallory; create schema seriatim;
+         create function seriatim.refuse(text, text, text) returns void language sql return null",
+        door.database
+    ));
+    refused("postgres", "belongs to mallory").await;
+    door.psql("grant create, usage on schema seriatim to app");
+    refused("app", "belongs to mallory").await;
+    // Whatever he left there stays his, and so does the right to more.
+    door.psql("alter schema seriatim owner to team; revoke create on schema seriatim from app");
+    refused("app", "function seriatim.refuse(text,text,text) of mallory").await;
+    door.psql("drop function seriatim.refuse; grant create on schema seriatim to mallory");
+    refused("app", "revoke create on schema seriatim from mallory").await;
+    door.psql("revoke create on schema seriatim from mallory; grant create on schema seriatim to public");
+    refused("app", "revoke create on schema seriatim from public").await;
+    door.psql("revoke create on schema seriatim from public");
+    refused("postgres", "belongs to team").await;
+    // A member of the owner's role makes it, and a service that owns nothing starts on it.
+    let url = |role: &str| {
+        door.server
+            .url_of(&door.database)
+            .replace("postgres@", &format!("{role}@"))
+    };
+    door::install(&url("app"), &PostgresOptions::default())
+        .await
+        .expect("a door");
+    door.psql(
+        "create role service login; grant usage on schema seriatim to service;
+         grant select, insert, update, delete on all tables in schema seriatim to service;
+         grant execute on all functions in schema seriatim to service",
+    );
+    Stored::open(&url("service"), PostgresOptions::default())
+        .await
+        .expect("a store");
 }

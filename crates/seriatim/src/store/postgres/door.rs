@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::connection::{Command, Connection};
 use super::fault::{Fault, Kind};
-use super::open::{self, LOCK_MIGRATIONS, MIGRATIONS, OpenError};
+use super::open::{self, LOCK_MIGRATIONS, MIGRATIONS, OpenError, REQUIRE_OWN_SCHEMA};
 use super::params::values;
 use super::place::Place;
 use super::rows::Columns;
@@ -65,6 +65,7 @@ pub fn script(installed: usize) -> String {
          set local lock_timeout = '3s';\n\
          do $$ begin perform pg_advisory_xact_lock(1397053778, 0); end $$;\n\
          create schema if not exists seriatim;\n\
+         {REQUIRE_OWN_SCHEMA}\
          do $$ begin\n\
          \x20   if (to_regclass('seriatim.schema_version') is not null) <> ({installed} > 0) then\n\
          \x20       raise exception 'this script is for a database where our schema has version {installed}; see seriatim pg print --help';\n\
@@ -97,7 +98,14 @@ pub struct Installed {
 pub async fn install(url: &str, options: &PostgresOptions) -> Result<Installed, DoorError> {
     let (place, mut connection) = connect(url, options).await?;
     let (created, _) = open::open(&place, &mut connection, options).await?;
-    let script = || vec![Command::Plain(DOOR), Command::Query(LIST_MISSING_ROLES, values![])];
+    // The tables may have been there, and be somebody else's.
+    let script = || {
+        vec![
+            Command::Plain(REQUIRE_OWN_SCHEMA),
+            Command::Plain(DOOR),
+            Command::Query(LIST_MISSING_ROLES, values![]),
+        ]
+    };
     let missing_roles = run(&place, &mut connection, options, script).await?;
     Ok(Installed { created, missing_roles })
 }

@@ -18,6 +18,8 @@ const FIND_SERVER: &str = include_str!("queries/find_server.sql");
 const FIND_SCHEMA: &str = include_str!("queries/find_schema.sql");
 const FIND_VERSION: &str = include_str!("queries/find_version.sql");
 const PUT_VERSION: &str = include_str!("queries/put_version.sql");
+/// Fails where another role could replace what is made.
+pub(super) const REQUIRE_OWN_SCHEMA: &str = include_str!("queries/require_own_schema.sql");
 pub(super) const LOCK_MIGRATIONS: &str = include_str!("queries/lock_migrations.sql");
 
 /// Every step of the schema, in order. One that was released is never changed.
@@ -155,6 +157,7 @@ impl Opening<'_> {
         if before == 0 {
             self.change(vec![Command::Plain(CREATE_SCHEMA)]).await?;
         }
+        self.change(vec![Command::Plain(REQUIRE_OWN_SCHEMA)]).await?;
         for (version, sql) in (1..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= before) {
             info!(place = %self.place, version, "the schema is brought up to date");
             self.change(vec![Command::Plain(sql)]).await?;
@@ -167,6 +170,10 @@ impl Opening<'_> {
         let place = self.place;
         let changed = self.connection.run(commands, self.within).await;
         changed.map(|_| ()).map_err(|fault| match &fault {
+            Fault::Sql(error) if error.code().is_some_and(|code| code.code() == "SR403") => OpenError::Unusable(format!(
+                "cannot make the tables in {place}: {}",
+                refusal(error).unwrap_or_default()
+            )),
             Fault::Sql(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => OpenError::Unusable(format!(
                 "cannot make the schema seriatim in {place}: {fault}; `grant create on database … to` this role, or \
                  have its owner run what docs/guides/postgresql.md says"
@@ -222,6 +229,13 @@ enum Found {
 
 fn known() -> i32 {
     i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+}
+
+/// What a script of ours says as it refuses: what is the matter, and what to do.
+fn refusal(error: &tokio_postgres::Error) -> Option<String> {
+    let answer = error.as_db_error()?;
+    let (_, what) = answer.message().split_once(": ")?;
+    Some(format!("{what}; {}", answer.hint()?))
 }
 
 fn failed(place: &Place, fault: Fault) -> OpenError {
