@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seriatim::{
-    Access, Actor, Answer, Code, Command, Document, Effect, Entry, Failure, Gate, GateId, GatePolicy, GateState, Hash,
-    Issuer, Refusal, Request, State, Subject, Tenant, Ttl,
+    Access, Actor, Answer, Chain, Code, Command, Document, Effect, Entry, Failure, Gate, GateId, GatePolicy, GateState,
+    Hash, Issuer, Key, Refusal, Request, State, Subject, Tenant, Ttl,
 };
 use tokio::sync::Notify;
 
@@ -222,14 +222,7 @@ impl Payments {
         let Some(gate) = self.gate(tenant, &self.effects.payment, &subject).await? else {
             return Ok(None);
         };
-        let result = gate
-            .result
-            .as_ref()
-            .and_then(|result| PaymentResult::from_json(result.as_str()));
-        let entry = match result.as_ref().and_then(|result| result.entry.parse().ok()) {
-            Some(id) => self.issuer.reads().entry(id).await?,
-            None => None,
-        };
+        let (result, entry) = self.believed(&gate).await?.unzip();
         // It goes by the reference that has the number, which may be another of the payment's names.
         let subject = match entry.as_ref().and_then(|entry| entry.key.as_ref()) {
             Some(key) => Subject::parse(key.as_str())?,
@@ -242,6 +235,39 @@ impl Payments {
             entry,
             receipt,
         }))
+    }
+
+    /// What a payment led to, if its result agrees with what is stored: whoever claims gates at a door that does not know which
+    /// effects are kept here could say that it is paid. Its number stands under its key; only who wrote the result knows
+    /// that a payment has another name as well.
+    async fn believed(&self, gate: &Gate) -> Result<Option<(PaymentResult, Arc<Entry>)>, Failure> {
+        let Some(written) = &gate.result else {
+            return Ok(None);
+        };
+        let result = PaymentResult::from_json(written.as_str());
+        let entry = match result.as_ref().and_then(|result| result.entry.parse().ok()) {
+            Some(id) => self.issuer.reads().entry(id).await?,
+            None => None,
+        };
+        let agrees = |result: &PaymentResult, entry: &Entry| {
+            *entry.number == *result.number && entry.counter.tenant == gate.tenant
+        };
+        let found = result.zip(entry).filter(|(result, entry)| agrees(result, entry));
+        if let Some((_, entry)) = &found {
+            let has_own_key = entry.key.as_ref().map(Key::as_str) == Some(gate.subject.as_str());
+            if has_own_key || self.wrote_result(gate).await? {
+                return Ok(found);
+            }
+        }
+        tracing::warn!(subject = %gate.subject, gate = %gate.id, "the result of a payment is not believed: it does not agree with its entry");
+        Ok(None)
+    }
+
+    /// Whether a gate that is done was completed by payment intake: that is its last event.
+    async fn wrote_result(&self, gate: &Gate) -> Result<bool, Failure> {
+        let before_last = gate.chain.length.saturating_sub(1);
+        let last = self.issuer.reads().events(Chain::Gate(gate.id), before_last, 1).await?;
+        Ok(last.first().is_some_and(|event| event.actor == self.actor))
     }
 
     /// What became of the number of a payment: result and receipt stay with it, also when it is void.

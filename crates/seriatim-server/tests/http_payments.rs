@@ -338,6 +338,51 @@ async fn the_gates_of_payments_are_moved_by_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_payment_is_paid_only_if_its_entry_says_so_too() {
+    // Whoever claims gates past HTTP wrote a number that nobody had issued, and the payment was paid.
+    let shop = Shop::open_with("effects = []\n").await;
+    shop.expect("pay_1").await.is(200);
+    shop.deliver("pay_1").await.is(200);
+    let paid = shop.until_paid("pay_1").await;
+    let (entry, number) = (&paid["entry"], &paid["number"]);
+    for (payment, result) in [
+        (
+            "pay_2",
+            json!({"entry": "ent_0000000000000000_1", "number": "FORGED-1", "event": "none"}),
+        ),
+        (
+            "pay_3",
+            json!({"entry": entry, "number": "FORGED-1", "event": "evt_pay_1"}),
+        ),
+        ("pay_4", json!({"entry": entry, "number": number, "event": "evt_pay_1"})),
+        (
+            "pay_5",
+            json!({"entry": "none", "number": number, "event": "evt_pay_1"}),
+        ),
+        ("pay_6", json!({"paid": true})),
+    ] {
+        shop.expect(payment).await.is(200);
+        let gate = shop.claim("payment", payment).await;
+        let complete = Command::Complete {
+            gate: gate.id,
+            token: gate.token,
+            result: Document::parse(&result.to_string()).unwrap(),
+        };
+        shop.execute(complete).await;
+        let shown = shop.payment(payment).await;
+        assert_eq!(shown["state"], "expected", "{shown}");
+        assert!(
+            shown["number"].is_null() && shown["entry"].is_null() && shown["event_id"].is_null(),
+            "{shown}"
+        );
+    }
+    // When it is paid after all it gets a number of its own.
+    shop.deliver("pay_4").await.is(200);
+    let issued = |found: &Value| count(found) == 1;
+    shop.until("/v1/entries?series=receipt&key=pay_4", issued).await;
+}
+
+#[tokio::test]
 async fn a_delivery_is_not_acknowledged_while_another_holds_its_gate() {
     let shop = Shop::open().await;
     // As whoever writes into the store through another door can.

@@ -30,7 +30,8 @@ begin
     grant execute on function seriatim.preview, seriatim.id_of to seriatim_reader, seriatim_issuer, seriatim_admin;
     grant execute on function seriatim.next, seriatim.issue, seriatim.adopt, seriatim.reserve, seriatim.confirm,
         seriatim.release to seriatim_issuer, seriatim_admin;
-    -- As the scope `gate` of an API key: who makes receipts needs not issue numbers.
+    -- As the scope `gate` of an API key: who makes receipts needs not issue numbers. But here nothing is known of payments, whose
+    -- gates a server keeps for itself: who may claim these may end them too.
     grant execute on function seriatim.gate_claim, seriatim.gate_renew, seriatim.gate_complete, seriatim.gate_fail
         to seriatim_worker, seriatim_admin;
     grant execute on function seriatim.void, seriatim.gate_retry to seriatim_admin;
