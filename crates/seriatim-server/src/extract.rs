@@ -404,7 +404,7 @@ impl Patience {
 
 impl IntoParams for Patience {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let what = "`wait=N`: how many seconds to wait at most";
+        let what = "`wait=N`: how many seconds to wait at most; a shutdown shortens it";
         vec![described_header("Prefer", what)]
     }
 }

@@ -104,7 +104,7 @@ impl Problem {
     pub fn panicked() -> Self {
         let mut problem = Self::internal("a handler panicked");
         problem.0.outcome = "unknown";
-        problem.0.retry = "retry_same_key";
+        // Whether it had a key, by which a second request would find the first, is not known here.
         problem
     }
 
@@ -280,7 +280,7 @@ impl From<Failure> for Problem {
             Failure::Unavailable {
                 message, retry_after, ..
             } => Self::unavailable(code, message, retry_after),
-            Failure::Unknown { message } => Self::unavailable(code, message, Duration::from_secs(1)),
+            Failure::Unknown { .. } => Self::unavailable(code, failure.to_string(), Duration::from_secs(1)),
             Failure::Corrupt { message } => {
                 let detail = "what is stored contradicts itself, so nothing was written; the operator should run \
                               `seriatim verify`";

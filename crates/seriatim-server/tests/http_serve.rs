@@ -273,6 +273,34 @@ async fn a_drain_has_an_end() {
     ended.expect("it waits for a body that does not come").unwrap().unwrap();
 }
 
+/// Who waited for a gate kept the server for the rest of his wait, or was cut off without an answer.
+#[tokio::test]
+async fn who_waits_for_a_gate_is_answered_when_the_shutdown_begins() {
+    let mut server = Server::start(Limits::default(), Duration::ZERO, Duration::from_secs(20)).await;
+    let body = r#"{"effect":"receipt","subject":"pay_1","ttl":"1m","holder":"w"}"#;
+    let claim = format!(
+        "POST /v1/gates/claim HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut local = UnixStream::connect(server.socket()).await.unwrap();
+    let claimed = over(&mut local, &claim).await;
+    let at = claimed.find("gat_").expect(&claimed);
+    let id: String = claimed[at..].chars().take_while(|c| *c != '"').collect();
+    let mut waiting = UnixStream::connect(server.socket()).await.unwrap();
+    let ask = format!("GET /v1/gates/{id}?wait=20s HTTP/1.1\r\nhost: x\r\n\r\n");
+    waiting.write_all(ask.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server.stop();
+    let answer = tokio::time::timeout(Duration::from_secs(3), rest(&mut waiting)).await;
+    let answer = answer.expect("the wait goes on");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains(r#""state":"claimed""#),
+        "{answer}"
+    );
+    server.ended.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn the_socket_is_the_owners_door() {
     let server = Server::usual().await;

@@ -210,8 +210,22 @@ fn set(response: &mut Response, name: HeaderName, value: &str) {
 
 /// Asks the issuer; the command goes on when nobody waits any more.
 async fn execute(app: &App, request: Request, patience: &Patience) -> Result<Answer, Problem> {
-    let within = patience.or(app.issuer().deadline());
-    Ok(app.issuer().execute_within(request, within).await?)
+    let usual = app.issuer().deadline();
+    let within = patience.or(usual);
+    if within <= usual {
+        return Ok(app.issuer().execute_within(request, within).await?);
+    }
+    // A shutdown does not wait that long: the connection would be cut, and nobody told.
+    let over = async {
+        tokio::select! {
+            () = tokio::time::sleep(within) => {}
+            () = async {
+                app.stopped().await;
+                tokio::time::sleep(usual).await;
+            } => {}
+        }
+    };
+    Ok(app.issuer().execute_until(request, over).await?)
 }
 
 /// Asks the issuer for something that is answered with entries.

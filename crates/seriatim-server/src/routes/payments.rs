@@ -187,9 +187,12 @@ pub async fn verify(
     let reference = reference_of(&reference)?;
     let desk = desk_of(payments, &tenant, query.source.as_deref())?;
     let gate = payments.verify(desk, &reference).await.map_err(unverified)?;
-    let event = payments
-        .settled(&tenant, &reference, gate.id, patience.or(VERIFY_WITHIN))
-        .await?;
+    let settled = |within| payments.settled(&tenant, &reference, gate.id, within);
+    let event = tokio::select! {
+        event = settled(patience.or(VERIFY_WITHIN)) => event?,
+        // What follows comes by itself; the connection may not be there for the rest of the wait.
+        () = app.stopped() => settled(Duration::ZERO).await?,
+    };
     if let Some(gate) = event.filter(|gate| is_held(gate)) {
         let why = gate.last_error.as_ref().map(ToString::to_string).unwrap_or_default();
         let detail = format!(
