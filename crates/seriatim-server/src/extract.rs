@@ -21,7 +21,7 @@ use utoipa::openapi::{Object, Type};
 
 use crate::app::App;
 use crate::auth::Waited;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 
 /// A JSON body, not parsed yet: what is parsed from it may borrow from it.
 pub struct Payload {
@@ -358,14 +358,26 @@ impl FromRequestParts<App> for HeaderKey {
         let mut key = None;
         for value in parts.headers.get_all("idempotency-key") {
             let given = Key::parse(&unquoted(value.as_bytes()));
-            let given = given.map_err(|refusal| refusal.at("/headers/Idempotency-Key"))?;
-            key = Self(key).or_body(Some(given))?;
+            let given = given.map_err(|refusal| refusal.at(problem::IDEMPOTENCY_KEY))?;
+            if key.as_ref().is_some_and(|key| *key != given) {
+                let detail = "the header Idempotency-Key comes twice, with two keys; send one of them";
+                return Err(Problem::malformed("key_mismatch", detail).at(problem::IDEMPOTENCY_KEY));
+            }
+            key = Some(given);
         }
         Ok(Self(key))
     }
 }
 
 impl HeaderKey {
+    /// Where the key of the request is.
+    pub fn pointer(&self) -> &'static str {
+        match self.0 {
+            Some(_) => problem::IDEMPOTENCY_KEY,
+            None => "/key",
+        }
+    }
+
     /// The one key of header and body.
     pub fn or_body(self, in_body: Option<Key>) -> Result<Option<Key>, Problem> {
         match (self.0, in_body) {
@@ -460,7 +472,7 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let version = version.and_then(|version| version.parse().ok());
     version.map(Some).ok_or_else(|| {
         let detail = "If-Match must be the ETag of the series as you read it, e.g. \"3\"";
-        Problem::malformed("invalid_header", detail).at("/headers/If-Match")
+        Problem::malformed("invalid_header", detail).at(problem::IF_MATCH)
     })
 }
 

@@ -508,8 +508,63 @@ async fn a_key_is_given_once_in_printable_ascii() {
         .send()
         .await
         .problem(400, "key_mismatch")
-        .at("/key");
+        .at("/headers/Idempotency-Key");
     bad.unchanged().await;
+}
+
+/// The pointer was `/key`, and the body had none.
+#[tokio::test]
+async fn a_key_that_came_as_a_header_is_pointed_at_there() {
+    let world = World::furnished().await;
+    let ask = |path: &str, body: Value| {
+        let ask = world.ask("POST", path).header("idempotency-key", "a");
+        ask.json(&body).send()
+    };
+    let first = ask("/v1/series/branch/entries", json!({"params": {"branch": "1"}})).await;
+    let first = first.is(201).text("id");
+    let at = "/headers/Idempotency-Key";
+    let other = json!({"params": {"branch": "2"}});
+    ask("/v1/series/branch/entries", other)
+        .await
+        .problem(422, "key_reused")
+        .at(at);
+    let reserve = json!({"ttl": "1m", "params": {"branch": "1"}});
+    ask("/v1/series/branch/reservations", reserve)
+        .await
+        .problem(422, "key_reused")
+        .at(at);
+    let count = json!({"count": 2, "params": {"branch": "1"}});
+    ask("/v1/series/branch/entries/batch", count)
+        .await
+        .problem(422, "key_reused")
+        .at(at);
+    let adopt = json!({"number": "01-0009", "date": "2026-01-01"});
+    ask("/v1/series/branch/adopt", adopt)
+        .await
+        .problem(422, "key_reused")
+        .at(at);
+    ask(BATCH, json!({"items": [{"key": "b"}]}))
+        .await
+        .problem(400, "items_or_count")
+        .at(at);
+    let void = json!({"reason_code": "spoiled", "reason": "blot"});
+    world.post(&format!("/v1/entries/{first}/void"), void).await.is(200);
+    ask("/v1/series/branch/entries", json!({"params": {"branch": "1"}}))
+        .await
+        .problem(409, "voided")
+        .at(at);
+}
+
+#[tokio::test]
+async fn a_version_is_wanted_in_its_header() {
+    let world = World::furnished().await;
+    world.issue("invoice", json!({"key": "a"})).await;
+    let changed = json!({"format": "INV-{seq:4}"});
+    let blind = world.put("/v1/series/invoice", changed.clone()).await;
+    blind.problem(428, "version_required").at("/headers/If-Match");
+    let ask = world.ask("PUT", "/v1/series/invoice").header("if-match", "\"7\"");
+    let late = ask.json(&changed).send().await;
+    late.problem(412, "version_mismatch").at("/headers/If-Match");
 }
 
 #[tokio::test]

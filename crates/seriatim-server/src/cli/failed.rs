@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::output::{Output, list, text};
 use crate::config::ConfigError;
 use crate::open::PlaceError;
+use crate::problem;
 use crate::transport::{Reply, TransportError};
 
 /// Why a verb ended otherwise than done.
@@ -162,7 +163,11 @@ fn say_problem(output: Output, problem: &Problem) {
     } else {
         format!("code {code}")
     };
-    let field = problem.pointer().map(|pointer| format!(", field {pointer}"));
+    let field = problem.pointer().map(|pointer| match pointer {
+        // Here it is a flag.
+        problem::IF_MATCH => ", flag --if-version".to_string(),
+        pointer => format!(", field {pointer}"),
+    });
     output.warn(format!("  {code}{}; {}", field.unwrap_or_default(), problem.way_out()));
 }
 
