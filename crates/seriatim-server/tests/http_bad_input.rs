@@ -1021,3 +1021,27 @@ async fn paths_and_methods_that_are_none_are_problems() {
         .problem(405, "method_not_allowed");
     bad.unchanged().await;
 }
+
+/// An auditor who mistyped an id read that nothing had happened in its chain.
+#[tokio::test]
+async fn a_chain_that_is_not_there_is_not_an_empty_one() {
+    let world = World::furnished().await;
+    world.issue("invoice", json!({"key": "a"})).await;
+    world.issue("invoice", json!({"key": "b"})).await;
+    let counters = world.get("/v1/series/invoice/counters").await;
+    let counter = counters.json["data"][0]["id"].as_str().unwrap().to_string();
+    let of = |chain: &str, more: &str| format!("/v1/audit/events?chain={chain}{more}");
+    let page = world.get(&of(&counter, "&limit=2")).await.is(200);
+    let last = page.text("next_cursor");
+    let end = world.get(&of(&counter, &format!("&cursor={last}"))).await.is(200);
+    assert_eq!(end.json["data"], json!([]));
+    let another = world.get(&of("definitions", &format!("&cursor={last}"))).await;
+    another.problem(400, "invalid_cursor").at("/cursor");
+    let absent = world.get(&of("gat_0000000000000000", "")).await;
+    absent.problem(404, "unknown_gate").at("/chain");
+    let absent = counter.chars().rev().collect::<String>();
+    let absent = world.get(&of(&absent, "")).await;
+    absent.problem(404, "unknown_counter").at("/chain");
+    let empty = World::new().await;
+    empty.get(&of("definitions", "")).await.is(200);
+}
