@@ -11,7 +11,7 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use seriatim::{Code, Entry, Failure, Kind, Refusal, StoreError, Timestamp};
+use seriatim::{Code, Entry, Failure, Kind, Refusal, SeriesName, StoreError, Timestamp};
 use utoipa::openapi::response::Response as Described;
 use utoipa::openapi::{Content, HeaderBuilder, Object, Ref, RefOr, ResponseBuilder, Type};
 use utoipa::{ToResponse, ToSchema};
@@ -37,6 +37,8 @@ struct Inner {
     errors: Vec<FieldError>,
     place: Option<(usize, usize)>,
     entries: Box<[Arc<Entry>]>,
+    /// Whether those are of a test series.
+    test: bool,
     headers: HeaderMap,
     /// What happened inside: for the log, and for the answer only where nobody else reads it.
     inside: Option<String>,
@@ -64,6 +66,7 @@ impl Problem {
             errors: Vec::new(),
             place: None,
             entries: Box::default(),
+            test: false,
             headers: HeaderMap::new(),
             inside: None,
         }))
@@ -133,6 +136,17 @@ impl Problem {
         self
     }
 
+    /// The series of the entries that it shows.
+    pub fn series(&self) -> Option<&SeriesName> {
+        self.0.entries.first().map(|entry| &entry.counter.series)
+    }
+
+    /// The same problem, with whether its entries are of a test series.
+    pub fn of_test(mut self, test: bool) -> Self {
+        self.0.test = test;
+        self
+    }
+
     /// The same problem with one more header.
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -172,7 +186,7 @@ impl Problem {
         let mut entries = inner
             .entries
             .iter()
-            .map(|entry| wire::Entry::of(entry, now, false));
+            .map(|entry| wire::Entry::of(entry, now, inner.test));
         let body = Body {
             kind: format!("/docs/reference/problems#{}", inner.code),
             title: title(inner.code),

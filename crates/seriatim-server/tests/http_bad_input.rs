@@ -1045,3 +1045,34 @@ async fn a_chain_that_is_not_there_is_not_an_empty_one() {
     let empty = World::new().await;
     empty.get(&of("definitions", "")).await.is(200);
 }
+
+/// The entry in a refusal, the counters and what an auditor reads did not say that the series is one for tests.
+#[tokio::test]
+async fn a_test_series_says_so_in_refusals_and_lists() {
+    let world = World::furnished().await;
+    for (series, test) in [("trial", json!(true)), ("invoice", Value::Null)] {
+        let id = world.issue(series, json!({"key": "a"})).await.text("id");
+        let void = json!({"reason_code": "spoiled", "reason": "blot"});
+        world.post(&format!("/v1/entries/{id}/void"), void).await.is(200);
+        let again = world
+            .post(&format!("/v1/series/{series}/entries"), json!({"key": "a"}))
+            .await;
+        assert_eq!(again.problem(409, "voided").json["entry"]["test"], test);
+        let advance = json!({"to": 9, "reason": "books"});
+        let advanced = world
+            .post(&format!("/v1/series/{series}/advance"), advance)
+            .await
+            .is(200);
+        assert_eq!(advanced.json["counter"]["test"], test);
+        for path in [
+            format!("/v1/series/{series}/counters"),
+            format!("/v1/audit/gaps?series={series}"),
+        ] {
+            assert_eq!(world.get(&path).await.is(200).json["data"][0]["test"], test, "{path}");
+        }
+        let sums = world.get("/v1/audit/summary").await;
+        let sums = sums.json["data"].as_array().unwrap().clone();
+        let sum = sums.iter().find(|line| line["series"] == series).unwrap();
+        assert_eq!(sum["test"], test);
+    }
+}

@@ -24,7 +24,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use seriatim::{Answer, EntriesAnswer, Request};
+use seriatim::{Answer, EntriesAnswer, Failure, Request};
 use utoipa::IntoParams;
 use utoipa::openapi::path::PathItem;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -210,10 +210,27 @@ fn set(response: &mut Response, name: HeaderName, value: &str) {
 
 /// Asks the issuer; the command goes on when nobody waits any more.
 async fn execute(app: &App, request: Request, patience: &Patience) -> Result<Answer, Problem> {
+    match answer(app, request, patience).await {
+        Ok(answer) => Ok(answer),
+        Err(failure) => Err(shown(app, failure.into()).await?),
+    }
+}
+
+/// A refusal that shows entries of a test series says so, as every answer does.
+async fn shown(app: &App, problem: Problem) -> Result<Problem, Problem> {
+    let Some(name) = problem.series() else {
+        return Ok(problem);
+    };
+    let all = app.issuer().reads().series().await?;
+    let test = all.iter().any(|series| series.name == *name && series.test);
+    Ok(problem.of_test(test))
+}
+
+async fn answer(app: &App, request: Request, patience: &Patience) -> Result<Answer, Failure> {
     let usual = app.issuer().deadline();
     let within = patience.or(usual);
     if within <= usual {
-        return Ok(app.issuer().execute_within(request, within).await?);
+        return app.issuer().execute_within(request, within).await;
     }
     // A shutdown does not wait that long: the connection would be cut, and nobody told.
     let over = async {
@@ -225,7 +242,7 @@ async fn execute(app: &App, request: Request, patience: &Patience) -> Result<Ans
             } => {}
         }
     };
-    Ok(app.issuer().execute_until(request, over).await?)
+    app.issuer().execute_until(request, over).await
 }
 
 /// Asks the issuer for something that is answered with entries.
