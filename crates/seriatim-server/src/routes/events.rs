@@ -33,7 +33,8 @@ pub struct EventsQuery {
     security(("api_key" = ["audit"])),
     params(EventsQuery),
     responses(
-        (status = 200, description = "Its events, oldest first", body = wire::List<wire::Event>),
+        (status = 200, description = "Its events, oldest first", body = wire::List<wire::Event>,
+            headers(("Link" = String, description = "With `next_cursor`: where the next page is, as `rel=\"next\"`"))),
         (status = "default", response = Refused),
     ),
 )]

@@ -310,7 +310,8 @@ pub struct GatesQuery {
     security(("api_key" = ["gate"]), ("api_key" = ["read"])),
     params(GatesQuery),
     responses(
-        (status = 200, description = "Gates, newest first", body = wire::List<wire::Gate>),
+        (status = 200, description = "Gates, newest first", body = wire::List<wire::Gate>,
+            headers(("Link" = String, description = "With `next_cursor`: where the next page is, as `rel=\"next\"`"))),
         (status = "default", response = Refused),
     ),
 )]

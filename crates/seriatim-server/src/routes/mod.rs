@@ -28,7 +28,7 @@ use seriatim::{Answer, EntriesAnswer, Failure, Request};
 use utoipa::IntoParams;
 use utoipa::openapi::path::PathItem;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -129,6 +129,7 @@ fn openapi_json(mut api: OpenApi, version: &str) -> String {
         .components(Some(parts.build()))
         .build();
     api.paths.paths.values_mut().for_each(describe_actor);
+    api.paths.paths.values_mut().for_each(describe_body);
     described.merge(api);
     described.to_pretty_json().unwrap_or_default()
 }
@@ -140,6 +141,19 @@ fn describe_actor(path: &mut PathItem) {
         if operation.security.is_some() {
             let actor = described_header("Seriatim-Actor", "On whose behalf");
             operation.parameters.get_or_insert_default().push(actor.into());
+        }
+    }
+}
+
+/// A body may be left out, but is never `null`.
+fn describe_body(path: &mut PathItem) {
+    let body = path.post.as_mut().and_then(|operation| operation.request_body.as_mut());
+    let Some(RefOr::T(body)) = body else { return };
+    for content in body.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        if let Some(RefOr::T(Schema::OneOf(choices))) = &content.schema {
+            let named = choices.items.iter().find(|choice| matches!(choice, RefOr::Ref(_)));
+            content.schema = named.cloned().or(content.schema.take());
         }
     }
 }

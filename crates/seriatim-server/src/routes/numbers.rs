@@ -169,7 +169,8 @@ pub async fn adopt(
     ),
     request_body = wire::AdoptBatchAsk,
     responses(
-        (status = 200, description = "With `dry_run`: the entries as they would be", body = wire::Issued),
+        (status = 200, description = "With `dry_run`: the entries as they would be", body = wire::Issued,
+            headers(("Idempotent-Replayed" = String, description = "`true` if all of it had been done before"))),
         (status = 201, description = "The entries, in the order of the request", body = wire::Issued,
             headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),

@@ -216,7 +216,7 @@ pub async fn verify(
     security(("api_key" = ["read"])),
     params(("id" = String, Path, description = "The entry")),
     responses(
-        (status = 200, description = "The receipt", content_type = "application/pdf", body = Vec<u8>,
+        (status = 200, description = "The receipt", content_type = "application/pdf", body = wire::Pdf,
             headers(("ETag" = String, description = "The SHA-256 of the receipt, quoted"))),
         (status = "default", response = Refused),
     ),

@@ -180,7 +180,8 @@ fn hex(bytes: &[u8]) -> String {
     security(("api_key" = ["audit"])),
     request_body = Option<wire::VerificationAsk>,
     responses(
-        (status = 202, description = "It runs; Location says where to look", body = wire::VerificationReport),
+        (status = 202, description = "It runs; Location says where to look", body = wire::VerificationReport,
+            headers(("Location" = String, description = "Where it is"))),
         (status = "default", response = Refused),
     ),
 )]
