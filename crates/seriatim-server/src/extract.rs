@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use bytes::Bytes;
@@ -76,16 +76,24 @@ impl FromRequest<App> for CheckpointPayload {
 }
 
 async fn read_bytes(request: Request, bytes_max: usize, within: Duration) -> Result<(HeaderMap, Bytes), Problem> {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     let announced = parts
         .headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > bytes_max as u64) {
+    if let Some(length) = announced.filter(|length| *length > bytes_max as u64) {
+        // Who asks first is answered before he sends it; to read would tell him to go on.
+        if length <= SWALLOWED_MAX && !parts.headers.contains_key(EXPECT) {
+            swallow(&mut body).await;
+        }
         return Err(body_too_large(bytes_max));
     }
-    match tokio::time::timeout(within, collect(body, bytes_max)).await {
-        Ok(bytes) => Ok((parts.headers, bytes?)),
+    match tokio::time::timeout(within, collect(&mut body, bytes_max)).await {
+        Ok(Ok(bytes)) => Ok((parts.headers, bytes)),
+        Ok(Err(problem)) => {
+            swallow(&mut body).await;
+            Err(problem)
+        }
         Err(_) => {
             let detail = format!("the body did not arrive within {within:?}");
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail).worth_a_retry())
@@ -114,7 +122,26 @@ async fn read(request: Request, bytes_max: usize, within: Duration) -> Result<Pa
     Ok(Payload { bytes, is_json })
 }
 
-async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+/// How much of a body that is too large is read and thrown away, and for how long.
+const SWALLOWED_MAX: u64 = 4 * 1024 * 1024;
+const SWALLOWED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Reads on for a little: a client that writes all before it reads would see a broken pipe, and not why.
+async fn swallow(body: &mut Body) {
+    let rest = async {
+        let mut left = SWALLOWED_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Who has not sent it by then may see what he sees.
+    let _ = tokio::time::timeout(SWALLOWED_WITHIN, rest).await;
+}
+
+async fn collect(body: &mut Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let collected = Limited::new(body, bytes_max).collect().await;
     collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
         if error.is::<LengthLimitError>() {

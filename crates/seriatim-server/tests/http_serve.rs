@@ -218,6 +218,27 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     );
 }
 
+/// The connection was closed with the body unread, and a client that wrote first saw a broken pipe and no answer.
+#[tokio::test]
+async fn who_writes_a_large_body_first_still_reads_why_it_is_refused() {
+    let server = Server::usual().await;
+    let key = server.key().await;
+    let body = "x".repeat(7 * 512 * 1024);
+    let head = issue_head(&key, body.len());
+    let chunked = head.replace(&format!("content-length: {}", body.len()), "transfer-encoding: chunked");
+    for request in [
+        format!("{head}{body}"),
+        format!("{chunked}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()),
+    ] {
+        let request = request.replacen("host: x", "host: x\r\nconnection: close", 1);
+        let answer = over(&mut server.connect().await, &request).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 413") && answer.contains("body_too_large"),
+            "{answer}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_request_under_way_is_answered_before_the_end() {
     let mut server = Server::usual().await;
