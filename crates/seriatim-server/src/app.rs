@@ -2,13 +2,14 @@
 //!
 //! This module must never know HTTP: no status, no header, no JSON.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
 use seriatim::{Issuer, Timestamp};
+use tokio::sync::watch;
 
 use crate::auth::Keys;
 use crate::payments::Payments;
@@ -63,7 +64,7 @@ pub struct Limits {
     pub body_within: Duration,
     /// Within this a read must be answered, and a checkpoint must have arrived.
     pub read_within: Duration,
-    /// The longest wait that `Prefer: wait=N` can ask for.
+    /// The longest wait that `Prefer: wait=N` can ask for. From a shutdown on it is the usual deadline.
     pub wait_max: Duration,
 }
 
@@ -96,7 +97,7 @@ struct Shared {
     verifications: Verifications,
     meters: Meters,
     description: OnceLock<Bytes>,
-    stopping: AtomicBool,
+    stopping: watch::Sender<bool>,
     requests: AtomicU64,
     /// Two processes must not give the same ids to their requests.
     process: u32,
@@ -114,7 +115,7 @@ impl App {
             verifications: Verifications::default(),
             meters: Meters::default(),
             description: OnceLock::new(),
-            stopping: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
             requests: AtomicU64::new(0),
             process: rand::random(),
         };
@@ -172,15 +173,21 @@ impl App {
         self.shared.issuer.clock().now()
     }
 
-    /// From now on `/readyz` says no, so that no new work is sent here.
+    /// From now on `/readyz` says no, so that no new work is sent here, and who only waits is answered.
     pub fn begin_shutdown(&self) {
-        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.stopping.send_replace(true);
     }
 
     /// Whether a shutdown has begun.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.shared.stopping.load(Ordering::Acquire)
+        *self.shared.stopping.borrow()
+    }
+
+    /// Waits until a shutdown has begun.
+    pub(crate) async fn stopped(&self) {
+        // The sender is ours, so this ends in no other way.
+        let _ = self.shared.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// An id for a request that brings none.

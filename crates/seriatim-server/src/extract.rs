@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use utoipa::openapi::{Object, Type};
 
 use crate::app::App;
 use crate::auth::Waited;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 
 /// A JSON body, not parsed yet: what is parsed from it may borrow from it.
 pub struct Payload {
@@ -76,16 +76,24 @@ impl FromRequest<App> for CheckpointPayload {
 }
 
 async fn read_bytes(request: Request, bytes_max: usize, within: Duration) -> Result<(HeaderMap, Bytes), Problem> {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     let announced = parts
         .headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > bytes_max as u64) {
+    if let Some(length) = announced.filter(|length| *length > bytes_max as u64) {
+        // Who asks first is answered before he sends it; to read would tell him to go on.
+        if length <= SWALLOWED_MAX && !parts.headers.contains_key(EXPECT) {
+            swallow(&mut body).await;
+        }
         return Err(body_too_large(bytes_max));
     }
-    match tokio::time::timeout(within, collect(body, bytes_max)).await {
-        Ok(bytes) => Ok((parts.headers, bytes?)),
+    match tokio::time::timeout(within, collect(&mut body, bytes_max)).await {
+        Ok(Ok(bytes)) => Ok((parts.headers, bytes)),
+        Ok(Err(problem)) => {
+            swallow(&mut body).await;
+            Err(problem)
+        }
         Err(_) => {
             let detail = format!("the body did not arrive within {within:?}");
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail).worth_a_retry())
@@ -114,7 +122,26 @@ async fn read(request: Request, bytes_max: usize, within: Duration) -> Result<Pa
     Ok(Payload { bytes, is_json })
 }
 
-async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+/// How much of a body that is too large is read and thrown away, and for how long.
+const SWALLOWED_MAX: u64 = 4 * 1024 * 1024;
+const SWALLOWED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Reads on for a little: a client that writes all before it reads would see a broken pipe, and not why.
+async fn swallow(body: &mut Body) {
+    let rest = async {
+        let mut left = SWALLOWED_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Who has not sent it by then may see what he sees.
+    let _ = tokio::time::timeout(SWALLOWED_WITHIN, rest).await;
+}
+
+async fn collect(body: &mut Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let collected = Limited::new(body, bytes_max).collect().await;
     collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
         if error.is::<LengthLimitError>() {
@@ -358,14 +385,26 @@ impl FromRequestParts<App> for HeaderKey {
         let mut key = None;
         for value in parts.headers.get_all("idempotency-key") {
             let given = Key::parse(&unquoted(value.as_bytes()));
-            let given = given.map_err(|refusal| refusal.at("/headers/Idempotency-Key"))?;
-            key = Self(key).or_body(Some(given))?;
+            let given = given.map_err(|refusal| refusal.at(problem::IDEMPOTENCY_KEY))?;
+            if key.as_ref().is_some_and(|key| *key != given) {
+                let detail = "the header Idempotency-Key comes twice, with two keys; send one of them";
+                return Err(Problem::malformed("key_mismatch", detail).at(problem::IDEMPOTENCY_KEY));
+            }
+            key = Some(given);
         }
         Ok(Self(key))
     }
 }
 
 impl HeaderKey {
+    /// Where the key of the request is.
+    pub fn pointer(&self) -> &'static str {
+        match self.0 {
+            Some(_) => problem::IDEMPOTENCY_KEY,
+            None => "/key",
+        }
+    }
+
     /// The one key of header and body.
     pub fn or_body(self, in_body: Option<Key>) -> Result<Option<Key>, Problem> {
         match (self.0, in_body) {
@@ -404,7 +443,7 @@ impl Patience {
 
 impl IntoParams for Patience {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let what = "`wait=N`: how many seconds to wait at most";
+        let what = "`wait=N`: how many seconds to wait at most; a shutdown shortens it";
         vec![described_header("Prefer", what)]
     }
 }
@@ -460,7 +499,7 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let version = version.and_then(|version| version.parse().ok());
     version.map(Some).ok_or_else(|| {
         let detail = "If-Match must be the ETag of the series as you read it, e.g. \"3\"";
-        Problem::malformed("invalid_header", detail).at("/headers/If-Match")
+        Problem::malformed("invalid_header", detail).at(problem::IF_MATCH)
     })
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use seriatim::{
     Access, Actor, Answer, Chain, Code, Command, Document, Effect, Entry, Failure, Gate, GateId, GatePolicy, GateState,
-    Hash, Issuer, Key, Refusal, Request, State, Subject, Tenant, Ttl,
+    Hash, Issuer, Key, Params, Refusal, Request, State, Subject, Tenant, Ttl,
 };
 use tokio::sync::Notify;
 
@@ -171,6 +171,27 @@ impl Payments {
         let subject = subject_of_event(&source.name, &task.event.id)?;
         let effect = &self.effects.event;
         self.open(&source.tenant, effect, subject, &task.to_json()).await
+    }
+
+    /// Checks that a series takes the params that are expected, if every source of the tenant issues in one that does not:
+    /// once it is paid the shop cannot put them right any more.
+    ///
+    /// # Errors
+    /// `unknown_param`, `missing_param` or `invalid_param`; see [`Failure`].
+    pub async fn check_params(&self, tenant: &Tenant, expected: &Expected) -> Result<(), Failure> {
+        let all = self.issuer.reads().series().await?;
+        let mut refused = None;
+        for desk in self.desks().filter(|desk| desk.source.tenant == *tenant) {
+            // A series that is not defined yet may come before the payment does.
+            let Some(series) = all.iter().find(|series| series.name == desk.source.series) else {
+                return Ok(());
+            };
+            match Params::canonical(&series.params, &expected.params) {
+                Ok(_) => return Ok(()),
+                Err(refusal) => refused = refused.or(Some(refusal)),
+            }
+        }
+        refused.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
     /// Writes down what is expected of a payment, until it is paid, in the name of the caller, who was asked before

@@ -11,12 +11,17 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use seriatim::{Entry, Failure, Kind, Refusal, StoreError, Timestamp};
+use seriatim::{Code, Entry, Failure, Kind, Refusal, SeriesName, StoreError, Timestamp};
 use utoipa::openapi::response::Response as Described;
 use utoipa::openapi::{Content, HeaderBuilder, Object, Ref, RefOr, ResponseBuilder, Type};
 use utoipa::{ToResponse, ToSchema};
 
 use crate::wire;
+
+/// Where the version comes that the caller saw.
+pub const IF_MATCH: &str = "/headers/If-Match";
+/// Where the caller's key comes, if not in the body.
+pub const IDEMPOTENCY_KEY: &str = "/headers/Idempotency-Key";
 
 /// Why there is no answer.
 #[derive(Debug, Clone)]
@@ -32,6 +37,8 @@ struct Inner {
     errors: Vec<FieldError>,
     place: Option<(usize, usize)>,
     entries: Box<[Arc<Entry>]>,
+    /// Whether those are of a test series.
+    test: bool,
     headers: HeaderMap,
     /// What happened inside: for the log, and for the answer only where nobody else reads it.
     inside: Option<String>,
@@ -59,6 +66,7 @@ impl Problem {
             errors: Vec::new(),
             place: None,
             entries: Box::default(),
+            test: false,
             headers: HeaderMap::new(),
             inside: None,
         }))
@@ -81,7 +89,7 @@ impl Problem {
         problem
     }
 
-    /// The same problem, of a request that did not arrive whole: sent again it may.
+    /// The same problem, where nothing is wrong with the request: sent again it may work.
     pub fn worth_a_retry(mut self) -> Self {
         self.0.retry = "retry";
         self
@@ -104,7 +112,7 @@ impl Problem {
     pub fn panicked() -> Self {
         let mut problem = Self::internal("a handler panicked");
         problem.0.outcome = "unknown";
-        problem.0.retry = "retry_same_key";
+        // Whether it had a key, by which a second request would find the first, is not known here.
         problem
     }
 
@@ -115,6 +123,27 @@ impl Problem {
             pointer: pointer.into(),
             detail,
         });
+        self
+    }
+
+    /// The same problem where what the rules call `from` came as `to`.
+    pub fn given_at(mut self, from: &str, to: &str) -> Self {
+        for error in &mut self.0.errors {
+            if error.pointer == from {
+                error.pointer = to.to_string();
+            }
+        }
+        self
+    }
+
+    /// The series of the entries that it shows.
+    pub fn series(&self) -> Option<&SeriesName> {
+        self.0.entries.first().map(|entry| &entry.counter.series)
+    }
+
+    /// The same problem, with whether its entries are of a test series.
+    pub fn of_test(mut self, test: bool) -> Self {
+        self.0.test = test;
         self
     }
 
@@ -154,7 +183,10 @@ impl Problem {
             Some(inside) if show_inside => format!("{} ({inside})", inner.detail),
             Some(_) | None => inner.detail,
         };
-        let mut entries = inner.entries.iter().map(|entry| wire::Entry::of(entry, now, false));
+        let mut entries = inner
+            .entries
+            .iter()
+            .map(|entry| wire::Entry::of(entry, now, inner.test));
         let body = Body {
             kind: format!("/docs/reference/problems#{}", inner.code),
             title: title(inner.code),
@@ -265,9 +297,11 @@ impl From<Refusal> for Problem {
         let mut problem = Self::new(status_of(refusal.code.kind()), refusal.code.as_str(), refusal.message);
         problem.0.place = refusal.place;
         problem.0.entries = refusal.entries;
-        match refusal.field {
-            Some(field) => problem.at(field),
-            None => problem,
+        match (refusal.field, refusal.code) {
+            (Some(field), _) => problem.at(field),
+            // The rules know no headers.
+            (None, Code::VersionRequired | Code::VersionMismatch) => problem.at(IF_MATCH),
+            (None, _) => problem,
         }
     }
 }
@@ -280,7 +314,7 @@ impl From<Failure> for Problem {
             Failure::Unavailable {
                 message, retry_after, ..
             } => Self::unavailable(code, message, retry_after),
-            Failure::Unknown { message } => Self::unavailable(code, message, Duration::from_secs(1)),
+            Failure::Unknown { .. } => Self::unavailable(code, failure.to_string(), Duration::from_secs(1)),
             Failure::Corrupt { message } => {
                 let detail = "what is stored contradicts itself, so nothing was written; the operator should run \
                               `seriatim verify`";

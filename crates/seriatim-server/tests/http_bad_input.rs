@@ -508,8 +508,63 @@ async fn a_key_is_given_once_in_printable_ascii() {
         .send()
         .await
         .problem(400, "key_mismatch")
-        .at("/key");
+        .at("/headers/Idempotency-Key");
     bad.unchanged().await;
+}
+
+/// The pointer was `/key`, and the body had none.
+#[tokio::test]
+async fn a_key_that_came_as_a_header_is_pointed_at_there() {
+    let world = World::furnished().await;
+    let ask = |path: &str, body: Value| {
+        let ask = world.ask("POST", path).header("idempotency-key", "a");
+        ask.json(&body).send()
+    };
+    let first = ask("/v1/series/branch/entries", json!({"params": {"branch": "1"}})).await;
+    let first = first.is(201).text("id");
+    let at = "/headers/Idempotency-Key";
+    let other = json!({"params": {"branch": "2"}});
+    ask("/v1/series/branch/entries", other)
+        .await
+        .problem(422, "key_reused")
+        .at(at);
+    let reserve = json!({"ttl": "1m", "params": {"branch": "1"}});
+    ask("/v1/series/branch/reservations", reserve)
+        .await
+        .problem(422, "key_reused")
+        .at(at);
+    let count = json!({"count": 2, "params": {"branch": "1"}});
+    ask("/v1/series/branch/entries/batch", count)
+        .await
+        .problem(422, "key_reused")
+        .at(at);
+    let adopt = json!({"number": "01-0009", "date": "2026-01-01"});
+    ask("/v1/series/branch/adopt", adopt)
+        .await
+        .problem(422, "key_reused")
+        .at(at);
+    ask(BATCH, json!({"items": [{"key": "b"}]}))
+        .await
+        .problem(400, "items_or_count")
+        .at(at);
+    let void = json!({"reason_code": "spoiled", "reason": "blot"});
+    world.post(&format!("/v1/entries/{first}/void"), void).await.is(200);
+    ask("/v1/series/branch/entries", json!({"params": {"branch": "1"}}))
+        .await
+        .problem(409, "voided")
+        .at(at);
+}
+
+#[tokio::test]
+async fn a_version_is_wanted_in_its_header() {
+    let world = World::furnished().await;
+    world.issue("invoice", json!({"key": "a"})).await;
+    let changed = json!({"format": "INV-{seq:4}"});
+    let blind = world.put("/v1/series/invoice", changed.clone()).await;
+    blind.problem(428, "version_required").at("/headers/If-Match");
+    let ask = world.ask("PUT", "/v1/series/invoice").header("if-match", "\"7\"");
+    let late = ask.json(&changed).send().await;
+    late.problem(412, "version_mismatch").at("/headers/If-Match");
 }
 
 #[tokio::test]
@@ -965,4 +1020,59 @@ async fn paths_and_methods_that_are_none_are_problems() {
         .await
         .problem(405, "method_not_allowed");
     bad.unchanged().await;
+}
+
+/// An auditor who mistyped an id read that nothing had happened in its chain.
+#[tokio::test]
+async fn a_chain_that_is_not_there_is_not_an_empty_one() {
+    let world = World::furnished().await;
+    world.issue("invoice", json!({"key": "a"})).await;
+    world.issue("invoice", json!({"key": "b"})).await;
+    let counters = world.get("/v1/series/invoice/counters").await;
+    let counter = counters.json["data"][0]["id"].as_str().unwrap().to_string();
+    let of = |chain: &str, more: &str| format!("/v1/audit/events?chain={chain}{more}");
+    let page = world.get(&of(&counter, "&limit=2")).await.is(200);
+    let last = page.text("next_cursor");
+    let end = world.get(&of(&counter, &format!("&cursor={last}"))).await.is(200);
+    assert_eq!(end.json["data"], json!([]));
+    let another = world.get(&of("definitions", &format!("&cursor={last}"))).await;
+    another.problem(400, "invalid_cursor").at("/cursor");
+    let absent = world.get(&of("gat_0000000000000000", "")).await;
+    absent.problem(404, "unknown_gate").at("/chain");
+    let absent = counter.chars().rev().collect::<String>();
+    let absent = world.get(&of(&absent, "")).await;
+    absent.problem(404, "unknown_counter").at("/chain");
+    let empty = World::new().await;
+    empty.get(&of("definitions", "")).await.is(200);
+}
+
+/// The entry in a refusal, the counters and what an auditor reads did not say that the series is one for tests.
+#[tokio::test]
+async fn a_test_series_says_so_in_refusals_and_lists() {
+    let world = World::furnished().await;
+    for (series, test) in [("trial", json!(true)), ("invoice", Value::Null)] {
+        let id = world.issue(series, json!({"key": "a"})).await.text("id");
+        let void = json!({"reason_code": "spoiled", "reason": "blot"});
+        world.post(&format!("/v1/entries/{id}/void"), void).await.is(200);
+        let again = world
+            .post(&format!("/v1/series/{series}/entries"), json!({"key": "a"}))
+            .await;
+        assert_eq!(again.problem(409, "voided").json["entry"]["test"], test);
+        let advance = json!({"to": 9, "reason": "books"});
+        let advanced = world
+            .post(&format!("/v1/series/{series}/advance"), advance)
+            .await
+            .is(200);
+        assert_eq!(advanced.json["counter"]["test"], test);
+        for path in [
+            format!("/v1/series/{series}/counters"),
+            format!("/v1/audit/gaps?series={series}"),
+        ] {
+            assert_eq!(world.get(&path).await.is(200).json["data"][0]["test"], test, "{path}");
+        }
+        let sums = world.get("/v1/audit/summary").await;
+        let sums = sums.json["data"].as_array().unwrap().clone();
+        let sum = sums.iter().find(|line| line["series"] == series).unwrap();
+        assert_eq!(sum["test"], test);
+    }
 }

@@ -26,6 +26,10 @@ const STRIPE_SECRET: &str = "whsec_topsecret";
 const STRIPE: &str =
     "[sources.stripe]\nscheme = \"stripe\"\nseries = \"receipt\"\nsecrets = [\"whsec_topsecret\"]\ntest = true\n";
 
+/// The same with a series of its own.
+const STRIPE_OTHER: &str =
+    "[sources.stripe]\nscheme = \"stripe\"\nseries = \"other\"\nsecrets = [\"whsec_topsecret\"]\ntest = true\n";
+
 /// A service that takes payments of one source, and its workers. Nothing renders receipts.
 struct Shop {
     world: World,
@@ -275,7 +279,9 @@ async fn a_payment_takes_the_number_that_its_reference_has() {
     shop.expect("pay_1").await.is(200);
     shop.deliver("pay_1").await.is(200);
     assert_eq!(shop.until_paid("pay_1").await["number"], "RCP-0001");
-    let other = json!({"amount_minor": 100, "currency": "INR", "document": document(), "params": {"branch": "1"}});
+    let mut another = document();
+    another["note"] = json!("later");
+    let other = json!({"amount_minor": 100, "currency": "INR", "document": another});
     let late = shop.world.put("/v1/payments/pay_1", other).await;
     let late = late.problem(409, "gate_fixed");
     assert!(
@@ -714,4 +720,47 @@ async fn a_payment_says_that_its_number_is_void_and_what_stands_in_its_place() {
         );
         assert_eq!(payment["replacement"], json!({"entry": entry, "number": replacement}));
     }
+}
+
+/// A parameter that does nothing was taken, and who gave it believed that it did something.
+#[tokio::test]
+async fn a_source_is_named_only_where_it_is_asked() {
+    let shop = Shop::open().await;
+    let path = "/v1/payments/pay_1?source=nope";
+    let put = shop
+        .world
+        .put(path, json!({"amount_minor": 100, "currency": "INR"}))
+        .await;
+    put.problem(400, "unknown_parameter").at("/source");
+    shop.expect("pay_1").await.is(200);
+    shop.world
+        .get(path)
+        .await
+        .problem(400, "unknown_parameter")
+        .at("/source");
+    let ask = shop.world.ask("POST", "/v1/payments/pay_1/verify?source=nope");
+    ask.send().await.problem(404, "unknown_source").at("/source");
+}
+
+/// They were refused when the money had come, and could not be put right any more.
+#[tokio::test]
+async fn params_that_no_number_can_take_are_refused_before_anything_is_paid() {
+    let shop = Shop::open().await;
+    let with =
+        |params: Value| json!({"amount_minor": 100, "currency": "INR", "document": document(), "params": params});
+    let path = "/v1/payments/pay_1";
+    let put = shop.world.put(path, with(json!({"branch": "07"}))).await;
+    put.problem(422, "unknown_param").at("/params/branch");
+    shop.world.get(path).await.problem(404, "unknown_payment");
+    shop.world.put(path, with(json!({}))).await.is(200);
+    // Another source may issue it, so it is not for this check to say no.
+    let two = Shop::open_with(STRIPE_OTHER).await;
+    let other = json!({"format": "O-{branch}-{seq}", "test": true, "params": {"branch": {"digits": 2}}});
+    two.world.put(path, with(json!({"branch": "7"}))).await.is(200);
+    two.world.put("/v1/series/other", other).await.is(201);
+    two.world.put(path, with(json!({"branch": "8"}))).await.is(200);
+    two.world
+        .put(path, with(json!({"till": "8"})))
+        .await
+        .problem(422, "unknown_param");
 }

@@ -532,7 +532,8 @@ const EARLIER: [(Said, Said); 4] = [
 
 fn refused(json: &Value) -> Outcome {
     let code = text(&json["code"]).unwrap_or_else(|| json.to_string());
-    let field = text(&json["errors"][0]["pointer"]);
+    // Only here is there a header to point at.
+    let field = text(&json["errors"][0]["pointer"]).filter(|field| field != "/headers/If-Match");
     let earlier = EARLIER
         .iter()
         .find(|(found, _)| *found == (code.as_str(), field.as_deref().unwrap_or_default()));

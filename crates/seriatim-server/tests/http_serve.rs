@@ -218,6 +218,27 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     );
 }
 
+/// The connection was closed with the body unread, and a client that wrote first saw a broken pipe and no answer.
+#[tokio::test]
+async fn who_writes_a_large_body_first_still_reads_why_it_is_refused() {
+    let server = Server::usual().await;
+    let key = server.key().await;
+    let body = "x".repeat(7 * 512 * 1024);
+    let head = issue_head(&key, body.len());
+    let chunked = head.replace(&format!("content-length: {}", body.len()), "transfer-encoding: chunked");
+    for request in [
+        format!("{head}{body}"),
+        format!("{chunked}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()),
+    ] {
+        let request = request.replacen("host: x", "host: x\r\nconnection: close", 1);
+        let answer = over(&mut server.connect().await, &request).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 413") && answer.contains("body_too_large"),
+            "{answer}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_request_under_way_is_answered_before_the_end() {
     let mut server = Server::usual().await;
@@ -271,6 +292,34 @@ async fn a_drain_has_an_end() {
     server.stop();
     let ended = tokio::time::timeout(Duration::from_secs(3), server.ended).await;
     ended.expect("it waits for a body that does not come").unwrap().unwrap();
+}
+
+/// Who waited for a gate kept the server for the rest of his wait, or was cut off without an answer.
+#[tokio::test]
+async fn who_waits_for_a_gate_is_answered_when_the_shutdown_begins() {
+    let mut server = Server::start(Limits::default(), Duration::ZERO, Duration::from_secs(20)).await;
+    let body = r#"{"effect":"receipt","subject":"pay_1","ttl":"1m","holder":"w"}"#;
+    let claim = format!(
+        "POST /v1/gates/claim HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut local = UnixStream::connect(server.socket()).await.unwrap();
+    let claimed = over(&mut local, &claim).await;
+    let at = claimed.find("gat_").expect(&claimed);
+    let id: String = claimed[at..].chars().take_while(|c| *c != '"').collect();
+    let mut waiting = UnixStream::connect(server.socket()).await.unwrap();
+    let ask = format!("GET /v1/gates/{id}?wait=20s HTTP/1.1\r\nhost: x\r\n\r\n");
+    waiting.write_all(ask.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server.stop();
+    let answer = tokio::time::timeout(Duration::from_secs(3), rest(&mut waiting)).await;
+    let answer = answer.expect("the wait goes on");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains(r#""state":"claimed""#),
+        "{answer}"
+    );
+    server.ended.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use tokio::sync::{broadcast, oneshot};
 use tokio::time::Instant;
 
 use crate::clock::{Clock, SystemClock};
-use crate::failure::Failure;
+use crate::failure::{Failure, Repeat};
 use crate::store::{EntryFilter, Reads, Store, StoreError};
 use crate::zones::BundledZones;
 use lane::{Job, Lane, Ticket, Waiter};
@@ -134,8 +134,17 @@ impl Issuer {
     /// # Errors
     /// See [`Failure`].
     pub async fn execute_within(&self, request: Request, deadline: Duration) -> Result<Answer, Failure> {
+        self.execute_until(request, tokio::time::sleep(deadline)).await
+    }
+
+    /// Carries out a command; its caller stops waiting when `over` is done. The command goes on then.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn execute_until(&self, request: Request, over: impl Future<Output = ()>) -> Result<Answer, Failure> {
         let started = Instant::now();
         let verb = request.command.verb();
+        let repeat = Repeat::of(&request.command);
         let ticket = Ticket::new();
         let (reply, answer) = oneshot::channel();
         let waiter = Waiter {
@@ -144,16 +153,12 @@ impl Issuer {
             since: started,
         };
         self.lane_of(&request).send(Job { request, waiter })?;
-        let answer = match tokio::time::timeout_at(started + deadline, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(unknown("the lane ended before it answered")),
-            Err(_) if ticket.abandon() => Err(Failure::Unavailable {
-                message: format!("the command waited {deadline:?} without being started; nothing happened"),
-                retry_after: Duration::from_secs(1),
-                code: "deadline_exceeded",
-            }),
-            Err(_) => Err(unknown(&format!("the commit was not confirmed within {deadline:?}"))),
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|_| unknown("the lane ended before it answered")).flatten(),
+            () = over => Err(given_up(&ticket, started.elapsed())),
         };
+        let answer = answer.map_err(|failure| failure.repeated(repeat));
         measure::answered(verb, &answer, started.elapsed());
         if let Ok(Answer::Gate { gate, .. } | Answer::Claim { gate, .. }) = &answer
             && gate.is_over()
@@ -343,7 +348,7 @@ impl From<StoreError> for Failure {
                 retry_after: Duration::from_secs(1),
                 code: "store_unavailable",
             },
-            StoreError::Unknown(message) => Self::Unknown { message },
+            StoreError::Unknown(message) => unknown(&message),
             StoreError::Corrupt(message) => Self::Corrupt { message },
             StoreError::Busy { message, .. } => Self::Unavailable {
                 message,
@@ -359,9 +364,23 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// Nobody knows what became of it, nor here what it was.
 fn unknown(what: &str) -> Failure {
     Failure::Unknown {
-        message: format!("{what}; it may have happened: ask again with the same key"),
+        message: what.to_string(),
+        repeat: Repeat::Look,
+    }
+}
+
+/// What a caller hears who waits no longer.
+fn given_up(ticket: &Ticket, waited: Duration) -> Failure {
+    if !ticket.abandon() {
+        return unknown(&format!("the commit was not confirmed within {waited:.1?}"));
+    }
+    Failure::Unavailable {
+        message: format!("the command waited {waited:.1?} without being started; nothing happened"),
+        retry_after: Duration::from_secs(1),
+        code: "deadline_exceeded",
     }
 }
 

@@ -25,7 +25,7 @@ pub mod verify;
 mod zones;
 
 pub use clock::{Clock, SystemClock};
-pub use failure::Failure;
+pub use failure::{Failure, Repeat};
 pub use issuer::{Issue, Issuer, Options};
 pub use seriatim_core::*;
 pub use store::memory::Memory;

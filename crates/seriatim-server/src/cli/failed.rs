@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::output::{Output, list, text};
 use crate::config::ConfigError;
 use crate::open::PlaceError;
+use crate::problem;
 use crate::transport::{Reply, TransportError};
 
 /// Why a verb ended otherwise than done.
@@ -76,12 +77,20 @@ impl Problem {
                 "nothing was written; `seriatim series apply FILE` changes a series"
             }
             _ if self.status == 401 => "nothing was written; give a key in SERIATIM_API_KEY or SERIATIM_API_KEY_FILE",
+            Some("retry") if self.is_unknown() => {
+                "it may have happened; try again in a moment, and the answer says whether it had"
+            }
+            Some("never") if self.is_unknown() => "it may have happened; look before you try again",
             Some("retry") => "nothing happened; try again in a moment",
             Some("retry_same_key") => "it may have happened; try again with the same --key to get the same answer",
             // Somebody between here and the service, or another program altogether.
             None if self.status >= 500 => "it may have happened; try again with the same --key to get the same answer",
             _ => "nothing was written; change the request",
         }
+    }
+
+    fn is_unknown(&self) -> bool {
+        text(&self.body, "outcome") == "unknown"
     }
 
     fn exit_code(&self) -> u8 {
@@ -154,7 +163,11 @@ fn say_problem(output: Output, problem: &Problem) {
     } else {
         format!("code {code}")
     };
-    let field = problem.pointer().map(|pointer| format!(", field {pointer}"));
+    let field = problem.pointer().map(|pointer| match pointer {
+        // Here it is a flag.
+        problem::IF_MATCH => ", flag --if-version".to_string(),
+        pointer => format!(", field {pointer}"),
+    });
     output.warn(format!("  {code}{}; {}", field.unwrap_or_default(), problem.way_out()));
 }
 

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use seriatim::store::CounterFilter;
-use seriatim::{ApiScope, audit, checkpoint as checkpoints};
+use seriatim::{ApiScope, SeriesName, audit, checkpoint as checkpoints};
 use utoipa::IntoParams;
 
 use super::entries::{date, in_order};
@@ -63,7 +63,7 @@ pub async fn gaps(
             audit::gaps(app.issuer().reads(), &filter).await?
         }
     };
-    json(StatusCode::OK, &wire::Gaps::of(&found))
+    json(StatusCode::OK, &wire::Gaps::of(&found, &|series| view.is_test(series)))
 }
 
 /// Which days.
@@ -99,7 +99,8 @@ pub async fn summary(
     in_order("/from", from, to)?;
     let mut lines = audit::summary(app.issuer().reads(), from, to).await?;
     lines.retain(|line| view.sees(&line.counter.series, &line.counter.tenant));
-    let rows = lines.iter().map(wire::SummaryLine::of).collect();
+    let is_test = |series: &SeriesName| view.is_test(series);
+    let rows = lines.iter().map(|line| wire::SummaryLine::of(line, &is_test)).collect();
     json(StatusCode::OK, &wire::List::whole(rows))
 }
 

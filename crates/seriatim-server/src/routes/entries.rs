@@ -51,7 +51,8 @@ pub struct EntriesQuery {
     security(("api_key" = ["read"])),
     params(EntriesQuery),
     responses(
-        (status = 200, description = "Entries, newest first", body = wire::List<wire::Entry>),
+        (status = 200, description = "Entries, newest first", body = wire::List<wire::Entry>,
+            headers(("Link" = String, description = "With `next_cursor`: where the next page is, as `rel=\"next\"`"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -255,7 +256,7 @@ pub async fn confirm(
     ),
     request_body = wire::ReasonAsk,
     responses(
-        (status = 200, description = "The entry", body = wire::Entry, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
+        (status = 200, description = "The entry", body = wire::Entry),
         (status = "default", response = Refused),
     ),
 )]
@@ -316,7 +317,7 @@ pub async fn void(
     ),
     request_body = wire::ReasonAsk,
     responses(
-        (status = 200, description = "The entry", body = wire::Entry, headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
+        (status = 200, description = "The entry", body = wire::Entry),
         (status = "default", response = Refused),
     ),
 )]

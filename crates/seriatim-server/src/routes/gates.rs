@@ -223,7 +223,7 @@ async fn change(app: &App, caller: Caller, patience: &Patience, command: Command
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub struct GateQuery {
-    /// Wait until it is done or dead, but no longer than this, e.g. `10s`; at most 20 s.
+    /// Wait until it is done or dead, but no longer than this, e.g. `10s`; at most 20 s, and not past a shutdown.
     wait: Option<String>,
 }
 
@@ -250,7 +250,11 @@ pub async fn show(
     let gate = if gate.is_over() || wait.is_zero() {
         gate
     } else {
-        seen(&app, &caller.access, scope, id, wait).await?
+        tokio::select! {
+            over = seen(&app, &caller.access, scope, id, wait) => over?,
+            // The gate as it is: the connection may not be there for the rest of the wait.
+            () = app.stopped() => seen(&app, &caller.access, scope, id, Duration::ZERO).await?,
+        }
     };
     let events = app.issuer().reads().events(Chain::Gate(id), 0, EVENTS_MAX).await?;
     let body = wire::GateWithEvents {
@@ -306,7 +310,8 @@ pub struct GatesQuery {
     security(("api_key" = ["gate"]), ("api_key" = ["read"])),
     params(GatesQuery),
     responses(
-        (status = 200, description = "Gates, newest first", body = wire::List<wire::Gate>),
+        (status = 200, description = "Gates, newest first", body = wire::List<wire::Gate>,
+            headers(("Link" = String, description = "With `next_cursor`: where the next page is, as `rel=\"next\"`"))),
         (status = "default", response = Refused),
     ),
 )]

@@ -24,11 +24,11 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use seriatim::{Answer, EntriesAnswer, Request};
+use seriatim::{Answer, EntriesAnswer, Failure, Request};
 use utoipa::IntoParams;
 use utoipa::openapi::path::PathItem;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -129,6 +129,7 @@ fn openapi_json(mut api: OpenApi, version: &str) -> String {
         .components(Some(parts.build()))
         .build();
     api.paths.paths.values_mut().for_each(describe_actor);
+    api.paths.paths.values_mut().for_each(describe_body);
     described.merge(api);
     described.to_pretty_json().unwrap_or_default()
 }
@@ -140,6 +141,19 @@ fn describe_actor(path: &mut PathItem) {
         if operation.security.is_some() {
             let actor = described_header("Seriatim-Actor", "On whose behalf");
             operation.parameters.get_or_insert_default().push(actor.into());
+        }
+    }
+}
+
+/// A body may be left out, but is never `null`.
+fn describe_body(path: &mut PathItem) {
+    let body = path.post.as_mut().and_then(|operation| operation.request_body.as_mut());
+    let Some(RefOr::T(body)) = body else { return };
+    for content in body.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        if let Some(RefOr::T(Schema::OneOf(choices))) = &content.schema {
+            let named = choices.items.iter().find(|choice| matches!(choice, RefOr::Ref(_)));
+            content.schema = named.cloned().or(content.schema.take());
         }
     }
 }
@@ -210,8 +224,39 @@ fn set(response: &mut Response, name: HeaderName, value: &str) {
 
 /// Asks the issuer; the command goes on when nobody waits any more.
 async fn execute(app: &App, request: Request, patience: &Patience) -> Result<Answer, Problem> {
-    let within = patience.or(app.issuer().deadline());
-    Ok(app.issuer().execute_within(request, within).await?)
+    match answer(app, request, patience).await {
+        Ok(answer) => Ok(answer),
+        Err(failure) => Err(shown(app, failure.into()).await?),
+    }
+}
+
+/// A refusal that shows entries of a test series says so, as every answer does.
+async fn shown(app: &App, problem: Problem) -> Result<Problem, Problem> {
+    let Some(name) = problem.series() else {
+        return Ok(problem);
+    };
+    let all = app.issuer().reads().series().await?;
+    let test = all.iter().any(|series| series.name == *name && series.test);
+    Ok(problem.of_test(test))
+}
+
+async fn answer(app: &App, request: Request, patience: &Patience) -> Result<Answer, Failure> {
+    let usual = app.issuer().deadline();
+    let within = patience.or(usual);
+    if within <= usual {
+        return app.issuer().execute_within(request, within).await;
+    }
+    // A shutdown does not wait that long: the connection would be cut, and nobody told.
+    let over = async {
+        tokio::select! {
+            () = tokio::time::sleep(within) => {}
+            () = async {
+                app.stopped().await;
+                tokio::time::sleep(usual).await;
+            } => {}
+        }
+    };
+    app.issuer().execute_until(request, over).await
 }
 
 /// Asks the issuer for something that is answered with entries.

@@ -39,9 +39,12 @@ pub async fn issue(
     header: HeaderKey,
     payload: Payload,
 ) -> Result<Response, Problem> {
+    let key_at = header.pointer();
     let take = payload.parse::<wire::IssueAsk>()?.take(header)?;
     let request = caller.asks(Command::Issue { series, take });
-    let answer = entries_of(&app, request, &patience).await?;
+    let answer = entries_of(&app, request, &patience)
+        .await
+        .map_err(|problem| problem.given_at("/key", key_at))?;
     one(&app, &answer, StatusCode::CREATED)
 }
 
@@ -70,11 +73,14 @@ pub async fn issue_batch(
     header: HeaderKey,
     BatchPayload(payload): BatchPayload,
 ) -> Result<Response, Problem> {
+    let key_at = header.pointer();
     let command = match payload.parse::<wire::BatchAsk>()?.batch(header)? {
         wire::Batch::Items(items) => Command::IssueItems { series, items },
         wire::Batch::Count(take, count) => Command::IssueCount { series, take, count },
     };
-    let answer = entries_of(&app, caller.asks(command), &patience).await?;
+    let answer = entries_of(&app, caller.asks(command), &patience)
+        .await
+        .map_err(|problem| problem.given_at("/key", key_at))?;
     let mut response = json(StatusCode::CREATED, &wire::Issued::of(&answer, app.now()))?;
     if answer.taken.iter().all(|taken| taken.replayed) {
         mark_replayed(&mut response);
@@ -107,9 +113,12 @@ pub async fn reserve(
     header: HeaderKey,
     payload: Payload,
 ) -> Result<Response, Problem> {
+    let key_at = header.pointer();
     let (take, ttl) = payload.parse::<wire::ReserveAsk>()?.take(header)?;
     let request = caller.asks(Command::Reserve { series, take, ttl });
-    let answer = entries_of(&app, request, &patience).await?;
+    let answer = entries_of(&app, request, &patience)
+        .await
+        .map_err(|problem| problem.given_at("/key", key_at))?;
     one(&app, &answer, StatusCode::CREATED)
 }
 
@@ -138,9 +147,12 @@ pub async fn adopt(
     header: HeaderKey,
     payload: Payload,
 ) -> Result<Response, Problem> {
+    let key_at = header.pointer();
     let adopt = payload.parse::<wire::AdoptAsk>()?.adopt(header)?;
     let request = caller.asks(Command::Adopt { series, adopt });
-    let answer = entries_of(&app, request, &patience).await?;
+    let answer = entries_of(&app, request, &patience)
+        .await
+        .map_err(|problem| problem.given_at("/key", key_at))?;
     one(&app, &answer, StatusCode::CREATED)
 }
 
@@ -157,7 +169,8 @@ pub async fn adopt(
     ),
     request_body = wire::AdoptBatchAsk,
     responses(
-        (status = 200, description = "With `dry_run`: the entries as they would be", body = wire::Issued),
+        (status = 200, description = "With `dry_run`: the entries as they would be", body = wire::Issued,
+            headers(("Idempotent-Replayed" = String, description = "`true` if all of it had been done before"))),
         (status = 201, description = "The entries, in the order of the request", body = wire::Issued,
             headers(("Idempotent-Replayed" = String, description = "`true` if it had been done before"))),
         (status = "default", response = Refused),

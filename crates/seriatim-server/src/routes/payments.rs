@@ -90,19 +90,17 @@ pub async fn receive(
 pub struct PaymentQuery {
     /// Whose; `default` if there is only one.
     tenant: Option<String>,
-    /// The source to ask, for `verify`; may be left out if the tenant has but one with a status API.
-    source: Option<String>,
 }
 
-impl PaymentQuery {
-    fn tenant(&self) -> Result<Tenant, Problem> {
-        Ok(self
-            .tenant
-            .as_deref()
-            .map(Tenant::parse)
-            .transpose()?
-            .unwrap_or_default())
-    }
+/// Whose payment, and whom to ask.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct VerifyQuery {
+    /// Whose; `default` if there is only one.
+    tenant: Option<String>,
+    /// The source to ask; may be left out if the tenant has but one with a status API.
+    source: Option<String>,
 }
 
 /// Say what is expected of a payment
@@ -125,12 +123,13 @@ pub async fn expect(
     InQuery(query): InQuery<PaymentQuery>,
     payload: Payload,
 ) -> Result<Response, Problem> {
-    let tenant = query.tenant()?;
+    let tenant = wire::tenant(query.tenant.as_deref())?;
     caller.access.require_gates(ApiScope::Issue, &tenant)?;
     let payments = payments(&app)?;
     let reference = reference_of(&reference)?;
     let expected = payload.parse::<wire::PaymentAsk<'_>>()?.expected()?;
     payments.check_receipt(&tenant, &expected).map_err(no_receipt)?;
+    payments.check_params(&tenant, &expected).await?;
     payments.expect(caller, &tenant, &reference, &expected).await?;
     let shown = show_payment(payments, &tenant, &reference).await?;
     shown.ok_or_else(|| unknown_payment(&reference))
@@ -152,7 +151,7 @@ pub async fn show(
     InPath(reference): InPath<String>,
     InQuery(query): InQuery<PaymentQuery>,
 ) -> Result<Response, Problem> {
-    let tenant = query.tenant()?;
+    let tenant = wire::tenant(query.tenant.as_deref())?;
     caller.access.require_gates(ApiScope::Read, &tenant)?;
     let reference = reference_of(&reference)?;
     let shown = show_payment(payments(&app)?, &tenant, &reference).await?;
@@ -166,7 +165,7 @@ pub async fn show(
     post, path = "/v1/payments/{reference}/verify", tag = "payments", operation_id = "verify_payment",
     security(("api_key" = ["issue"])),
     params(
-        ("reference" = String, Path, description = "The payment's reference, percent-encoded"), PaymentQuery,
+        ("reference" = String, Path, description = "The payment's reference, percent-encoded"), VerifyQuery,
         Patience,
     ),
     responses(
@@ -178,18 +177,21 @@ pub async fn verify(
     State(app): State<App>,
     caller: Caller,
     InPath(reference): InPath<String>,
-    InQuery(query): InQuery<PaymentQuery>,
+    InQuery(query): InQuery<VerifyQuery>,
     patience: Patience,
 ) -> Result<Response, Problem> {
-    let tenant = query.tenant()?;
+    let tenant = wire::tenant(query.tenant.as_deref())?;
     caller.access.require_gates(ApiScope::Issue, &tenant)?;
     let payments = payments(&app)?;
     let reference = reference_of(&reference)?;
     let desk = desk_of(payments, &tenant, query.source.as_deref())?;
     let gate = payments.verify(desk, &reference).await.map_err(unverified)?;
-    let event = payments
-        .settled(&tenant, &reference, gate.id, patience.or(VERIFY_WITHIN))
-        .await?;
+    let settled = |within| payments.settled(&tenant, &reference, gate.id, within);
+    let event = tokio::select! {
+        event = settled(patience.or(VERIFY_WITHIN)) => event?,
+        // What follows comes by itself; the connection may not be there for the rest of the wait.
+        () = app.stopped() => settled(Duration::ZERO).await?,
+    };
     if let Some(gate) = event.filter(|gate| is_held(gate)) {
         let why = gate.last_error.as_ref().map(ToString::to_string).unwrap_or_default();
         let detail = format!(
@@ -214,7 +216,7 @@ pub async fn verify(
     security(("api_key" = ["read"])),
     params(("id" = String, Path, description = "The entry")),
     responses(
-        (status = 200, description = "The receipt", content_type = "application/pdf", body = Vec<u8>,
+        (status = 200, description = "The receipt", content_type = "application/pdf", body = wire::Pdf,
             headers(("ETag" = String, description = "The SHA-256 of the receipt, quoted"))),
         (status = "default", response = Refused),
     ),

@@ -79,7 +79,7 @@ fn defined(series: &seriatim::Series, changed: bool, dry_run: bool) -> Result<Re
     ),
     responses(
         (status = 200, description = "The series, with its version as ETag", body = wire::Series, headers(("ETag" = String, description = "The version of the series, quoted"))),
-        (status = 304, description = "The version is known"),
+        (status = 304, description = "The version is known", headers(("ETag" = String, description = "The version of the series, quoted"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -142,7 +142,8 @@ pub struct CountersQuery {
     security(("api_key" = ["read"])),
     params(("series" = String, Path, description = "The series"), CountersQuery),
     responses(
-        (status = 200, description = "Its counters, by tenant, then newest period first", body = wire::List<wire::Counter>),
+        (status = 200, description = "Its counters, by tenant, then newest period first", body = wire::List<wire::Counter>,
+            headers(("Link" = String, description = "With `next_cursor`: where the next page is, as `rel=\"next\"`"))),
         (status = "default", response = Refused),
     ),
 )]

@@ -72,7 +72,7 @@ impl Verifications {
         if let Some(running) = known.iter().find(|run| run.now().finished_at.is_none()) {
             let detail = format!("verification {} is still running; wait for it", running.id);
             let location = format!("/v1/audit/verifications/{}", running.id);
-            let problem = Problem::new(StatusCode::CONFLICT, "verification_running", detail);
+            let problem = Problem::new(StatusCode::CONFLICT, "verification_running", detail).worth_a_retry();
             return Err(problem.header(LOCATION, &location));
         }
         let run = Arc::new(Run {
@@ -180,7 +180,8 @@ fn hex(bytes: &[u8]) -> String {
     security(("api_key" = ["audit"])),
     request_body = Option<wire::VerificationAsk>,
     responses(
-        (status = 202, description = "It runs; Location says where to look", body = wire::VerificationReport),
+        (status = 202, description = "It runs; Location says where to look", body = wire::VerificationReport,
+            headers(("Location" = String, description = "Where it is"))),
         (status = "default", response = Refused),
     ),
 )]
@@ -293,4 +294,23 @@ pub async fn show(
         return Err(Problem::not_found("unknown_verification", detail).at("/id"));
     };
     run.answer(StatusCode::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn while_one_runs_another_is_worth_a_retry() {
+        let (all, at) = (Verifications::default(), Timestamp::from_micros(0));
+        assert!(all.begin("ver_1".into(), at, None).is_ok());
+        let problem = all.begin("ver_2".into(), at, None).err().unwrap();
+        assert_eq!(problem.code(), "verification_running");
+        let body = problem.render("req_1", at, false).into_body();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = String::from_utf8_lossy(&body).into_owned();
+        assert!(body.contains(r#""retry":"retry""#), "{body}");
+    }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use seriatim::verify::Progress;
-use seriatim::{CounterId, Finding, Timestamp};
+use seriatim::{CounterId, Finding, SeriesName, Timestamp};
 use utoipa::ToSchema;
 
 use super::{ParamsShown, Shown};
@@ -20,15 +20,23 @@ struct Whose<'a> {
     /// The params that split the count.
     #[schema(value_type = BTreeMap<String, String>)]
     partition: ParamsShown<'a>,
+    /// The series is a test series: it can be wiped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    test: bool,
 }
 
-impl<'a> From<&'a seriatim::CounterKey> for Whose<'a> {
-    fn from(key: &'a seriatim::CounterKey) -> Self {
+/// Whether a series is a test series.
+type IsTest<'f> = &'f dyn Fn(&SeriesName) -> bool;
+
+impl<'a> Whose<'a> {
+    fn of(key: &'a seriatim::CounterKey, is_test: IsTest<'_>) -> Self {
         Self {
             series: &key.series,
             tenant: &key.tenant,
             period: key.period.as_str(),
             partition: ParamsShown(&key.partition),
+            test: is_test(&key.series),
         }
     }
 }
@@ -63,9 +71,9 @@ pub struct Gap<'a> {
 
 impl<'a> Gaps<'a> {
     /// What was found.
-    pub fn of(found: &'a seriatim::audit::Gaps) -> Self {
+    pub fn of(found: &'a seriatim::audit::Gaps, is_test: IsTest<'_>) -> Self {
         let gap = |gap: &'a seriatim::audit::Gap| Gap {
-            counter: Whose::from(&*gap.counter),
+            counter: Whose::of(&gap.counter, is_test),
             first: gap.missing.first,
             last: gap.missing.last,
             count: gap.missing.size(),
@@ -73,7 +81,7 @@ impl<'a> Gaps<'a> {
         };
         Self {
             data: found.gaps.iter().map(gap).collect(),
-            unaccounted: found.unaccounted.iter().map(|key| Whose::from(&**key)).collect(),
+            unaccounted: found.unaccounted.iter().map(|key| Whose::of(key, is_test)).collect(),
             counters: found.counters,
         }
     }
@@ -111,9 +119,9 @@ struct SummaryCounts {
 
 impl<'a> SummaryLine<'a> {
     /// A line.
-    pub fn of(line: &'a seriatim::audit::SummaryLine) -> Self {
+    pub fn of(line: &'a seriatim::audit::SummaryLine, is_test: IsTest<'_>) -> Self {
         Self {
-            counter: Whose::from(&*line.counter),
+            counter: Whose::of(&line.counter, is_test),
             first: &line.first,
             last: &line.last,
             counts: SummaryCounts {

@@ -40,6 +40,10 @@ pub struct Counter<'a> {
     /// The hash of the last one.
     #[schema(value_type = String)]
     head: Hex,
+    /// The series is a test series: it can be wiped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    test: bool,
 }
 
 /// How many seqs are in which state.
@@ -86,6 +90,7 @@ impl<'a> Counter<'a> {
             fill: capacity.map(|capacity| fill(counter.last_seq, capacity)),
             length: counter.chain.length,
             head: Hex(counter.chain.head),
+            test: series.test,
         }
     }
 }

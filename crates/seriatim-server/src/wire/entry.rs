@@ -94,7 +94,8 @@ pub struct Entry<'a> {
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
     pub replayed: bool,
-    /// In what this request differs from the first one with its key.
+    /// In what this request differs from the first one with its key: `date`, `document`. What else was given, as
+    /// `reference` and `ttl`, is that of the first request, and not compared.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(required = false)]
     pub differs: &'a [&'static str],

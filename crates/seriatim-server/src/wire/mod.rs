@@ -37,7 +37,7 @@ pub use number::{
     VoidAsk, tenant,
 };
 pub use page::{List, cursor_of, limit_of, next_cursor};
-pub use payment::{Delivered, Payment, PaymentAsk};
+pub use payment::{Delivered, Payment, PaymentAsk, Pdf};
 pub use period::{Closure, PeriodAsk};
 pub use series::{Defined, Series, SeriesAsk, WipeAsk, Wiped};
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{NumberOrText, Object, Texts};
 use crate::extract::HeaderKey;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 
 /// A number to issue.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -161,7 +161,8 @@ impl BatchAsk<'_> {
             }
             (Some(items), None) => {
                 let shared = [
-                    ("/key", self.key.is_some() || header.0.is_some()),
+                    ("/key", self.key.is_some()),
+                    (problem::IDEMPOTENCY_KEY, header.0.is_some()),
                     ("/tenant", self.tenant.is_some()),
                     ("/params", self.params.is_some()),
                     ("/date", self.date.is_some()),

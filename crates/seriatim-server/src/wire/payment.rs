@@ -170,6 +170,12 @@ impl Payment {
     }
 }
 
+/// A file; only its description is used.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only its description is used")]
+pub struct Pdf(Vec<u8>);
+
 /// An event that was taken in.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Delivered<'a> {
