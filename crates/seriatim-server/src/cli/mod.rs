@@ -14,6 +14,7 @@ mod fence;
 mod gate;
 mod import;
 mod inspect;
+mod kept;
 mod key;
 mod moving;
 mod output;
