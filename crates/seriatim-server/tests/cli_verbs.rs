@@ -306,6 +306,31 @@ fn a_number_in_a_document_may_be_larger_than_any_of_ours() {
     assert!(desk.ok(&["gate", "show", gate]).contains("result\t[1.50e400]\n"));
 }
 
+/// A counter of which nothing is issued was in the file by its id alone.
+#[test]
+fn an_export_says_what_each_chain_of_a_counter_stands_on() {
+    let desk = Desk::new();
+    let format = ["--format", "{branch}-{seq}", "--param", "branch=digits:2"];
+    desk.ok(&[&["series", "create", "order", "--partition-by", "branch"], &format[..]].concat());
+    desk.ok(&[
+        "advance", "order", "--param", "branch=7", "--to", "3", "--reason", "paper",
+    ]);
+    let exported = desk.ok(&["export", "order"]);
+    let lines: Vec<serde_json::Value> = exported
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [counter, event] = lines.as_slice() else {
+        panic!("{exported}");
+    };
+    let id = &event["chain"];
+    let expected = serde_json::json!({
+        "id": id, "series": "order", "tenant": "default", "partition": {"branch": "07"}, "period": "all",
+    });
+    assert_eq!(counter["counter"], expected);
+    assert_eq!(event["event"]["kind"], "missing");
+}
+
 #[test]
 fn quiet_leaves_only_data() {
     let desk = Desk::new();

@@ -155,7 +155,7 @@ enum Verb {
     /// Play a payment provider
     #[command(subcommand)]
     Webhook(webhook::Webhook),
-    /// Write every entry, gate and event with its hash, one JSON object a line
+    /// Write every entry, counter, gate and event with its hash, one JSON object a line
     Export(export::Export),
     /// Copy the store to a new file while it goes on
     Backup(store::Backup),
