@@ -135,7 +135,7 @@ impl Issuer {
     /// See [`Failure`].
     pub async fn execute_within(&self, request: Request, deadline: Duration) -> Result<Answer, Failure> {
         let started = Instant::now();
-        let verb = request.command.verb();
+        let (verb, is_rehearsal) = (request.command.verb(), request.rehearsal);
         let ticket = Ticket::new();
         let (reply, answer) = oneshot::channel();
         let waiter = Waiter {
@@ -154,7 +154,7 @@ impl Issuer {
             }),
             Err(_) => Err(unknown(&format!("the commit was not confirmed within {deadline:?}"))),
         };
-        measure::answered(verb, &answer, started.elapsed());
+        measure::answered(verb, is_rehearsal, &answer, started.elapsed());
         if let Ok(Answer::Gate { gate, .. } | Answer::Claim { gate, .. }) = &answer
             && gate.is_over()
         {
