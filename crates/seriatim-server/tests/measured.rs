@@ -343,3 +343,31 @@ fn each_number_near_the_end_or_behind_it_is_counted() {
     );
     assert_eq!(near_and_wide(), [9, 8]);
 }
+
+/// A status without a label of its own hides among `other`, where no alert looks for it.
+#[test]
+fn a_status_has_a_label_and_a_large_delivery_is_counted_and_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let large = "x".repeat((1 << 20) + 1);
+    // It is refused by its announced length, perhaps while we still write.
+    let _ = post(&server.address, "/v1/webhooks/shop", &large);
+    let refused = || Measured::of(&server).value("seriatim_http_requests_total", &[("status", "413")]);
+    until("a refusal", || refused() == 1);
+    assert_eq!(post(&server.address, "/v1/series", "{}").unwrap().status, 405);
+    let measured = Measured::of(&server);
+    let labels = [("source", "shop"), ("outcome", "body_too_large")];
+    assert_eq!(measured.value("seriatim_webhook_deliveries_total", &labels), 1);
+    assert_eq!(measured.value("seriatim_http_requests_total", &[("status", "405")]), 1);
+    assert_eq!(
+        measured.value("seriatim_http_requests_total", &[("status", "other")]),
+        0
+    );
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    let refused = log.lines().find(|line| line.contains("delivery refused"));
+    let refused = refused.unwrap_or_else(|| panic!("{log}"));
+    assert!(
+        refused.contains("\"reason\":\"body_too_large\"") && refused.contains("1048576"),
+        "{refused}"
+    );
+}
