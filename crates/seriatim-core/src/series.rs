@@ -429,10 +429,14 @@ impl Series {
         if years.iter().all(|year| range.contains(year)) {
             return Ok(());
         }
+        // A fiscal year of the range begins in it, and the last one has not ended with it.
+        let first = match self.reset {
+            Reset::FiscalYear { month, day } => format!("{}-{month:02}-{day:02}", range.start()),
+            Reset::Never | Reset::Yearly | Reset::Monthly | Reset::Daily => format!("{}-01-01", range.start()),
+        };
         let message = format!(
-            "series {} takes dates in the years {} to {}, because {reason}; {date} is not one",
+            "series {} takes dates from {first} to {}-12-31, because {reason}; {date} is not one",
             self.name,
-            range.start(),
             range.end()
         );
         Err(Refusal::new(Code::DateOutOfRange, message).at("/date"))

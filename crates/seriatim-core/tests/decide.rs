@@ -1317,6 +1317,7 @@ fn every_refusal_names_its_field_and_the_way_out() {
         define invoice format=INV-{branch}-{year}-{seq:2} reset=yearly params.branch=digits:2 overflow=refuse replay=strict on_expiry=void -> invoice version 1
         define ordered format={seq} date_order=required keys=optional -> ordered version 1
         define short format={yy}-{seq} date_window=-36600d..+36600d keys=optional -> short version 1
+        define fiscal format={fy}-{seq} reset=fiscal-year:04-01 date_window=-36600d..+36600d keys=optional -> fiscal version 1
         define invoice format=INV-{seq} replaces=nothing           -> refused version_required: series invoice exists; to change it, send If-Match: "1" so that nobody's change is lost
         define new format=N-{seq} replaces=nothing                 -> refused invalid_definition /replaces: there is no series nothing to replace
         define invoice format=INV-{seq}                            -> refused version_required: series invoice exists; to change it, send If-Match: "1" so that nobody's change is lost
@@ -1332,7 +1333,8 @@ fn every_refusal_names_its_field_and_the_way_out() {
         items invoice                                              -> refused invalid_count /items: items is 0; one commit takes 1 to 1000 numbers
         # When.
         issue invoice key=a branch=7 date=2062-03-02               -> refused date_outside_window /date: 2062-03-02 is outside 2025-01-26 to 2026-04-03, the dates that series invoice accepts on 2026-03-02; correct the date or change date_window
-        issue short date=2100-01-01                                -> refused date_out_of_range /date: series short takes dates in the years 2000 to 2099, because its two-digit years repeat after a century; 2100-01-01 is not one
+        issue short date=2100-01-01                                -> refused date_out_of_range /date: series short takes dates from 2000-01-01 to 2099-12-31, because its two-digit years repeat after a century; 2100-01-01 is not one
+        issue fiscal date=2000-03-31                               -> refused date_out_of_range /date: series fiscal takes dates from 2000-04-01 to 2099-12-31, because its two-digit years repeat after a century; 2000-03-31 is not one
         issue ordered                                              -> 1
         issue ordered date=2026-03-01                              -> refused date_order /date: 2026-03-01 is before 2026-03-02, the date of the number before it; series ordered keeps dates in order
         adopt ordered 5                                            -> 5

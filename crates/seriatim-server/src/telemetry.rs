@@ -57,8 +57,9 @@ struct RouteMeters {
 
 /// A caller can invent methods; a label must not. What is not named here is `other`.
 const METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
-const STATUSES: [&str; 14] = [
-    "200", "201", "202", "304", "400", "401", "403", "404", "409", "413", "422", "429", "500", "503",
+const STATUSES: [&str; 20] = [
+    "200", "201", "202", "304", "400", "401", "403", "404", "405", "408", "409", "412", "413", "415", "422", "428",
+    "429", "500", "502", "503",
 ];
 
 impl Meters {

@@ -437,6 +437,39 @@ fn compare_finds_what_is_on_one_side_only() {
     assert_eq!(report["counts"]["document_without_number"], 1);
 }
 
+/// A date that does not fit, or does not read, made the number one without a document, which is to be voided.
+#[test]
+fn a_number_on_a_row_that_is_wrong_otherwise_has_its_document() {
+    let desk = Desk::new();
+    let create = "series create gam --format GAM-{date}-{seq:4} --reset daily --date-window -4000d..+4000d -q";
+    desk.ok(&create.split(' ').collect::<Vec<_>>());
+    let head = "number,tenant,date,key\n";
+    let row = |seq: u32, tenant: &str, date: &str| format!("GAM-20260101-{seq:04},{tenant},{date},p{seq}\n");
+    let rows: String = (1..=5).map(|seq| row(seq, "acme", "2026-01-01")).collect();
+    desk.write("before.csv", &format!("{head}{rows}"));
+    desk.ok(&["import", "gam", "--from-csv", "before.csv", "-q"]);
+    let rows = [
+        row(1, "acme", "2026-01-02"),
+        row(2, "acme", "kaputt"),
+        row(3, "no/tenant", "2026-01-01"),
+        row(4, "acme", "2026-01-01"),
+        row(5, "beta", "kaputt"),
+    ];
+    desk.write("theirs.csv", &format!("{head}{}", rows.concat()));
+    expect![[r#"
+        found: 2 bad_date, 1 bad_tenant, 1 number_without_document, 1 wrong_period
+        wrong_period	acme		GAM-20260101-0001	line 2: dated 2026-01-02, on which the format GAM-{date}-{seq:4} prints GAM-20260102-0001
+        bad_date	acme		GAM-20260101-0002	line 3: `kaputt` is not a date; write it like 2026-03-31
+        bad_tenant	no/tenant		GAM-20260101-0003	line 4: tenant: a tenant is a letter or digit, then up to 63 of A-Z, a-z, 0-9, `.`, `_` and `-`
+        bad_date	beta		GAM-20260101-0005	line 6: `kaputt` is not a date; write it like 2026-03-31
+        number_without_document	acme	2026-01-01	GAM-20260101-0005	no document bears it
+        numbers	5
+        documents	5
+        exit 3
+    "#]]
+    .assert_eq(&desk.run(&["compare", "gam", "--from-csv", "theirs.csv", "-q"]).seen());
+}
+
 #[test]
 fn one_bad_row_and_nothing_is_imported() {
     let desk = with_series();

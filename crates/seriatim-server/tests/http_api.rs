@@ -5,6 +5,7 @@ mod http;
 use expect_test::expect_file;
 use http::World;
 use serde_json::{Value, json};
+use seriatim_server::app::AppOptions;
 use seriatim_server::routes;
 
 #[tokio::test]
@@ -682,6 +683,19 @@ async fn a_test_series_is_wiped() {
         .send()
         .await
         .problem(409, "not_a_test_series");
+}
+
+/// Beside PostgreSQL, before the first `serve`: nobody could tell who has to give what.
+#[tokio::test]
+async fn without_a_key_for_checkpoints_it_is_said_where_one_comes_from() {
+    let world = World::with(AppOptions::default()).await;
+    let refused = world.get("/v1/audit/checkpoint").await.is(409);
+    assert_eq!(refused.text("code"), "no_checkpoint_key");
+    let detail = refused.text("detail");
+    assert!(
+        detail.contains("drawn when `seriatim serve` runs for the first time"),
+        "{detail}"
+    );
 }
 
 #[tokio::test]

@@ -291,4 +291,83 @@ fn a_number_that_was_only_rehearsed_is_not_counted() {
     };
     assert_eq!(adopt("?dry_run=true"), 0);
     assert_eq!(adopt(""), 1);
+    let measured = Measured::of(&server);
+    for outcome in ["rehearsed", "done"] {
+        let labels = [("verb", "adopt"), ("outcome", outcome)];
+        assert_eq!(measured.value("seriatim_commands_total", &labels), 1, "{outcome}");
+    }
+}
+
+/// A command that took many of them was counted as one, and one that adopted them not at all.
+#[test]
+fn each_number_near_the_end_or_behind_it_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let series = r#"{"format": "A-{seq:2}", "date_window": "-4000d..+32d", "test": true}"#;
+    assert_eq!(put(&server.address, "/v1/series/short", series).unwrap().status, 201);
+    let near_and_wide = || {
+        let measured = Measured::of(&server);
+        ["near_limit", "widened"].map(|name| {
+            let name = format!("seriatim_{name}_total");
+            assert!(
+                measured.0.contains(&format!("\n{name} ")),
+                "{name} is not there from the start"
+            );
+            measured.value(&name, &[])
+        })
+    };
+    let say = |path: &str, body: Value| {
+        let answer = post(&server.address, &format!("/v1/{path}"), &body.to_string()).unwrap();
+        assert!(answer.status < 300, "{path}: {}", answer.body);
+        answer.json()["data"][0]["id"].as_str().unwrap_or_default().to_string()
+    };
+    let names = ["store_retries", "unknown_commits"].map(|name| format!("seriatim_{name}_total"));
+    assert!(
+        names
+            .iter()
+            .all(|name| Measured::of(&server).names().contains(name.as_str()))
+    );
+    assert_eq!(near_and_wide(), [0, 0]);
+    let item = |number: &str| json!({"key": number, "number": number, "date": "2026-04-01"});
+    let items = json!({"items": [item("A-90"), item("A-91"), item("A-92")]});
+    say("series/short/adopt/batch", items.clone());
+    assert_eq!(near_and_wide(), [2, 0], "the last tenth of 99 is 91 to 99");
+    let first = say("series/short/entries/batch", json!({"key": "a", "count": 15}));
+    assert_eq!(near_and_wide(), [9, 8], "93 to 99, and 100 to 107");
+    // Given again, or changed: taken before.
+    say("series/short/adopt/batch", items);
+    say("series/short/entries/batch", json!({"key": "a", "count": 15}));
+    say(
+        &format!("entries/{first}/void"),
+        json!({"reason_code": "spoiled", "reason": "torn"}),
+    );
+    assert_eq!(near_and_wide(), [9, 8]);
+}
+
+/// A status without a label of its own hides among `other`, where no alert looks for it.
+#[test]
+fn a_status_has_a_label_and_a_large_delivery_is_counted_and_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let large = "x".repeat((1 << 20) + 1);
+    // It is refused by its announced length, perhaps while we still write.
+    let _ = post(&server.address, "/v1/webhooks/shop", &large);
+    let refused = || Measured::of(&server).value("seriatim_http_requests_total", &[("status", "413")]);
+    until("a refusal", || refused() == 1);
+    assert_eq!(post(&server.address, "/v1/series", "{}").unwrap().status, 405);
+    let measured = Measured::of(&server);
+    let labels = [("source", "shop"), ("outcome", "body_too_large")];
+    assert_eq!(measured.value("seriatim_webhook_deliveries_total", &labels), 1);
+    assert_eq!(measured.value("seriatim_http_requests_total", &[("status", "405")]), 1);
+    assert_eq!(
+        measured.value("seriatim_http_requests_total", &[("status", "other")]),
+        0
+    );
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    let refused = log.lines().find(|line| line.contains("delivery refused"));
+    let refused = refused.unwrap_or_else(|| panic!("{log}"));
+    assert!(
+        refused.contains("\"reason\":\"body_too_large\"") && refused.contains("1048576"),
+        "{refused}"
+    );
 }

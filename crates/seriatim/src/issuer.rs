@@ -143,7 +143,7 @@ impl Issuer {
     /// See [`Failure`].
     pub async fn execute_until(&self, request: Request, over: impl Future<Output = ()>) -> Result<Answer, Failure> {
         let started = Instant::now();
-        let verb = request.command.verb();
+        let (verb, is_rehearsal) = (request.command.verb(), request.rehearsal);
         let repeat = Repeat::of(&request.command);
         let ticket = Ticket::new();
         let (reply, answer) = oneshot::channel();
@@ -159,7 +159,7 @@ impl Issuer {
             () = over => Err(given_up(&ticket, started.elapsed())),
         };
         let answer = answer.map_err(|failure| failure.repeated(repeat));
-        measure::answered(verb, &answer, started.elapsed());
+        measure::answered(verb, is_rehearsal, &answer, started.elapsed());
         if let Ok(Answer::Gate { gate, .. } | Answer::Claim { gate, .. }) = &answer
             && gate.is_over()
         {

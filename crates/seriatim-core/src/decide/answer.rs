@@ -138,6 +138,12 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// What somebody should look at soon once this number is taken.
+    #[must_use]
+    pub fn of(series: &Series, entry: &Entry) -> Vec<Self> {
+        super::issue::warnings(series, entry)
+    }
+
     /// The code as it is written.
     #[must_use]
     pub fn code(&self) -> &'static str {

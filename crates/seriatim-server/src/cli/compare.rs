@@ -201,6 +201,8 @@ impl Comparison<'_> {
             }
             // Nothing says that a reserved or a void number is on a document.
             (None, "reserved" | "voided") => {}
+            // What is wrong with its row is said already; to void the number would be to void that of a document.
+            (None, _) if self.survey.is_in_doubt(self.series, &number, &tenant) => {}
             (None, _) if self.is_new(entry) => self.since += 1,
             (None, _) => {
                 let message = "no document bears it".to_string();

@@ -19,7 +19,8 @@ use crate::transport::{Call, path, query};
 pub struct Take {
     /// The series
     series: String,
-    /// Business reference, e.g. the payment id: the same key gets the same number, for ever
+    /// Business reference, e.g. the payment id: the same key gets the same number, for ever. Without it one is made and
+    /// said on stderr, also with --quiet
     #[arg(long, short)]
     key: Option<String>,
     /// Whose number [default: default]
@@ -106,7 +107,8 @@ fn read_document(file: Option<&str>) -> Result<Option<Box<RawValue>>, Failed> {
         .map_err(|error| Failed::Usage(format!("{file} is not JSON: {error}")))
 }
 
-/// A request without a key could not be repeated when its answer is lost. It is said before it is used.
+/// A request without a key could not be repeated when its answer is lost. It is said before it is used, and even with
+/// --quiet: nobody else has it.
 fn make_key(context: &Context) -> String {
     let bits: u128 = rand::random();
     let hex = format!("{bits:032x}");
@@ -118,7 +120,7 @@ fn make_key(context: &Context) -> String {
         &hex[16..20],
         &hex[20..]
     );
-    context.output.note(format!("key {key}"));
+    context.output.warn(format!("key {key}"));
     key
 }
 

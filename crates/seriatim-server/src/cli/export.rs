@@ -1,6 +1,7 @@
 //! Everything that is stored about numbers, one JSON object a line, for whoever wants to check it without us.
 
 use clap::Args;
+use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::entry::PAGE_MAX;
@@ -9,24 +10,24 @@ use super::output::{list, text};
 use super::session::{Answer, Session};
 use crate::transport::{Call, path, query};
 
-/// Write every entry, gate and event with its hash, one JSON object a line
+/// Write every entry, counter, gate and event with its hash, one JSON object a line
 #[derive(Args)]
 pub struct Export {
-    /// Only of this series; gates are of none
+    /// Only of this series: gates are of none, and definitions are in one chain for all
     series: Option<String>,
 }
 
 impl Export {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         let session = context.session("export").await?;
-        let mut chains = Vec::new();
         if self.series.is_none() {
-            chains.push("definitions".to_string());
+            print_chain(session, "definitions").await?;
         }
         for series in self.series(session).await? {
-            chains.extend(counters(session, &series).await?);
+            for counter in counters(session, &series).await? {
+                print_counter(session, &counter).await?;
+            }
         }
-        print_chains(session, &chains).await?;
         let wanted = [("series", self.series.as_deref())];
         each_page(session, "/v1/entries", &wanted, |page| {
             print(session, page, "\"entry\":")
@@ -50,15 +51,30 @@ impl Export {
     }
 }
 
-async fn counters(session: &Session, series: &str) -> Result<Vec<String>, Failed> {
-    let mut ids = Vec::new();
+/// What the id and the genesis of a counter are made of: a chain alone does not say it.
+const COUNTER: [&str; 5] = ["id", "series", "tenant", "partition", "period"];
+
+async fn counters(session: &Session, series: &str) -> Result<Vec<Map<String, Value>>, Failed> {
+    let named = |counter: &Value| {
+        let fields = COUNTER.iter().map(|field| (*field).to_string());
+        let fields = fields.map(|field| (field.clone(), counter.get(field).cloned().unwrap_or_default()));
+        fields.collect()
+    };
+    let mut counters = Vec::new();
     let at = path(&["v1", "series", series, "counters"]);
     each_page(session, &at, &[], |page| {
-        ids.extend(list(&page.json, "data").iter().map(|counter| text(counter, "id")));
+        counters.extend(list(&page.json, "data").iter().map(named));
         Ok(())
     })
     .await?;
-    Ok(ids)
+    Ok(counters)
+}
+
+async fn print_counter(session: &Session, counter: &Map<String, Value>) -> Result<(), Failed> {
+    session.output.line(json!({ "counter": counter }).to_string());
+    session.output.written().map_err(Failed::Other)?;
+    let id = counter.get("id").and_then(Value::as_str).unwrap_or_default();
+    print_chain(session, id).await
 }
 
 async fn print_gates(session: &Session) -> Result<(), Failed> {
@@ -68,19 +84,19 @@ async fn print_gates(session: &Session) -> Result<(), Failed> {
         print(session, page, "\"gate\":")
     })
     .await?;
-    print_chains(session, &chains).await
-}
-
-async fn print_chains(session: &Session, chains: &[String]) -> Result<(), Failed> {
     for chain in chains {
-        let wanted = [("chain", Some(chain.as_str()))];
-        let before = format!("\"chain\":\"{chain}\",\"event\":");
-        each_page(session, "/v1/audit/events", &wanted, |page| {
-            print(session, page, &before)
-        })
-        .await?;
+        print_chain(session, &chain).await?;
     }
     Ok(())
+}
+
+async fn print_chain(session: &Session, chain: &str) -> Result<(), Failed> {
+    let wanted = [("chain", Some(chain))];
+    let before = format!("\"chain\":\"{chain}\",\"event\":");
+    each_page(session, "/v1/audit/events", &wanted, |page| {
+        print(session, page, &before)
+    })
+    .await
 }
 
 /// The rows of a page, each as an object that begins like this.

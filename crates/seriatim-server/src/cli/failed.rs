@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::kept::read;
 use super::output::{Output, list, text};
 use crate::config::ConfigError;
 use crate::open::PlaceError;
@@ -42,7 +43,7 @@ impl Problem {
     pub fn of(reply: &Reply) -> Self {
         Self {
             status: reply.status.as_u16(),
-            body: serde_json::from_slice(&reply.body).unwrap_or_default(),
+            body: read(&reply.body).unwrap_or_default(),
             drawing: None,
         }
     }

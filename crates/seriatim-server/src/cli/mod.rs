@@ -14,6 +14,7 @@ mod fence;
 mod gate;
 mod import;
 mod inspect;
+mod kept;
 mod key;
 mod moving;
 mod output;
@@ -154,7 +155,7 @@ enum Verb {
     /// Play a payment provider
     #[command(subcommand)]
     Webhook(webhook::Webhook),
-    /// Write every entry, gate and event with its hash, one JSON object a line
+    /// Write every entry, counter, gate and event with its hash, one JSON object a line
     Export(export::Export),
     /// Copy the store to a new file while it goes on
     Backup(store::Backup),

@@ -11,6 +11,7 @@ use seriatim::{Issuer, Memory};
 use tokio::sync::Mutex;
 
 use super::failed::{Failed, Problem};
+use super::kept::read;
 use super::output::Output;
 use crate::app::{App, AppOptions};
 use crate::config::Config;
@@ -289,7 +290,7 @@ pub fn is_production(config: &Config) -> Result<bool, Failed> {
 pub struct Answer {
     /// The body, as it came.
     pub body: bytes::Bytes,
-    /// The body, read; null if there was none.
+    /// The body, read but for documents, results and tasks, which are texts in it; null if there was none.
     pub json: Value,
     /// Whether it was given before.
     pub replayed: bool,
@@ -303,7 +304,7 @@ impl Answer {
         let json = if reply.body.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(&reply.body)?
+            read(&reply.body)?
         };
         Ok(Self {
             json,

@@ -116,7 +116,8 @@ pub async fn summary(
 pub async fn checkpoint(State(app): State<App>, caller: Caller, NoQuery {}: NoQuery) -> Result<Response, Problem> {
     caller.access.require_unbound(ApiScope::Audit)?;
     let Some(key) = &app.options().checkpoint_key else {
-        let detail = "this service has no key to sign checkpoints with; its operator must give it one";
+        let detail = "nothing signs checkpoints here yet; beside PostgreSQL the key is drawn when `seriatim serve` runs \
+                      for the first time in the data directory";
         return Err(Problem::new(StatusCode::CONFLICT, "no_checkpoint_key", detail));
     };
     let checkpoint = checkpoints::take(app.issuer().reads(), key, app.now()).await?;

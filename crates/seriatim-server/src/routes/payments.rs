@@ -44,7 +44,7 @@ pub async fn receive(
     State(app): State<App>,
     InPath(name): InPath<String>,
     headers: HeaderMap,
-    Raw(body): Raw,
+    body: Result<Raw, Problem>,
 ) -> Result<Response, Problem> {
     let payments = payments(&app)?;
     let desk = payments.desk(&name).ok_or_else(|| unknown_source(&name))?;
@@ -52,6 +52,11 @@ pub async fn receive(
         counter!("seriatim_webhook_deliveries_total", "source" => desk.source.name.clone(), "outcome" => outcome)
             .increment(1);
     };
+    // What did not arrive whole is looked for in the same place as all that is refused.
+    let Raw(body) = body.inspect_err(|problem| {
+        count(problem.code());
+        tracing::warn!(source = %desk.source.name, reason = problem.code(), "delivery refused: {}", problem.for_log());
+    })?;
     let received = desk.source.receive(&headers, body, app.now()).map_err(|refused| {
         count(refused.code());
         tracing::warn!(source = %desk.source.name, reason = refused.code(), "delivery refused: {refused}");

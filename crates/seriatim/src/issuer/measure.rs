@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_histogram, histogram};
 use seriatim_core::{
-    Answer, Chain, Change, Changes, ClaimOutcome, Effect, EntriesAnswer, EventKind, Gate, Refusal, Request,
+    Answer, Chain, Change, Changes, ClaimOutcome, Command, Effect, EntriesAnswer, EventKind, Gate, Refusal, Request,
+    Warning,
 };
 use tracing::{error, warn};
 
@@ -22,11 +23,11 @@ pub(super) fn describe() {
     );
     describe_counter!(
         "seriatim_widened_total",
-        "Numbers with more digits than their format provides for"
+        "Numbers taken with more digits than their format provides for"
     );
     describe_counter!(
         "seriatim_near_limit_total",
-        "Numbers issued from the last tenth of a counter"
+        "Numbers taken from the last tenth of a counter"
     );
     describe_counter!(
         "seriatim_store_retries_total",
@@ -45,16 +46,27 @@ pub(super) fn describe() {
         "seriatim_conflicts_total",
         "Commands that contradict what is stored; 0, or somebody must look"
     );
-    // So that 0 can be seen.
-    counter!("seriatim_conflicts_total").increment(0);
+    // So that 0 can be seen, and the first one is a rise.
+    for name in [
+        "seriatim_conflicts_total",
+        "seriatim_numbers_issued_total",
+        "seriatim_idempotent_replays_total",
+        "seriatim_widened_total",
+        "seriatim_near_limit_total",
+        "seriatim_store_retries_total",
+        "seriatim_unknown_commits_total",
+    ] {
+        counter!(name).increment(0);
+    }
     describe_histogram!("seriatim_command_duration_seconds", "From call to answer, by verb");
     describe_histogram!("seriatim_store_duration_seconds", "One store transaction, by operation");
     describe_histogram!("seriatim_batch_size", "Commands combined in one transaction");
 }
 
 /// A caller has his answer.
-pub(super) fn answered(verb: &'static str, answer: &Result<Answer, Failure>, took: Duration) {
+pub(super) fn answered(verb: &'static str, is_rehearsal: bool, answer: &Result<Answer, Failure>, took: Duration) {
     let outcome = match answer {
+        Ok(_) if is_rehearsal => "rehearsed",
         Ok(_) => "done",
         Err(Failure::Refused(refusal)) => {
             counter!("seriatim_refusals_total", "code" => refusal.code.as_str()).increment(1);
@@ -156,16 +168,25 @@ pub(super) fn committed(requests: &[Request], answers: &[Result<Answer, Refusal>
     let (mut replayed, mut widened, mut near) = (0, 0, 0);
     // What was only rehearsed has not happened.
     let real = requests.iter().zip(answers).filter(|(request, _)| !request.rehearsal);
-    for answer in real.filter_map(|(_, answer)| answer.as_ref().ok()) {
+    for (request, answer) in real.filter_map(|(request, answer)| Some((request, answer.as_ref().ok()?))) {
         if let Answer::Claim { gate, outcome } = answer {
             claimed(gate, *outcome);
         }
-        let Answer::Entries(EntriesAnswer { taken, warnings, .. }) = answer else {
+        let Answer::Entries(EntriesAnswer { series, taken, .. }) = answer else {
             continue;
         };
         replayed += taken.iter().filter(|taken| taken.replayed).count() as u64;
-        widened += warnings.iter().filter(|warning| warning.code() == "widened").count() as u64;
-        near += warnings.iter().filter(|warning| warning.code() == "near_limit").count() as u64;
+        if !takes(&request.command) {
+            continue;
+        }
+        // Each of them: the answer itself warns once of many.
+        let new = taken.iter().filter(|taken| !taken.replayed);
+        for warning in new.flat_map(|taken| Warning::of(series, &taken.entry)) {
+            match warning {
+                Warning::Widened { .. } => widened += 1,
+                Warning::NearLimit { .. } => near += 1,
+            }
+        }
     }
     for (name, count) in [
         ("seriatim_idempotent_replays_total", replayed),
@@ -175,6 +196,37 @@ pub(super) fn committed(requests: &[Request], answers: &[Result<Answer, Refusal>
         if count > 0 {
             counter!(name).increment(count);
         }
+    }
+}
+
+/// Whether its numbers are taken by it, and not before.
+fn takes(command: &Command) -> bool {
+    match command {
+        Command::Issue { .. }
+        | Command::IssueItems { .. }
+        | Command::IssueCount { .. }
+        | Command::Reserve { .. }
+        | Command::Adopt { .. }
+        | Command::AdoptItems { .. } => true,
+        Command::Void(void) => void.reissue,
+        Command::Preview { .. }
+        | Command::Confirm { .. }
+        | Command::Release { .. }
+        | Command::Expire { .. }
+        | Command::Redact { .. }
+        | Command::Define { .. }
+        | Command::Close { .. }
+        | Command::Reopen { .. }
+        | Command::Advance { .. }
+        | Command::Wipe { .. }
+        | Command::OpenGate { .. }
+        | Command::Claim(_)
+        | Command::Renew { .. }
+        | Command::Complete { .. }
+        | Command::Fail { .. }
+        | Command::Retry { .. }
+        | Command::CreateApiKey(_)
+        | Command::RevokeApiKey { .. } => false,
     }
 }
 

@@ -221,6 +221,19 @@ async fn a_number_that_is_there_for_another_key_says_for_which() {
     }
 }
 
+/// A day of a year that is within the years was said not to be one of them.
+#[tokio::test]
+async fn a_date_out_of_range_is_told_the_first_and_the_last_day() {
+    let door = Door::install();
+    let settings = [("format", "{fy}-{seq}"), ("reset", "fiscal-year:04-01")];
+    define(&door, "fiscal", &settings);
+    let error = door
+        .try_psql("select seriatim.adopt('fiscal', '9900-1', '2000-03-31')")
+        .unwrap_err();
+    let said = "series fiscal takes dates from 2000-04-01 to 2099-12-31; 2000-03-31 is not one";
+    assert!(error.contains(said), "{error}");
+}
+
 #[tokio::test]
 async fn a_bad_request_about_a_gate_is_refused_with_its_code() {
     let door = door();

@@ -57,9 +57,16 @@ pub struct Survey {
     pub bad: Vec<Finding>,
     /// What else was noticed.
     pub findings: Vec<Finding>,
-    index: HashMap<(String, Params, Period), u32>,
+    index: HashMap<CounterAt, u32>,
     start: u64,
+    /// Positions of rows that cannot be adopted, though their number reads.
+    in_doubt: HashSet<(CounterAt, u64)>,
+    /// Numbers of rows whose tenant does not read.
+    of_nobody: HashSet<String>,
 }
+
+/// Tenant, params that split the count, and period.
+type CounterAt = (String, Params, Period);
 
 /// What to look for.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +128,10 @@ impl Survey {
         let (params, period, seq, date) = match read(look, row) {
             Ok(read) => read,
             Err(Unreadable::Other) => return,
-            Err(Unreadable::Bad(code, message)) => return self.bad.push(bad(look, code, row, message)),
+            Err(Unreadable::Bad(code, message)) => {
+                self.doubt(look, row);
+                return self.bad.push(bad(look, code, row, message));
+            }
         };
         let partition = params.only(&look.series.partition_by);
         let counter = *self
@@ -155,6 +165,15 @@ impl Survey {
             date,
             key: row.key.as_deref().map(|key| hash_of(row.tenant(), key)),
         });
+    }
+
+    /// Whatever else is wrong with a row, its number is on a document.
+    fn doubt(&mut self, look: &Look<'_>, row: &Row) {
+        if Tenant::parse(row.tenant()).is_err() {
+            self.of_nobody.insert(row.number.clone());
+        } else if let Some(at) = position(look.series, &row.number, row.tenant()) {
+            self.in_doubt.insert(at);
+        }
     }
 
     /// Counters by tenant and period, places by counter, seq, date and then as they came: a file that is sorted
@@ -376,14 +395,26 @@ impl Survey {
     /// Which place a number has, as an index of [`Survey::places`].
     #[must_use]
     pub fn find(&self, series: &Series, number: &str, tenant: &str) -> Option<usize> {
-        let (params, period, seq) = series.read(number, tenant)?;
-        let at = (tenant.to_string(), params.only(&series.partition_by), period);
+        let (at, seq) = position(series, number, tenant)?;
         let counter = *self.index.get(&at)?;
         let found = self
             .places
             .binary_search_by_key(&(counter, seq), |place| (place.counter, place.seq));
         found.ok()
     }
+
+    /// Whether the number is on a row that cannot be adopted: it is on a document, though it has no place.
+    #[must_use]
+    pub fn is_in_doubt(&self, series: &Series, number: &str, tenant: &str) -> bool {
+        let is_there = |at| self.in_doubt.contains(&at);
+        self.of_nobody.contains(number) || position(series, number, tenant).is_some_and(is_there)
+    }
+}
+
+/// Which counter a number is of, and its seq there.
+fn position(series: &Series, number: &str, tenant: &str) -> Option<(CounterAt, u64)> {
+    let (params, period, seq) = series.read(number, tenant)?;
+    Some(((tenant.to_string(), params.only(&series.partition_by), period), seq))
 }
 
 impl Place {

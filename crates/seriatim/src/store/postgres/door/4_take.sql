@@ -300,8 +300,8 @@ create or replace function seriatim.check_date(plan seriatim.series_plan, date d
 returns void language plpgsql as $$
 begin
     if date not between plan.first_date and plan.last_date then
-        perform seriatim.refuse('422', 'date_out_of_range', format('series %s takes dates in the years %s to %s; %s is not one',
-            plan.name, lower(plan.years), upper(plan.years) - 1, date), field);
+        perform seriatim.refuse('422', 'date_out_of_range', format('series %s takes dates from %s to %s; %s is not one',
+            plan.name, plan.first_date, plan.last_date, date), field);
     end if;
 end $$;
 
