@@ -441,18 +441,21 @@ fn a_verb_asks_the_server_of_the_store_it_names_from_wherever_it_runs() {
     }
     assert_eq!(one.ok(&["-q", "list", "invoice"]).lines().count(), 2);
     assert_eq!(other.ok(&["-q", "list", "invoice"]), "");
-    // The directory has another name now, as it has where it is mounted in a second place.
+    // By a second name too, as where it is mounted in a second place.
+    let second = one.path().join("second");
+    std::os::unix::fs::symlink(&named, &second).unwrap();
+    let second = second.display().to_string();
+    other.ok(&["--data-dir", &second, "issue", "invoice", "--key", "c"]);
+    // Its server opens by the name it was given: when that leads elsewhere it says so, and nobody else is asked.
     let moved = one.path().join("moved");
     std::fs::rename(&named, &moved).unwrap();
     let moved = moved.display().to_string();
-    other.ok(&["--data-dir", &moved, "issue", "invoice", "--key", "c"]);
-    assert_eq!(
-        third
-            .ok(&["-q", "--data-dir", &moved, "list", "invoice"])
-            .lines()
-            .count(),
-        3
-    );
+    let ran = third.run(&["--data-dir", &moved, "issue", "invoice", "--key", "d"]);
+    assert!(ran.stderr.contains("moved, removed or replaced"), "{ran:?}");
+    assert_eq!(ran.code, 4, "{ran:?}");
+    std::fs::rename(&moved, &named).unwrap();
+    let listed = third.ok(&["-q", "--data-dir", &named, "list", "invoice"]);
+    assert_eq!(listed.lines().count(), 3);
 }
 
 #[test]
