@@ -13,7 +13,6 @@ use axum::http::request::Parts;
 use rand::TryRng as _;
 use seriatim::{Access, Actor, ApiKey, Command, Hash, Reads, Request, StoreError, Timestamp};
 use subtle::ConstantTimeEq as _;
-use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
 use crate::app::App;
@@ -125,7 +124,7 @@ impl Keys {
             let _alone = self.reading.lock().await;
             self.read(reads).await
         };
-        timeout(READ_WITHIN, reading).await.map_err(late)?.map(drop)
+        timeout(READ_WITHIN, reading).await.map_err(|_| late())?.map(drop)
     }
 
     fn known(&self) -> Option<Known> {
@@ -152,21 +151,12 @@ impl Keys {
         let known = self.known();
         let alone = match &known {
             Some(known) if age(known) < FRESH => return Ok(known.clone()),
-            Some(known) if age(known) < STALE => match self.reading.try_lock() {
-                Ok(alone) => Some(alone),
-                // Somebody is reading them.
-                Err(_) => return Ok(known.clone()),
-            },
-            Some(_) | None => None,
+            Some(known) if age(known) < STALE => self.reading.try_lock().ok(),
+            Some(_) | None => timeout(READ_WITHIN, self.reading.lock()).await.ok(),
         };
-        let alone = match alone {
-            Some(alone) => Ok(alone),
-            None => timeout(READ_WITHIN, self.reading.lock()).await,
-        };
-        let _alone = match (alone, known) {
-            (Ok(alone), _) => alone,
-            (Err(_), Some(known)) => return Ok(known),
-            (Err(elapsed), None) => return Err(late(elapsed)),
+        let Some(_alone) = alone else {
+            // Somebody is reading them.
+            return known.ok_or_else(late);
         };
         match self.known().filter(|known| age(known) < FRESH) {
             // Who waited does not read once more what was read meanwhile.
@@ -178,7 +168,7 @@ impl Keys {
     /// Only for who holds `reading`.
     async fn read_or_go_on(&self, reads: &dyn Reads) -> Result<Known, StoreError> {
         let read = timeout(READ_WITHIN, self.read(reads)).await;
-        let error = match read.map_err(late) {
+        let error = match read.map_err(|_| late()) {
             Ok(Ok(known)) => return Ok(known),
             Ok(Err(error)) | Err(error) => error,
         };
@@ -205,7 +195,7 @@ impl Keys {
     }
 }
 
-fn late(_: Elapsed) -> StoreError {
+fn late() -> StoreError {
     StoreError::Unavailable(format!("the API keys could not be read within {READ_WITHIN:?}"))
 }
 

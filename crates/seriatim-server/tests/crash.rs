@@ -10,6 +10,7 @@ mod process;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use process::{Server, cli, entries, post, put};
@@ -36,13 +37,7 @@ fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let next_key = Arc::new(AtomicU64::new(1));
     for round in 0..kills {
         let stop = Arc::new(AtomicBool::new(false));
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| {
-                let (address, known) = (server.address.clone(), known.clone());
-                let (next_key, stop) = (next_key.clone(), stop.clone());
-                std::thread::spawn(move || client(&address, &known, &next_key, &stop))
-            })
-            .collect();
+        let clients = clients(&server, &known, &next_key, &stop);
         let pause = rand::rng().random_range(1_000..120_000);
         std::thread::sleep(Duration::from_micros(pause));
         server.kill();
@@ -62,13 +57,7 @@ fn who_looks_beside_the_server_makes_no_key_forgotten() {
     put(&server.address, "/v1/series/invoice", r#"{"format": "INV-{seq:5}"}"#).unwrap();
     let known = Arc::new(Mutex::new(Known::default()));
     let (next_key, stop) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicBool::new(false)));
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let (address, known) = (server.address.clone(), known.clone());
-            let (next_key, stop) = (next_key.clone(), stop.clone());
-            std::thread::spawn(move || client(&address, &known, &next_key, &stop))
-        })
-        .collect();
+    let clients = clients(&server, &known, &next_key, &stop);
     for round in 0..4 {
         let copy = folder.path().join(format!("copy-{round}.db"));
         let made = cli(folder.path(), &["backup", copy.to_str().unwrap()]);
@@ -86,6 +75,21 @@ fn who_looks_beside_the_server_makes_no_key_forgotten() {
     }
     let verified = cli(folder.path(), &["verify"]);
     assert!(verified.status.success(), "{verified:?}");
+}
+
+/// Several at once.
+fn clients(
+    server: &Server,
+    known: &Arc<Mutex<Known>>,
+    next_key: &Arc<AtomicU64>,
+    stop: &Arc<AtomicBool>,
+) -> Vec<JoinHandle<()>> {
+    let start = |_| {
+        let (address, known) = (server.address.clone(), known.clone());
+        let (next_key, stop) = (next_key.clone(), stop.clone());
+        std::thread::spawn(move || client(&address, &known, &next_key, &stop))
+    };
+    (0..CLIENTS).map(start).collect()
 }
 
 /// Issues with fresh keys until told to stop.

@@ -209,24 +209,7 @@ fn takes(command: &Command) -> bool {
         | Command::Adopt { .. }
         | Command::AdoptItems { .. } => true,
         Command::Void(void) => void.reissue,
-        Command::Preview { .. }
-        | Command::Confirm { .. }
-        | Command::Release { .. }
-        | Command::Expire { .. }
-        | Command::Redact { .. }
-        | Command::Define { .. }
-        | Command::Close { .. }
-        | Command::Reopen { .. }
-        | Command::Advance { .. }
-        | Command::Wipe { .. }
-        | Command::OpenGate { .. }
-        | Command::Claim(_)
-        | Command::Renew { .. }
-        | Command::Complete { .. }
-        | Command::Fail { .. }
-        | Command::Retry { .. }
-        | Command::CreateApiKey(_)
-        | Command::RevokeApiKey { .. } => false,
+        _ => false,
     }
 }
 

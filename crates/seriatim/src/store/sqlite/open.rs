@@ -241,20 +241,10 @@ pub(super) fn create_or_open(place: &Place) -> Result<(Session, bool), OpenError
 
 /// A connection that writes, with every setting in force and the schema up to date.
 pub(super) fn open_writer(place: &Place) -> Result<Session, OpenError> {
-    let failed = |fault| place.open_error(fault);
-    let session = connect(place, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
-    let conn = &session.conn;
-    check_owner(place, conn)?;
-    if conn.is_readonly("main").map_err(|error| failed(error.into()))? {
-        return Err(place.not_writable("the file is read-only"));
-    }
-    configure_writer(place, conn).map_err(failed)?;
+    let session = connect_writer(place)?;
     place.sync_directory()?;
-    migrate(place, conn)?;
-    // From here on the flusher syncs the WAL, before any answer and beside the next batch.
-    conn.pragma_update(None, "synchronous", "NORMAL")
-        .map_err(|error| failed(error.into()))?;
-    let settings = settings(conn).map_err(failed)?;
+    migrate(place, &session.conn)?;
+    let settings = settle(place, &session.conn)?;
     if let Some(setting) = settings.into_iter().find(|setting| !setting.holds) {
         return Err(OpenError::Setting {
             path: place.path.clone(),
@@ -263,6 +253,26 @@ pub(super) fn open_writer(place: &Place) -> Result<Session, OpenError> {
         });
     }
     Ok(session)
+}
+
+/// A connection that could write, to a database of ours or of nobody yet.
+fn connect_writer(place: &Place) -> Result<Session, OpenError> {
+    let failed = |fault| place.open_error(fault);
+    let session = connect(place, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
+    let conn = &session.conn;
+    check_owner(place, conn)?;
+    if conn.is_readonly("main").map_err(|error| failed(error.into()))? {
+        return Err(place.not_writable("the file is read-only"));
+    }
+    configure_writer(place, conn).map_err(failed)?;
+    Ok(session)
+}
+
+/// From here on the flusher syncs the WAL, before any answer and beside the next batch. The settings as they are then.
+fn settle(place: &Place, conn: &Connection) -> Result<Vec<Setting>, OpenError> {
+    let normal = conn.pragma_update(None, "synchronous", "NORMAL");
+    let settings = normal.map_err(Fault::from).and_then(|()| settings(conn));
+    settings.map_err(|fault| place.open_error(fault))
 }
 
 /// A connection that only reads.
@@ -476,16 +486,11 @@ fn take_step(conn: &Connection, version: i64, step: &str) -> Result<(), rusqlite
 
 /// The settings of a connection as the writer's is, which writes nothing.
 pub(super) fn look_at_settings(place: &Place) -> Result<Vec<Setting>, OpenError> {
-    let failed = |fault| place.open_error(fault);
     check_version()?;
     check_writable(place)?;
     check_magic(place)?;
-    let session = connect(place, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
-    check_owner(place, &session.conn)?;
-    configure_writer(place, &session.conn).map_err(failed)?;
-    let normal = session.conn.pragma_update(None, "synchronous", "NORMAL");
-    normal.map_err(|error| failed(error.into()))?;
-    settings(&session.conn).map_err(failed)
+    let session = connect_writer(place)?;
+    settle(place, &session.conn)
 }
 
 /// Copies a database that others may have open, after a look at whose it is.
