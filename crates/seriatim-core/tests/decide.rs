@@ -191,7 +191,7 @@ fn a_voided_number_is_no_answer_to_a_retry() {
         issue invoice key=a                                        -> INV-1
         void INV-1 code=spoiled reason='paper jam'                 -> INV-1 voided
         issue invoice key=a                                        -> refused voided /key [INV-1 voided]
-        void INV-1                                                 -> refused already_voided [INV-1 voided]
+        void INV-1                                                 -> refused already_voided /id [INV-1 voided]
         # With a replacement, the answer names both.
         issue invoice key=b                                        -> INV-2
         void INV-2 code=duplicate reason='typed twice' reissue     -> INV-3 for INV-2 which is voided
@@ -210,7 +210,7 @@ fn a_replacement_can_be_voided_and_replaced_again() {
         void INV-1 reissue                                         -> INV-2 for INV-1 which is voided
         void INV-2 reissue                                         -> INV-3 for INV-2 which is voided
         issue invoice key=a                                        -> refused voided /key [INV-2 voided] [INV-3 issued]
-        void INV-1 reissue                                         -> refused already_voided [INV-1 voided] [INV-2 voided]
+        void INV-1 reissue                                         -> refused already_voided /id [INV-1 voided] [INV-2 voided]
         # The end of the chain is void and nothing replaces it.
         void INV-3 code=cancelled reason='no business'             -> INV-3 voided
         issue invoice key=a                                        -> refused voided /key [INV-3 voided]
@@ -286,17 +286,17 @@ fn a_reservation_is_confirmed_or_released() {
         confirm INV-1 doc={"total":100}                            -> INV-1 replayed
         confirm INV-1                                              -> INV-1 replayed
         confirm INV-1 doc={"total":101}                            -> refused already_issued /document [INV-1 issued]
-        release INV-1                                              -> refused not_reserved [INV-1 issued]
+        release INV-1                                              -> refused not_reserved /id [INV-1 issued]
         show INV-1                                                 -> issued 2026-03-02 all key=a doc={"total":100} expires=2026-03-02T10:15:00.000000Z
         reserve invoice key=b                                      -> INV-2 reserved
         release INV-2 reason='cart abandoned'                      -> INV-2 voided
-        release INV-2                                              -> refused already_voided [INV-2 voided]
-        confirm INV-2                                              -> refused voided [INV-2 voided]
+        release INV-2                                              -> refused already_voided /id [INV-2 voided]
+        confirm INV-2                                              -> refused voided /id [INV-2 voided]
         reserve invoice key=b                                      -> refused voided /key [INV-2 voided]
         issue invoice key=c                                        -> INV-3
-        confirm INV-3                                              -> refused not_reserved [INV-3 issued]
-        release INV-3                                              -> refused not_reserved [INV-3 issued]
-        expire INV-3                                               -> refused reservation_open [INV-3 issued]
+        confirm INV-3                                              -> refused not_reserved /id [INV-3 issued]
+        release INV-3                                              -> refused not_reserved /id [INV-3 issued]
+        expire INV-3                                               -> refused reservation_open /id [INV-3 issued]
         counters invoice                                           -> default all: 1..3 2 issued 1 voided
     "#]]);
 }
@@ -307,7 +307,7 @@ fn an_overdue_reservation_is_held_where_the_series_says_hold() {
         define invoice format=INV-{seq} on_expiry=hold             -> invoice version 1
         reserve invoice key=a ttl=1m                               -> INV-1 reserved
         at 2026-03-05T10:00:00Z
-        expire INV-1                                               -> refused reservation_open [INV-1 reserved]
+        expire INV-1                                               -> refused reservation_open /id [INV-1 reserved]
         reserve invoice key=a                                      -> INV-1 reserved replayed
         confirm INV-1                                              -> INV-1
         counters invoice                                           -> default all: 1..1 1 issued
@@ -322,12 +322,12 @@ fn an_overdue_reservation_is_void_where_the_series_says_void() {
         reserve invoice key=b ttl=60s                              -> INV-2 reserved
         # The last moment at which it still stands.
         at 2026-03-02T10:00:59.999999Z
-        expire INV-1                                               -> refused reservation_open [INV-1 reserved]
+        expire INV-1                                               -> refused reservation_open /id [INV-1 reserved]
         confirm INV-1                                              -> INV-1
         at 2026-03-02T10:01:00Z
-        confirm INV-2                                              -> refused reservation_expired [INV-2 reserved]
+        confirm INV-2                                              -> refused reservation_expired /id [INV-2 reserved]
         expire INV-2                                               -> INV-2 voided
-        expire INV-2                                               -> refused reservation_open [INV-2 voided]
+        expire INV-2                                               -> refused reservation_open /id [INV-2 voided]
         reserve invoice key=b                                      -> refused voided /key [INV-2 voided]
         show INV-2                                                 -> voided 2026-03-02 all key=b expires=2026-03-02T10:01:00.000000Z reason_code=expired reason=the reservation ran out
         counters invoice                                           -> default all: 1..2 1 issued 1 voided
@@ -1267,19 +1267,19 @@ fn a_redacted_document_is_gone_and_its_hash_stays() {
         define invoice format=INV-{seq} replay=strict              -> invoice version 1
         issue invoice key=a doc={"payer":"Ann"}                    -> INV-1
         redact INV-1                                               -> INV-1
-        redact INV-1                                               -> refused nothing_to_redact [INV-1 issued]
+        redact INV-1                                               -> refused nothing_to_redact /id [INV-1 issued]
         show INV-1                                                 -> issued 2026-03-02 all key=a redacted=yes
         # The hash tells that it is the same request.
         issue invoice key=a doc={"payer":"Ann"}                    -> INV-1 replayed
         issue invoice key=a doc={"payer":"Bob"}                    -> refused key_reused /key [INV-1 issued]
         issue invoice key=b                                        -> INV-2
-        redact INV-2                                               -> refused nothing_to_redact [INV-2 issued]
+        redact INV-2                                               -> refused nothing_to_redact /id [INV-2 issued]
         reserve invoice key=c doc={}                               -> INV-3 reserved
-        redact INV-3                                               -> refused reservation_open [INV-3 reserved]
+        redact INV-3                                               -> refused reservation_open /id [INV-3 reserved]
         # The replacement of a redacted number has no document: there is none to put on it.
         void INV-1 reissue                                         -> INV-4 for INV-1 which is voided
         show INV-4                                                 -> issued 2026-03-02 all key=a replaces=1
-        redact INV-1                                               -> refused nothing_to_redact [INV-1 voided]
+        redact INV-1                                               -> refused nothing_to_redact /id [INV-1 voided]
         issue invoice key=d doc={"payer":"Cy"}                     -> INV-5
         void INV-5                                                 -> INV-5 voided
         redact INV-5                                               -> INV-5 voided
@@ -1350,22 +1350,22 @@ fn every_refusal_names_its_field_and_the_way_out() {
         # What became of it.
         void INV-07-2026-01 reason='paper jam'                     -> INV-07-2026-01 voided
         issue invoice key=a branch=7 doc={}                        -> refused voided /key [INV-07-2026-01 voided]: the key's number INV-07-2026-01 is void (paper jam); use another key for a new document
-        void INV-07-2026-01                                        -> refused already_voided [INV-07-2026-01 voided]: INV-07-2026-01 is void already (paper jam)
-        release INV-07-2026-01                                     -> refused already_voided [INV-07-2026-01 voided]: INV-07-2026-01 is void already (paper jam)
-        confirm INV-07-2026-01                                     -> refused voided [INV-07-2026-01 voided]: INV-07-2026-01 is void already (paper jam)
-        confirm INV-07-2026-02                                     -> refused not_reserved [INV-07-2026-02 issued]: INV-07-2026-02 was issued at once and never reserved; nothing to confirm
-        release INV-07-2026-02                                     -> refused not_reserved [INV-07-2026-02 issued]: INV-07-2026-02 is issued, so it cannot be released; void it with a reason
-        redact INV-07-2026-02                                      -> refused nothing_to_redact [INV-07-2026-02 issued]: INV-07-2026-02 has no document
+        void INV-07-2026-01                                        -> refused already_voided /id [INV-07-2026-01 voided]: INV-07-2026-01 is void already (paper jam)
+        release INV-07-2026-01                                     -> refused already_voided /id [INV-07-2026-01 voided]: INV-07-2026-01 is void already (paper jam)
+        confirm INV-07-2026-01                                     -> refused voided /id [INV-07-2026-01 voided]: INV-07-2026-01 is void already (paper jam)
+        confirm INV-07-2026-02                                     -> refused not_reserved /id [INV-07-2026-02 issued]: INV-07-2026-02 was issued at once and never reserved; nothing to confirm
+        release INV-07-2026-02                                     -> refused not_reserved /id [INV-07-2026-02 issued]: INV-07-2026-02 is issued, so it cannot be released; void it with a reason
+        redact INV-07-2026-02                                      -> refused nothing_to_redact /id [INV-07-2026-02 issued]: INV-07-2026-02 has no document
         redact INV-07-2026-01                                      -> INV-07-2026-01 voided
-        redact INV-07-2026-01                                      -> refused nothing_to_redact [INV-07-2026-01 voided]: INV-07-2026-01 is redacted already
+        redact INV-07-2026-01                                      -> refused nothing_to_redact /id [INV-07-2026-01 voided]: INV-07-2026-01 is redacted already
         void ent_0123456789abcdef_42                               -> refused unknown_entry /id: there is no entry ent_0123456789abcdef_42
         # Reservations.
         reserve invoice key=c branch=7 ttl=1h                      -> INV-07-2026-04 reserved
-        expire INV-07-2026-04                                      -> refused reservation_open [INV-07-2026-04 reserved]: the reservation of INV-07-2026-04 still stands
-        redact INV-07-2026-04                                      -> refused reservation_open [INV-07-2026-04 reserved]: INV-07-2026-04 is only reserved; confirm or release it first
+        expire INV-07-2026-04                                      -> refused reservation_open /id [INV-07-2026-04 reserved]: the reservation of INV-07-2026-04 still stands
+        redact INV-07-2026-04                                      -> refused reservation_open /id [INV-07-2026-04 reserved]: INV-07-2026-04 is only reserved; confirm or release it first
         close invoice 2026                                         -> refused period_busy /period: period 2026 of series invoice has 1 reserved numbers; confirm or release them first (`seriatim list invoice --tenant default --period 2026 --state reserved` shows them)
         at 2026-03-02T11:00:00Z
-        confirm INV-07-2026-04                                     -> refused reservation_expired [INV-07-2026-04 reserved]: the reservation of INV-07-2026-04 is over and its number will be void; issue a new one
+        confirm INV-07-2026-04                                     -> refused reservation_expired /id [INV-07-2026-04 reserved]: the reservation of INV-07-2026-04 is over and its number will be void; issue a new one
         expire INV-07-2026-04                                      -> INV-07-2026-04 voided
         reserve invoice key=d branch=7                             -> INV-07-2026-05 reserved
         confirm INV-07-2026-05 doc={"n":1}                         -> INV-07-2026-05

@@ -39,6 +39,10 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         "One attempt of a worker at a payment's event or receipt, by effect"
     );
     describe_gauge!("seriatim_queue_depth", "Commands that wait for a commit");
+    describe_gauge!(
+        "seriatim_witness_current",
+        "1 if the witness was written or had nothing new at the last look, else 0"
+    );
     describe_gauge!("seriatim_build_info", "1, with the version");
     Ok(handle)
 }
@@ -99,6 +103,11 @@ impl RouteMeters {
             counter!("seriatim_http_requests_total", "method" => method, "route" => self.route.clone(), "status" => status)
         })
     }
+}
+
+/// Whether the witness knows what the store has, as of the last look; nothing is shown where no witness is kept.
+pub(crate) fn witness(is_current: bool) {
+    gauge!("seriatim_witness_current").set(f64::from(u8::from(is_current)));
 }
 
 /// What is only known when somebody asks.

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::open::{Opened, PlaceError};
+use crate::telemetry;
 
 /// Who keeps checkpoints of one store.
 pub struct Witness {
@@ -105,10 +106,13 @@ impl Witness {
     #[must_use]
     pub fn keep(mut self, issuer: Issuer, fenced: Option<Postgres>) -> Keeping {
         let (stop, mut stopped) = oneshot::channel();
+        telemetry::witness(true);
         let task = tokio::spawn(async move {
             loop {
                 let is_last = tokio::time::timeout(self.every, &mut stopped).await.is_ok();
-                if let Err(error) = self.look(issuer.reads(), issuer.clock(), fenced.as_ref()).await {
+                let looked = self.look(issuer.reads(), issuer.clock(), fenced.as_ref()).await;
+                telemetry::witness(looked.is_ok());
+                if let Err(error) = looked {
                     tracing::error!(witness = %self.path.display(), error, "the witness could not be written");
                 }
                 if is_last {

@@ -247,6 +247,9 @@ fn a_setting_that_nobody_knows_cannot_be_accepted() {
     );
     assert_eq!(ran.code, 2);
     assert_eq!(desk.run_with(&store, &[("SERIATIM_ACCEPT", "fsync")]).code, 4);
+    // SQLite has none of them.
+    let ran = desk.run(&["serve", "--http-addr", "127.0.0.1:0", "--accept", "fsnyc"]);
+    assert!(ran.code == 2 && ran.stderr.contains("accept = `fsnyc`"), "{ran:?}");
 }
 
 /// Anybody can sign a checkpoint, and nothing said by whom it was.

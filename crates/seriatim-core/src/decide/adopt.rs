@@ -156,7 +156,8 @@ impl Draft<'_> {
                 None => break,
             }
         }
-        Ok(())
+        // Two series of a line bind a key apart, so nobody takes numbers in the later ones until this is committed.
+        self.definitions_head().map(drop)
     }
 
     fn adopt_at(

@@ -15,7 +15,7 @@ use crate::command::Request;
 use crate::counter::{Counter, CounterId, CounterKey, Missing};
 use crate::entry::{Entry, EntryId};
 use crate::gate::{Gate, GateId};
-use crate::journal::{Chain, Event, EventKind};
+use crate::journal::{Chain, ChainHead, Event, EventKind};
 use crate::name::{SeriesName, Tenant};
 use crate::period::Period;
 use crate::refusal::{Code, Refusal};
@@ -164,6 +164,17 @@ impl<'a> Draft<'a> {
         held.ok_or_else(|| unloaded(|need| need.api_keys.insert(id.to_string())))
     }
 
+    /// Whoever holds the end of the definitions chain has the series of the footprint to himself.
+    pub(super) fn definitions_head(&self) -> Result<ChainHead, Halt> {
+        let head = self.changes.definitions.or(self.held.definitions);
+        head.ok_or_else(|| {
+            unloaded(|need| {
+                need.definitions = true;
+                true
+            })
+        })
+    }
+
     /// The entry with its series, if the caller may see it: another tenant's id does not exist for him.
     pub(super) fn entry(&self, id: EntryId) -> Result<(Arc<Entry>, Arc<Series>), Halt> {
         let unknown = || Halt::from(Refusal::new(Code::UnknownEntry, format!("there is no entry {id}")).at("/id"));
@@ -241,13 +252,7 @@ impl<'a> Draft<'a> {
 
     /// Puts an event at the end of the definitions chain.
     pub(super) fn append_definition(&mut self, mut event: Event) -> Result<(), Halt> {
-        let head = self.changes.definitions.or(self.held.definitions);
-        let mut head = head.ok_or_else(|| {
-            unloaded(|need| {
-                need.definitions = true;
-                true
-            })
-        })?;
+        let mut head = self.definitions_head()?;
         event.append_to(&mut head);
         self.changes.definitions = Some(head);
         self.changes

@@ -78,7 +78,7 @@ pub struct Footprint {
     pub closures: BTreeSet<PeriodRef>,
     /// Every counter of these periods.
     pub period_counters: BTreeSet<PeriodRef>,
-    /// The end of the definitions chain.
+    /// The end of the definitions chain; nobody else decides about these series then.
     pub definitions: bool,
     /// Gates.
     pub gates: BTreeSet<GateId>,

@@ -30,7 +30,7 @@ impl Draft<'_> {
                     "{} was issued at once and never reserved; nothing to confirm",
                     entry.number
                 );
-                return Err(Refusal::new(Code::NotReserved, message).about([entry]).into());
+                return Err(Refusal::new(Code::NotReserved, message).at("/id").about([entry]).into());
             }
             State::Issued => return confirmed_again(series, entry, document),
             State::Reserved => {}
@@ -40,7 +40,10 @@ impl Draft<'_> {
                 "the reservation of {} is over and its number will be void; issue a new one",
                 entry.number
             );
-            return Err(Refusal::new(Code::ReservationExpired, message).about([entry]).into());
+            return Err(Refusal::new(Code::ReservationExpired, message)
+                .at("/id")
+                .about([entry])
+                .into());
         }
         let event = self.event(EventKind::Confirmed);
         let now = self.now;
@@ -68,7 +71,7 @@ impl Draft<'_> {
                     "{} is issued, so it cannot be released; void it with a reason",
                     entry.number
                 );
-                Err(Refusal::new(Code::NotReserved, message).about([entry]).into())
+                Err(Refusal::new(Code::NotReserved, message).at("/id").about([entry]).into())
             }
         }
     }
@@ -81,7 +84,10 @@ impl Draft<'_> {
             return self.spend_reserved(series, entry, EventKind::Expired, "expired", &reason);
         }
         let message = format!("the reservation of {} still stands", entry.number);
-        Err(Refusal::new(Code::ReservationOpen, message).about([entry]).into())
+        Err(Refusal::new(Code::ReservationOpen, message)
+            .at("/id")
+            .about([entry])
+            .into())
     }
 
     fn spend_reserved(
@@ -145,7 +151,7 @@ impl Draft<'_> {
             message.push_str(&format!("; its replacement is {}", replacement.number));
         }
         let both = [Some(entry), replacement].into_iter().flatten();
-        Err(Refusal::new(code, message).about(both).into())
+        Err(Refusal::new(code, message).at("/id").about(both).into())
     }
 
     /// Issues the replacement, dated today; the key moves to it.
@@ -197,7 +203,10 @@ impl Draft<'_> {
         let (entry, series) = self.entry(id)?;
         if entry.state == State::Reserved {
             let message = format!("{} is only reserved; confirm or release it first", entry.number);
-            return Err(Refusal::new(Code::ReservationOpen, message).about([entry]).into());
+            return Err(Refusal::new(Code::ReservationOpen, message)
+                .at("/id")
+                .about([entry])
+                .into());
         }
         if entry.document.is_none() {
             let what = if entry.is_redacted() {
@@ -206,7 +215,10 @@ impl Draft<'_> {
                 "has no document"
             };
             let message = format!("{} {what}", entry.number);
-            return Err(Refusal::new(Code::NothingToRedact, message).about([entry]).into());
+            return Err(Refusal::new(Code::NothingToRedact, message)
+                .at("/id")
+                .about([entry])
+                .into());
         }
         let mut event = self.event(EventKind::Redacted);
         event.reason = Some(reason.clone());

@@ -12,7 +12,7 @@ use seriatim::{Access, ApiKey, ApiScope, Command, GatePolicy, Hash, Refusal, Req
 
 use super::Context;
 use super::failed::Failed;
-use super::session::{Where, is_production, issuing, logs_json, postgres_options};
+use super::session::{Where, accepted, is_production, issuing, logs_json, postgres_options};
 use crate::app::{App, AppOptions};
 use crate::auth::{Token, draw_key};
 use crate::config::{Config, Flags};
@@ -118,6 +118,8 @@ impl Serve {
         let options = serve_options(config, &from, production)?;
         let pace = pace(config)?;
         let witness_every = config.stretch("witness_every")?;
+        // SQLite has none of them, and a slip shows all the same.
+        accepted(config)?;
         let issuing = issuing(config)?;
         // Before the issuer is opened: what it counts has to go somewhere.
         let metrics = telemetry::install()?;

@@ -1,5 +1,6 @@
 //! One verb's way to the service, found once: a server by its URL, the server of the data directory, or this process.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -115,21 +116,25 @@ fn store_of(text: &str) -> Result<Where, Failed> {
     }
 }
 
-/// How a store in PostgreSQL is opened.
-pub fn postgres_options(config: &Config, create: bool) -> Result<PostgresOptions, Failed> {
-    let accepted = config.text("accept").unwrap_or_default().split(',').map(str::trim);
-    let accepted: Vec<&str> = accepted.filter(|name| !name.is_empty()).collect();
-    // A slip would accept nothing, and be found when a setting breaks.
-    if let Some(unknown) = accepted.iter().find(|name| !ACCEPTABLE.contains(name)) {
-        return Err(Failed::Usage(format!(
+/// The settings that break a promise and are accepted, by name. A slip would accept nothing, and be found when one breaks.
+pub fn accepted(config: &Config) -> Result<BTreeSet<String>, Failed> {
+    let names = config.text("accept").unwrap_or_default().split(',').map(str::trim);
+    let names: BTreeSet<String> = names.filter(|name| !name.is_empty()).map(str::to_string).collect();
+    match names.iter().find(|name| !ACCEPTABLE.contains(&name.as_str())) {
+        Some(unknown) => Err(Failed::Usage(format!(
             "accept = `{unknown}`: there is no such setting to accept; there are {}",
             ACCEPTABLE.join(", ")
-        )));
+        ))),
+        None => Ok(names),
     }
+}
+
+/// How a store in PostgreSQL is opened.
+pub fn postgres_options(config: &Config, create: bool) -> Result<PostgresOptions, Failed> {
     Ok(PostgresOptions {
         create,
         production: is_production(config)?,
-        accept: accepted.into_iter().map(str::to_string).collect(),
+        accept: accepted(config)?,
         ..PostgresOptions::default()
     })
 }

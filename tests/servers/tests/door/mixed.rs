@@ -437,6 +437,69 @@ async fn a_replay_leaves_no_counter_behind() {
     assert_eq!(door.psql(empty), "0");
 }
 
+/// Nobody who fills a gap of a series and nobody who numbers in its successor sees what the other one binds: their keys
+/// are in two lines, and no constraint knows of both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_stands_for_one_number_in_a_series_and_its_successor() {
+    let door = Door::install();
+    let (store, issuer) = open(&door).await;
+    for function in ["lock_later_series", "wait_for_series"] {
+        door.psql(&format!(
+            "alter function seriatim.{function} set lock_timeout = '200ms'"
+        ));
+    }
+    let spec = |format: &str, replaces: Option<&str>| SeriesSpec {
+        format: format.to_string(),
+        replaces: replaces.map(str::to_string),
+        ..SeriesSpec::default()
+    };
+    issuer.define("old", spec("A-{seq:4}", None)).await.expect("a series");
+    door.psql("select seriatim.adopt('old', 'A-0009', current_date)");
+    issuer
+        .define("new", spec("B-{seq:4}", Some("old")))
+        .await
+        .expect("a series");
+    let today = SystemClock.now().to_string();
+    let take = |key: &str, date: Option<&str>| TakeWords {
+        key: Some(key.to_string()),
+        date: date.map(str::to_string),
+        ..TakeWords::default()
+    };
+    let fill = |number: &str, key: &str| Order::Adopt {
+        series: "old".to_string(),
+        number: number.to_string(),
+        take: take(key, today.split('T').next()),
+    };
+    let issue = |key: &str| Order::Issue {
+        series: "new".to_string(),
+        take: take(key, None),
+    };
+    let doors = [
+        Asked::Sql(door.server.connect(&door.database).await),
+        Asked::Service(issuer.clone()),
+    ];
+    let holder = door.server.connect(&door.database).await;
+    for (first, second, heard) in [
+        (issue("k"), fill("A-0003", "k"), "key_reused"),
+        (fill("A-0004", "l"), issue("l"), "A-0004"),
+    ] {
+        holder.batch_execute("begin").await.expect("a transaction");
+        let number = ask(&holder, &first).await.expect("the door has words for it");
+        assert!(matches!(number, Outcome::Numbers { .. }), "{number}");
+        for asked in &doors {
+            let busy = asked.answer_once(&second).await.to_string();
+            assert!(busy.contains("counter_busy"), "{second:?}: {busy}");
+        }
+        holder.batch_execute("commit").await.expect("a commit");
+        for asked in &doors {
+            let after = asked.answer_once(&second).await.to_string();
+            assert!(after.contains(heard), "{second:?}: {after}");
+        }
+    }
+    issuer.close().await;
+    store.close().await;
+}
+
 // Each of a caller's waits began anew, so that the second in the queue waited nearly twice as long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_waits_longer_for_having_waited_before() {

@@ -285,3 +285,33 @@ async fn a_loss_that_was_outgrown_is_found_and_what_an_operator_has_decided_stay
     service.stop();
     desk.ok(&["fence", "show", "--store", &url]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_that_cannot_be_written_shows_in_the_metrics() {
+    let desk = Desk::new();
+    let elsewhere = desk.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("a directory");
+    let (service, address) = start(&desk, &[], &elsewhere.join("witness.json"));
+    let shows = async |value: &str| {
+        let wanted = format!("\nseriatim_witness_current {value}\n");
+        let started = Instant::now();
+        loop {
+            let page = call(&address, "GET", "/metrics", "").await.expect("a page");
+            if page.text.contains(&wanted) {
+                return;
+            }
+            assert!(started.elapsed() < Duration::from_secs(10), "it never was {value}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    define(&address).await;
+    issue(&address, "a").await;
+    shows("1").await;
+    std::fs::remove_dir_all(&elsewhere).expect("it is there");
+    // The work goes on meanwhile.
+    issue(&address, "b").await;
+    shows("0").await;
+    std::fs::create_dir(&elsewhere).expect("a directory");
+    shows("1").await;
+    service.stop();
+}

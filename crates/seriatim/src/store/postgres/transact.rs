@@ -202,7 +202,8 @@ impl Need {
         let mut series = footprint.series.clone();
         series.extend(footprint.counters.iter().map(|key| key.series.clone()));
         Self {
-            // Whoever appends to the definitions chain changes what the numbers of these series rest on.
+            // Whoever holds the definitions chain decides what the numbers of these series rest on, or no number may be
+            // taken beside his.
             alone: footprint.definitions && !series.is_empty(),
             series,
             definitions: footprint.definitions,

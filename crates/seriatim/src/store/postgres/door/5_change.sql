@@ -1,10 +1,25 @@
 -- The SQL door, 5 of 9: numbers from elsewhere, and what becomes of a number (core: decide/adopt.rs, decide/spend.rs).
 
+-- Two series of a line bind a key apart, so nobody takes numbers in the later ones until this transaction ends.
+create or replace function seriatim.lock_later_series(of_series text) returns void language plpgsql
+    set lock_timeout = '3s' as $$
+begin
+    perform pg_advisory_xact_lock(1397053779, hashtext(o.name)) from (
+        select p.name from seriatim.series_plan p where of_series = any (p.olds) order by p.name offset 0
+    ) o;
+exception
+    when lock_not_available or deadlock_detected then
+        perform seriatim.refuse('503', 'counter_busy', format(
+            'another transaction takes numbers in a series that replaced %s; try again', of_series));
+end $$;
+
+-- A gap of a series that was replaced can still be filled; its key may stand for a number of a later one.
 create or replace function seriatim.refuse_later_key(of_series text, of_tenant text, of_key text) returns void
     language plpgsql as $$
 declare
     taken text;
 begin
+    perform seriatim.lock_later_series(of_series);
     select e.number into taken
         from seriatim.series_plan p
         join seriatim.line l on l.series = p.name and l.tenant = of_tenant
@@ -88,7 +103,6 @@ begin
             elsif before.counter is not null then
                 return before;
             end if;
-            -- A gap of a series that was replaced can still be filled; its key may stand for a number of a later one.
             if plan.replaced_by is not null then
                 perform seriatim.refuse_later_key(of_series, of_tenant, of_key);
             end if;
@@ -250,7 +264,7 @@ declare
     other text := (select e.number from seriatim.find_entry(entry.replacement) e);
 begin
     perform seriatim.refuse('409', code, format('%s is void already (%s)%s', entry.number, entry.reason,
-        '; its replacement is ' || other), null, null, array_remove(array[entry.number, other], null));
+        '; its replacement is ' || other), '/id', null, array_remove(array[entry.number, other], null));
 end $$;
 
 create or replace function seriatim.do_confirm(id text, with_document text) returns seriatim.taken language plpgsql as $$
@@ -271,7 +285,7 @@ begin
         perform seriatim.refuse_void(entry, 'voided');
     elsif entry.state = 'issued' and entry.origin <> 'reserve' then
         perform seriatim.refuse('409', 'not_reserved', format(
-            '%s was issued at once and never reserved; nothing to confirm', entry.number), null, null, array[entry.number]);
+            '%s was issued at once and never reserved; nothing to confirm', entry.number), '/id', null, array[entry.number]);
     elsif entry.state = 'issued' then
         if sha256(convert_to(with_document, 'UTF8')) is distinct from entry.document_sha256 and with_document is not null then
             perform seriatim.refuse('409', 'already_issued', format(
@@ -282,7 +296,7 @@ begin
         return (entry.counter, entry.seq, entry.number, true, '{}')::seriatim.taken;
     elsif expiry_voids and entry.expires_at <= seriatim.micros(now) then
         perform seriatim.refuse('409', 'reservation_expired', format(
-            'the reservation of %s is over and its number will be void; issue a new one', entry.number), null, null,
+            'the reservation of %s is over and its number will be void; issue a new one', entry.number), '/id', null,
             array[entry.number]);
     end if;
     event := seriatim.new_event('confirmed', now);
@@ -307,7 +321,7 @@ begin
         perform seriatim.refuse_void(entry, 'already_voided');
     elsif entry.state = 'issued' then
         perform seriatim.refuse('409', 'not_reserved', format(
-            '%s is issued, so it cannot be released; void it with a reason', entry.number), null, null, array[entry.number]);
+            '%s is issued, so it cannot be released; void it with a reason', entry.number), '/id', null, array[entry.number]);
     end if;
     event := seriatim.new_event('released', seriatim.clock());
     perform seriatim.spend(entry, event, 'released', why, null);
