@@ -15,12 +15,12 @@ pub struct Gap {
     pub missing: Missing,
 }
 
-/// The runs of missing seqs of some counters, and the counters whose seqs do not add up (which must never be).
+/// The runs of missing seqs of some counters, and the counters that they do not explain (which must never be).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Gaps {
     /// Explained: passed over by an adoption or an advance.
     pub gaps: Vec<Gap>,
-    /// Unexplained: the counter's states do not cover its seqs.
+    /// Unexplained: the counter says that other seqs are missing than are explained.
     pub unaccounted: Vec<Arc<CounterKey>>,
     /// How many counters were looked at.
     pub counters: u64,
@@ -41,11 +41,12 @@ pub async fn gaps(reads: &dyn Reads, filter: &CounterFilter) -> Result<Gaps, Sto
         let page = reads.counters(&filter, PAGE_OF_COUNTERS).await?;
         for counter in &page.rows {
             found.counters += 1;
-            if !counter.is_accounted() {
-                found.unaccounted.push(counter.key.clone());
+            if counter.counts.missing == 0 {
+                continue;
             }
-            if counter.counts.missing > 0 {
-                found.gaps.extend(gaps_of(reads, counter).await?);
+            match gaps_of(reads, counter).await? {
+                Some(gaps) => found.gaps.extend(gaps),
+                None => found.unaccounted.push(counter.key.clone()),
             }
         }
         match page.next {
@@ -55,13 +56,26 @@ pub async fn gaps(reads: &dyn Reads, filter: &CounterFilter) -> Result<Gaps, Sto
     }
 }
 
-async fn gaps_of(reads: &dyn Reads, counter: &Counter) -> Result<Vec<Gap>, StoreError> {
-    let runs = all_missing(reads, counter).await?;
-    let gap = |missing| Gap {
-        counter: counter.key.clone(),
-        missing,
-    };
-    Ok(runs.into_iter().map(gap).collect())
+/// `None` if the runs are not as many seqs as the counter says. It may go on meanwhile, so it is looked at again.
+async fn gaps_of(reads: &dyn Reads, counter: &Counter) -> Result<Option<Vec<Gap>>, StoreError> {
+    let mut counter = counter.clone();
+    loop {
+        let runs = all_missing(reads, &counter).await?;
+        let gap = |missing| Gap {
+            counter: counter.key.clone(),
+            missing,
+        };
+        let explained: u64 = runs.iter().map(Missing::size).sum();
+        if explained == counter.counts.missing {
+            return Ok(Some(runs.into_iter().map(gap).collect()));
+        }
+        match reads.counter(counter.id).await? {
+            Some(now) if now.chain == counter.chain => return Ok(None),
+            Some(now) => counter = now,
+            // Wiped meanwhile.
+            None => return Ok(Some(Vec::new())),
+        }
+    }
 }
 
 /// Every run of missing seqs of a counter, by seq.

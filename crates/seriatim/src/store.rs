@@ -10,14 +10,15 @@ pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use seriatim_core::{
     ApiKey, Batch, Chain, ChainHead, Closure, Counter, CounterId, CounterKey, Counts, Date, Effect, Entry, EntryId,
-    Event, Footprint, Gate, GateId, GateState, KeyRef, Missing, Period, Series, SeriesName, Snapshot, State, Tenant,
-    Timestamp,
+    Event, Finding, Footprint, Gate, GateId, GateState, KeyRef, Missing, Period, Series, SeriesName, Snapshot, State,
+    Tenant, Timestamp,
 };
 
 /// Which batch of which lane: each lane of each node owns one row of this, and every batch bumps it in its own
@@ -63,7 +64,7 @@ pub enum StoreError {
     #[error("{0}")]
     Unknown(String),
     /// What is stored contradicts itself; nothing was written.
-    #[error("{0}")]
+    #[error("{0}; run `seriatim verify` and compare with a backup")]
     Corrupt(String),
     /// Somebody who is not of this service holds what this needs; nothing happened.
     #[error("{message}")]
@@ -333,8 +334,40 @@ pub trait Reads: Send + Sync + 'static {
     /// How many keys stand for entries of this counter, for `verify`: counted where the keys are kept.
     async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError>;
 
-    /// The series of which the store keeps something computed from their definitions that is not so, for `verify`.
-    async fn changed_plans(&self) -> Result<Vec<String>, StoreError> {
+    /// The id of every counter, for `verify`: they read where the rest of a row does not.
+    async fn counter_ids(&self) -> Result<BTreeSet<CounterId>, StoreError> {
+        let heads = self.heads().await?;
+        Ok(heads.counters.iter().map(|counter| counter.id).collect())
+    }
+
+    /// What is wrong, for these seqs of a counter, in columns that no entry shows, for `verify`.
+    async fn misfiled(&self, _counter: CounterId, _first: u64, _last: u64) -> Result<Vec<Finding>, StoreError> {
         Ok(Vec::new())
     }
+
+    /// What is wrong in what only this kind of store keeps, and no counter or gate leads to, for `verify`.
+    async fn own_findings(&self) -> Result<Vec<Finding>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Rows that belong to nothing.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn stray(what: &str, count: u64, number: Option<&str>) -> Finding {
+    let among = number.map_or_else(String::new, |number| format!(", {number} among them"));
+    let message = format!("{count} {what}{among} are of a counter or gate that is not there");
+    Finding::error("stray_rows", what, message)
+}
+
+/// An entry in a line that its counter is not in.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn misfiled_entry(entry: EntryId, number: &str) -> Finding {
+    let message =
+        format!("{number} is filed under another tenant or series: nobody finds it, and it could be issued again");
+    Finding::error("entry_misfiled", entry, message)
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn other_line(counter: &impl std::fmt::Display) -> String {
+    format!("the numbers of {counter} are filed under another tenant or series than theirs")
 }

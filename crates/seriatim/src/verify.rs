@@ -55,10 +55,10 @@ const PAGE: usize = 1_000;
 /// So often at most is looked at a chain that goes on meanwhile.
 const LOOKS: usize = 3;
 
-/// Verifies a whole store.
+/// Verifies a whole store. What does not read because it is damaged is a finding, and the walk goes on behind it.
 ///
 /// # Errors
-/// The store cannot be read; what does not read because it is damaged comes as `Corrupt`.
+/// The store cannot be read.
 pub async fn verify(
     reads: &dyn Reads,
     options: &Options,
@@ -72,7 +72,7 @@ pub async fn verify(
         report: Report::default(),
     };
     walk.definitions(options.checkpoint.as_ref()).await?;
-    let counters: BTreeSet<CounterId> = reads.heads().await?.counters.iter().map(|counter| counter.id).collect();
+    let counters = reads.counter_ids().await?;
     walk.report.progress.counters_total = counters.len() as u64;
     for id in counters
         .iter()
@@ -82,7 +82,7 @@ pub async fn verify(
         on_progress(walk.report.progress);
     }
     walk.gates(options.checkpoint.as_ref()).await?;
-    walk.plans().await?;
+    walk.own().await?;
     walk.removed(&counters).await?;
     Ok(walk.report)
 }
@@ -192,15 +192,44 @@ impl<'a> Walk<'a> {
         self.report.findings.extend(finding);
     }
 
+    /// Whether it could be read. What is damaged is found: who breaks a row must not hide what he did to others.
+    fn readable(&mut self, place: impl ToString, outcome: Result<(), StoreError>) -> Result<bool, StoreError> {
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(StoreError::Corrupt(what)) => {
+                self.found([unreadable(place, &what)]);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The definitions chain: series, closures and API keys.
     async fn definitions(&mut self, checkpoint: Option<&'a Checkpoint>) -> Result<(), StoreError> {
-        let recorded = self.reads.heads().await?.definitions;
         let mut said = Definitions::default();
         let mut check = ChainCheck::begin(Chain::Definitions, Chain::definitions_genesis());
         let mut pin = checkpoint.map(|checkpoint| Pin::new("definitions", checkpoint.definitions));
+        let compared = self.definitions_compared(&mut said, &mut check, &mut pin).await;
+        if self.readable("definitions", compared)? {
+            self.found(pin.and_then(|pin| pin.finish(check.reached())));
+        }
+        let pinned = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.counters);
+        let kept = pinned.filter(|pinned| !was_wiped(pinned, &said.wiped));
+        self.pins = kept.map(|pinned| (pinned.id, pinned)).collect();
+        self.said = said;
+        Ok(())
+    }
+
+    /// Compares what the chain says with what is stored, until neither goes on meanwhile.
+    async fn definitions_compared(
+        &mut self,
+        said: &mut Definitions,
+        check: &mut ChainCheck,
+        pin: &mut Option<Pin>,
+    ) -> Result<(), StoreError> {
         let mut before = Vec::new();
         for look in 1..=LOOKS {
-            self.definitions_read(&mut said, &mut check, &mut pin).await?;
+            self.definitions_read(said, check, pin).await?;
             let mut differing = said.compare(&Stored::read(self.reads).await?);
             let beyond = self.reads.events(Chain::Definitions, self.definitions, 1).await?;
             let is_settled = differing.is_empty() || beyond.is_empty();
@@ -211,14 +240,6 @@ impl<'a> Walk<'a> {
             }
             before = differing;
         }
-        self.found(pin.and_then(|pin| pin.finish(check.reached())));
-        if check.reached().length < recorded.length {
-            self.found(check.finish(recorded));
-        }
-        let pinned = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.counters);
-        let kept = pinned.filter(|pinned| !was_wiped(pinned, &said.wiped));
-        self.pins = kept.map(|pinned| (pinned.id, pinned)).collect();
-        self.said = said;
         Ok(())
     }
 
@@ -253,7 +274,11 @@ impl<'a> Walk<'a> {
             None => wiped.extend(wiped_by(event)),
             Some(finding) => forged.push(finding),
         });
-        self.definitions = reached.await?;
+        self.definitions = match reached.await {
+            // That is found already.
+            Err(StoreError::Corrupt(_)) => return Ok(wiped),
+            reached => reached?,
+        };
         self.found(forged);
         self.pins.retain(|_, pinned| !was_wiped(pinned, &self.said.wiped));
         Ok(wiped)
@@ -267,13 +292,25 @@ impl<'a> Walk<'a> {
         let mut found = Vec::new();
         for look in 1..=LOOKS {
             self.report.progress = progress;
-            // A counter that is gone by now was wiped since; the definitions chain tells.
-            let Some(counter) = self.reads.counter(id).await? else {
-                found.clear();
-                break;
+            let counter = match self.reads.counter(id).await {
+                Ok(Some(counter)) => counter,
+                // A counter that is gone by now was wiped since; the definitions chain tells.
+                Ok(None) => {
+                    found.clear();
+                    break;
+                }
+                Err(StoreError::Corrupt(what)) => {
+                    self.walked(id);
+                    found = vec![unreadable(id, &what)];
+                    break;
+                }
+                Err(error) => return Err(error),
             };
-            self.look(&counter).await?;
+            self.walked(id);
+            let looked = self.look(&counter).await;
+            self.readable(&counter.key, looked)?;
             let mut now = std::mem::take(&mut self.report.findings);
+            now.iter_mut().for_each(|finding| name_chain(finding, &counter));
             if !now.iter().any(is_error) {
                 found = now;
                 break;
@@ -301,6 +338,11 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    fn walked(&mut self, id: CounterId) {
+        self.report.progress.counters += 1;
+        self.report.progress.last = Some(id);
+    }
+
     async fn look(&mut self, counter: &Counter) -> Result<(), StoreError> {
         if counter.key.id() != counter.id {
             let message = "the counter's id is not that of its series, tenant, params and period";
@@ -309,10 +351,7 @@ impl<'a> Walk<'a> {
         let pin = self.pins.get(&counter.id).copied();
         let tally = self.chain(counter, pin).await?;
         self.found(tally.compare(counter));
-        self.entries(counter, &tally).await?;
-        self.report.progress.counters += 1;
-        self.report.progress.last = Some(counter.id);
-        Ok(())
+        self.entries(counter, &tally).await
     }
 
     /// Walks a counter's events up to the head of its row, comparing each with its entry.
@@ -405,11 +444,24 @@ impl<'a> Walk<'a> {
             series: counter.key.series.clone(),
             tenant: counter.key.tenant.clone(),
         };
-        let found = self
-            .reads
-            .entries_of_keys(&keys.iter().map(at).collect::<Vec<_>>())
-            .await?;
+        let wanted: Vec<KeyRef> = keys.iter().map(at).collect();
+        let found = match self.reads.entries_of_keys(&wanted).await {
+            // One key that leads nowhere must not hide where the others lead.
+            Err(StoreError::Corrupt(_)) => self.entries_of_each(&wanted).await?,
+            found => found?,
+        };
         Ok(keys.into_iter().cloned().zip(found).collect())
+    }
+
+    async fn entries_of_each(&self, keys: &[KeyRef]) -> Result<Vec<Vec<Arc<Entry>>>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(match self.reads.entries_of_key(key).await {
+                Err(StoreError::Corrupt(_)) => Vec::new(),
+                entries => entries?,
+            });
+        }
+        Ok(found)
     }
 
     /// Runs of missing seqs must be parts of the runs that the journal tells, with their reasons.
@@ -440,6 +492,13 @@ impl<'a> Walk<'a> {
         loop {
             let entries = self.reads.entries_by_seq(counter.id, after, PAGE).await?;
             let is_last = entries.len() < PAGE;
+            let last = if is_last {
+                counter.last_seq
+            } else {
+                entries.last().map_or(after, |entry| entry.id.seq)
+            };
+            let misfiled = self.reads.misfiled(counter.id, after + 1, last).await?;
+            self.found(misfiled);
             for entry in entries.iter().filter(|entry| entry.id.seq <= counter.last_seq) {
                 while let Some(run) = runs.next_if(|run| run.first <= expected && expected < entry.id.seq) {
                     missing += run.size();
@@ -562,9 +621,16 @@ impl<'a> Walk<'a> {
             .collect();
         let mut after = None;
         loop {
-            let gates = self.reads.gates_by_id(after, PAGE).await?;
+            let gates = match self.reads.gates_by_id(after, PAGE).await {
+                Err(StoreError::Corrupt(what)) => {
+                    self.found([unreadable("gates", &what)]);
+                    return Ok(());
+                }
+                gates => gates?,
+            };
             for gate in &gates {
-                self.gate(gate, pins.remove(&gate.id)).await?;
+                let walked = self.gate(gate, pins.remove(&gate.id)).await;
+                self.readable(gate.id, walked)?;
                 self.report.progress.gates += 1;
             }
             after = gates.last().map(|gate| gate.id);
@@ -612,16 +678,10 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// What a store computed from the definitions.
-    async fn plans(&mut self) -> Result<(), StoreError> {
-        let changed = self.reads.changed_plans().await?;
-        let message = "what its definition was compiled to for the SQL functions is not what they make of it now: numbers \
-                       may be taken by other rules; `seriatim pg install` compiles all of them anew";
-        let findings = changed
-            .iter()
-            .map(|series| Finding::error("plan_differs", series, message));
-        self.found(findings);
-        Ok(())
+    /// What no counter or gate leads to.
+    async fn own(&mut self) -> Result<(), StoreError> {
+        let found = self.reads.own_findings().await.map(|findings| self.found(findings));
+        self.readable("store", found).map(drop)
     }
 
     /// Counters that a checkpoint knows and the store does not.
@@ -632,6 +692,21 @@ impl<'a> Walk<'a> {
         self.found(removed);
         Ok(())
     }
+}
+
+/// An event is in the chain of a counter that people know by its words.
+fn name_chain(finding: &mut Finding, counter: &Counter) {
+    if let Some(rest) = finding.place.strip_prefix(&counter.id.to_string()) {
+        finding.place = format!("{}{rest}", counter.key);
+    }
+}
+
+fn unreadable(place: impl ToString, what: &str) -> Finding {
+    Finding::error(
+        "unreadable",
+        place,
+        format!("{what}; what comes behind it here was not looked at"),
+    )
 }
 
 fn is_error(finding: &Finding) -> bool {
@@ -981,6 +1056,10 @@ fn differences<T: PartialEq>(
     let unsaid = stored.keys().filter(|name| !said.contains_key(*name));
     changed
         .chain(unsaid)
-        .map(|name| Finding::error(code, name, "what is stored is not what the definitions chain says"))
+        .map(|name| {
+            let message =
+                "what is stored is not what the definitions chain says: GET /v1/audit/events?chain=definitions";
+            Finding::error(code, name, message)
+        })
         .collect()
 }

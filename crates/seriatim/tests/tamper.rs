@@ -22,14 +22,11 @@ use seriatim::{
 };
 
 /// Storage details that say nothing about a number.
-const NOT_EVIDENCE: [(&str, &str); 7] = [
-    ("gate", "no"),      // order of arrival; the events that go by it are tested by removing rows
-    ("counter", "line"), // an index by number; the number itself is evidence
-    ("entry", "line"),
-    ("entry", "no"),             // order of arrival, for listings
-    ("entry", "taken_position"), // where to look for an event, so that no index is needed
-    ("document", "entry"),       // tested by removing and inserting rows
-    ("key", "hash"),             // tested by removing rows: an index that leads nowhere
+const NOT_EVIDENCE: [(&str, &str); 4] = [
+    ("gate", "no"),        // order of arrival; the events that go by it are tested by removing rows
+    ("entry", "no"),       // order of arrival, for listings
+    ("document", "entry"), // tested by removing and inserting rows
+    ("key", "hash"),       // tested by removing rows: an index that leads nowhere
 ];
 
 /// A second for each look at the clock.
@@ -311,7 +308,7 @@ impl Story {
     }
 }
 
-/// What verify says of a copy of the file after somebody worked on it; `None` if it cannot even be read.
+/// What verify says of a copy of the file after somebody worked on it; `None` if it cannot even be opened.
 async fn verdict(original: &Path, checkpoint: Option<&Checkpoint>, work: impl FnOnce(&Connection)) -> Option<Report> {
     let folder = tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
@@ -328,7 +325,7 @@ async fn verdict(original: &Path, checkpoint: Option<&Checkpoint>, work: impl Fn
     };
     let report = verify::verify(&store, &options, &|_| {}).await;
     store.close().await;
-    report.ok()
+    Some(report.expect("what is damaged is a finding"))
 }
 
 async fn assert_found(original: &Path, what: &str, work: impl FnOnce(&Connection)) {
@@ -345,8 +342,8 @@ struct Table {
     rows: Vec<Vec<Value>>,
 }
 
-const TABLES: [&str; 10] = [
-    "gate", "series", "counter", "entry", "document", "key", "event", "missing", "closure", "api_key",
+const TABLES: [&str; 11] = [
+    "gate", "series", "line", "counter", "entry", "document", "key", "event", "missing", "closure", "api_key",
 ];
 
 fn read_tables(path: &Path) -> Vec<Table> {
@@ -552,6 +549,16 @@ async fn inserted_and_swapped_rows_are_found() {
         "insert into closure select series, 'mallory', period, closed, reason, actor, at, detail from closure limit 1",
         "insert into api_key select 'mallory', replace(definition, 'id=one', 'id=mallory'), null from api_key limit 1",
         "insert into series select 'mallory', version, definition from series limit 1",
+        // A counter or a gate that is gone while its rows are there; rows that never had one.
+        "delete from counter where no = 2",
+        "delete from counter",
+        "delete from gate where no = 1",
+        "insert into missing values (777, 1, 2, 'because')",
+        "insert into event select 777, position, kind, seq, seq_last, number, date, key, params, reference, expires_at, link,
+            reason_code, reason, document, actor, on_behalf_of, at, detail, hash from event where chain = 1 and position = 1",
+        // What would number beside the rules, or find nothing any more.
+        "drop index entry_by_number",
+        "create trigger quiet after insert on entry begin update entry set reason = null; end",
     ];
     for work in works {
         assert_found(&path, work, |conn| conn.execute_batch(work).unwrap()).await;
@@ -770,4 +777,97 @@ async fn a_gate_set_back_or_removed_is_found_against_a_checkpoint() {
         let codes: Vec<&str> = report.findings.iter().map(|finding| finding.code).collect();
         assert_eq!(codes, [code]);
     }
+}
+
+/// Whoever breaks a row must not hide what he did to others: each is found, and the walk goes on behind what does not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_read_hides_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("story.db");
+    Story::tell(&path).await;
+    let codes = async |work: &str| {
+        let report = verdict(&path, None, |conn| conn.execute_batch(work).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(report.progress.counters, report.progress.counters_total, "{work}");
+        let codes = report.findings.into_iter().map(|finding| finding.code);
+        codes.collect::<std::collections::BTreeSet<_>>()
+    };
+    let changed = "update event set reason = 'the dog' where chain = 3 and reason is not null and position = \
+                   (select min(position) from event where chain = 3 and reason is not null);";
+    let hidden = [
+        (
+            "update entry set date = '31.03.2026' where counter = 1 and seq = 2;",
+            "unreadable",
+        ),
+        ("update counter set issued = issued + 1 where no = 2;", "unreadable"),
+        (
+            "update event set kind = 'gone' where chain = 1 and position = 5;",
+            "unreadable",
+        ),
+        ("update gate set state = 'gone' where no = 1;", "unreadable"),
+        (
+            "update series set definition = 'gone' where name = 'old';",
+            "unreadable",
+        ),
+        (
+            "update event set kind = 'gone' where chain = 0 and position = 2;",
+            "unreadable",
+        ),
+        ("delete from entry where counter = 1 and seq = 2;", "entry_removed"),
+    ];
+    for (work, code) in hidden {
+        let found = codes(&format!("{work}{changed}")).await;
+        assert!(found.contains(code), "{work}: {found:?}");
+        assert!(
+            found.contains("event_changed"),
+            "{work} hides the other change: {found:?}"
+        );
+    }
+    // A key that leads nowhere is one finding, and its neighbours lead where they should.
+    let report = verdict(&path, None, |conn| {
+        conn.execute_batch("delete from key where counter = 1 and seq = 1")
+            .unwrap();
+    });
+    let codes: Vec<&str> = report
+        .await
+        .unwrap()
+        .findings
+        .iter()
+        .map(|finding| finding.code)
+        .collect();
+    assert_eq!(codes, ["key_changed", "keys_do_not_add_up"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_that_nothing_explains_is_said_to_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("story.db");
+    Story::tell(&path).await;
+    let gaps = async || {
+        let store = Sqlite::open(&path, SqliteOptions::default()).await.unwrap();
+        let gaps = seriatim::audit::gaps(&store, &seriatim::store::CounterFilter::default()).await;
+        store.close().await;
+        gaps.unwrap()
+    };
+    let before = gaps().await;
+    assert!(!before.gaps.is_empty() && before.unaccounted.is_empty(), "{before:?}");
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch("delete from missing").unwrap();
+    drop(conn);
+    let after = gaps().await;
+    assert!(after.gaps.is_empty() && !after.unaccounted.is_empty(), "{after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_backup_is_not_restored() {
+    use std::os::unix::fs::FileExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, to) = (folder.path().join("story.db"), folder.path().join("restored.db"));
+    Story::tell(&path).await;
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[0; 3 * 2_048], 40 * 2_048).unwrap();
+    let refused = Sqlite::copy(&path, &to).await.unwrap_err().to_string();
+    assert!(refused.contains("contradicts itself"), "{refused}");
+    assert!(!to.exists());
 }

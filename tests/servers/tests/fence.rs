@@ -198,26 +198,44 @@ async fn a_node_that_nobody_knew_of_shuts_the_fence_that_others_have_moved() {
     assert_eq!(failure.code(), "fenced");
 }
 
+/// With what an operator had decided before that, too: that he opened the fence once is no decision about what is lost now.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_set_back_on_its_own_timeline_is_noticed_by_a_node_that_lived() {
-    let server = Postgres::start();
-    let (store, issuer) = open(&server.url()).await;
-    define(&issuer).await;
-    issue_until_it_goes(&issuer, "a").await;
-    server.psql(
-        "postgres",
-        "create table public.before as select node, lane, batch from seriatim.writer",
-    );
-    issue_until_it_goes(&issuer, "b").await;
-    // As a snapshot of the disk would do it.
-    server.psql(
-        "postgres",
-        "update seriatim.writer w set batch = b.batch from public.before b where w.node = b.node and w.lane = b.lane",
-    );
-    let failure = issuer.issue("invoice").key("c").await.expect_err("it is fenced");
-    assert_eq!(failure.code(), "fenced", "{failure}");
-    let fence = store.fence().await.expect("it can be read");
-    assert!(!fence.open && fence.reason.is_some_and(|reason| reason.contains("acknowledged")));
+    for opened in [false, true] {
+        let server = Postgres::start();
+        let (store, issuer) = open(&server.url()).await;
+        define(&issuer).await;
+        issue_until_it_goes(&issuer, "a").await;
+        server.psql(
+            "postgres",
+            "create table public.before as select node, lane, batch from seriatim.writer;
+             create table public.fence as select decided_at from seriatim.fence",
+        );
+        if opened {
+            store.open_fence().await.expect("it can be written");
+            // Until the node has seen it.
+            let beats = || server.psql("postgres", "select max(seen_at) from seriatim.node");
+            let (before, started) = (beats(), Instant::now());
+            while beats() == before {
+                assert!(started.elapsed() < Duration::from_secs(20), "the node does not beat");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        issue_until_it_goes(&issuer, "b").await;
+        // As a snapshot of the disk would do it.
+        server.psql(
+            "postgres",
+            "update seriatim.writer w set batch = b.batch from public.before b where w.node = b.node and w.lane = b.lane;
+             update seriatim.fence f set decided_at = b.decided_at from public.fence b",
+        );
+        let failure = issuer.issue("invoice").key("c").await.expect_err("it is fenced");
+        assert_eq!(failure.code(), "fenced", "{failure}");
+        let fence = store.fence().await.expect("it can be read");
+        assert!(!fence.open && fence.reason.is_some_and(|reason| reason.contains("acknowledged")));
+        // Now he decides about that.
+        store.open_fence().await.expect("it can be written");
+        issue_until_it_goes(&issuer, "c").await;
+    }
 }
 
 /// Numbers of users' own transactions are known to no node: they were given again after a failover that had lost them,

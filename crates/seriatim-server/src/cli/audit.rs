@@ -95,10 +95,11 @@ fn print_report(context: &Context, report: &Answer) {
         ));
     }
     let progress = report.json.get("progress").unwrap_or(&Value::Null);
-    let found = if list(&report.json, "findings").is_empty() {
-        "nothing found: "
-    } else {
-        ""
+    let is_whole = text(&report.json, "state") == "done";
+    let found = match (is_whole, list(&report.json, "findings").is_empty()) {
+        (false, _) => "broken off: ",
+        (true, true) => "nothing found: ",
+        (true, false) => "",
     };
     context.output.note(format!(
         "{found}walked {} of {} counters, {} events, {} entries",

@@ -47,7 +47,7 @@ impl<'a> Whose<'a> {
 pub struct Gaps<'a> {
     /// Explained gaps: passed over by an adoption or an advance.
     data: Vec<Gap<'a>>,
-    /// Counters whose states do not cover their seqs. There must be none.
+    /// Counters that say other seqs are missing than are explained. There must be none; a verification looks at every row.
     unaccounted: Vec<Whose<'a>>,
     /// How many counters were looked at.
     counters: u64,

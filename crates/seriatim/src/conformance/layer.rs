@@ -1,12 +1,13 @@
 //! A layer between the issuer and a store: reads go through, and something may happen before them; writes may be
 //! tampered with.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use seriatim_core::{
-    ApiKey, Chain, Closure, Counter, CounterId, Date, Effect, Entry, EntryId, Event, Footprint, Gate, GateId, KeyRef,
-    Missing, Series, Timestamp,
+    ApiKey, Chain, Closure, Counter, CounterId, Date, Effect, Entry, EntryId, Event, Finding, Footprint, Gate, GateId,
+    KeyRef, Missing, Series, Timestamp,
 };
 
 use crate::store::{
@@ -158,7 +159,13 @@ impl<L: Layer> Reads for Layered<L> {
     async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError> {
         self.store.bound_keys(counter).await
     }
-    async fn changed_plans(&self) -> Result<Vec<String>, StoreError> {
-        self.store.changed_plans().await
+    async fn counter_ids(&self) -> Result<BTreeSet<CounterId>, StoreError> {
+        self.store.counter_ids().await
+    }
+    async fn misfiled(&self, counter: CounterId, first: u64, last: u64) -> Result<Vec<Finding>, StoreError> {
+        self.store.misfiled(counter, first, last).await
+    }
+    async fn own_findings(&self) -> Result<Vec<Finding>, StoreError> {
+        self.store.own_findings().await
     }
 }

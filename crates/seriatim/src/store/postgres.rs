@@ -29,8 +29,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use seriatim_core::{
-    ApiKey, Chain, Closure, Counter, CounterId, Date, Effect, Entry, EntryId, Event, Footprint, Gate, GateId, KeyRef,
-    Missing, Series, Timestamp,
+    ApiKey, Chain, Closure, Counter, CounterId, Date, Effect, Entry, EntryId, Event, Finding, Footprint, Gate, GateId,
+    KeyRef, Missing, Series, Timestamp,
 };
 use tokio::sync::Notify;
 
@@ -378,7 +378,15 @@ impl Reads for Postgres {
         self.read(self.inner.bound_keys(counter).await)
     }
 
-    async fn changed_plans(&self) -> Result<Vec<String>, StoreError> {
-        self.read(self.inner.changed_plans().await)
+    async fn counter_ids(&self) -> Result<BTreeSet<CounterId>, StoreError> {
+        self.read(self.inner.counter_ids().await)
+    }
+
+    async fn misfiled(&self, counter: CounterId, first: u64, last: u64) -> Result<Vec<Finding>, StoreError> {
+        self.read(self.inner.misfiled(counter, first, last).await)
+    }
+
+    async fn own_findings(&self) -> Result<Vec<Finding>, StoreError> {
+        self.read(self.inner.own_findings().await)
     }
 }

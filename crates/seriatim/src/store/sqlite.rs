@@ -21,14 +21,15 @@ mod session;
 mod tail;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use async_trait::async_trait;
 use seriatim_core::{
-    ApiKey, Chain, Closure, Counter, CounterId, Date, Effect, Entry, EntryId, Event, Footprint, Gate, GateId, KeyRef,
-    Missing, Series, Timestamp,
+    ApiKey, Chain, Closure, Counter, CounterId, Date, Effect, Entry, EntryId, Event, Finding, Footprint, Gate, GateId,
+    KeyRef, Missing, Series, Timestamp,
 };
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
@@ -342,6 +343,18 @@ impl Reads for Sqlite {
 
     async fn gates_by_id(&self, after: Option<GateId>, limit: usize) -> Result<Vec<Arc<Gate>>, StoreError> {
         self.read(move |session| session.gates_by_id(after, limit)).await
+    }
+
+    async fn counter_ids(&self) -> Result<BTreeSet<CounterId>, StoreError> {
+        self.read(Session::counter_ids).await
+    }
+
+    async fn misfiled(&self, counter: CounterId, first: u64, last: u64) -> Result<Vec<Finding>, StoreError> {
+        self.read(move |session| session.misfiled(counter, first, last)).await
+    }
+
+    async fn own_findings(&self) -> Result<Vec<Finding>, StoreError> {
+        self.read(Session::own_findings).await
     }
 
     async fn bound_keys(&self, counter: CounterId) -> Result<u64, StoreError> {

@@ -254,3 +254,27 @@ async fn who_may_make_no_roles_is_told_which_are_missing() {
         "t"
     );
 }
+
+/// Settings of the role or the database with which other functions would be made, or none.
+#[tokio::test]
+async fn the_functions_are_the_same_whatever_is_set_for_the_database() {
+    let server = seriatim_servers_tests::Postgres::start();
+    for printed in [false, true] {
+        let database = server.create_database();
+        for setting in [
+            "default_transaction_read_only = on",
+            "standard_conforming_strings = off",
+        ] {
+            server.psql("postgres", &format!("alter database {database} set {setting}"));
+        }
+        if printed {
+            server.psql(&database, &script(0));
+        } else {
+            install(&server.url_of(&database), &options())
+                .await
+                .expect("it is installed");
+        }
+        let tab = "select seriatim.is_printable(E'a\\tb'), seriatim.is_printable('a b')";
+        assert_eq!(server.psql(&database, tab), "f|t");
+    }
+}

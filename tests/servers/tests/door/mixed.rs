@@ -575,6 +575,49 @@ async fn a_definition_that_is_compiled_otherwise_is_found() {
     store.close().await;
 }
 
+// Each row is looked at from its counter or its gate: without those nobody would see it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_belong_to_nothing_are_found() {
+    let door = Door::install();
+    let (store, issuer) = open(&door).await;
+    let spec = SeriesSpec {
+        format: "O-{seq:4}".to_string(),
+        ..SeriesSpec::default()
+    };
+    issuer.define("order", spec).await.expect("a series");
+    door.psql("select seriatim.next('order', key => 'k' || i) from generate_series(1, 3) i");
+    door.psql("select seriatim.gate_claim('mail', 'pay_1', '1 minute', 'here')");
+    let found = async |work: &str| {
+        door.psql(&format!(
+            "create schema kept; create table kept.entry as table seriatim.entry; \
+             create table kept.counter as table seriatim.counter; create table kept.gate as table seriatim.gate; {work}"
+        ));
+        let report = verify(&store, &Default::default(), &|_| {}).await.expect("it reads");
+        door.psql(
+            "delete from seriatim.entry; delete from seriatim.counter; delete from seriatim.gate;
+             insert into seriatim.counter overriding system value table kept.counter;
+             insert into seriatim.entry overriding system value table kept.entry;
+             insert into seriatim.gate overriding system value table kept.gate; drop schema kept cascade",
+        );
+        let findings = report
+            .findings
+            .into_iter()
+            .map(|finding| format!("{} {}", finding.code, finding.place));
+        findings.collect::<Vec<_>>()
+    };
+    assert_eq!(found("").await, Vec::<String>::new());
+    let strays = found("delete from seriatim.counter").await;
+    assert_eq!(strays, ["stray_rows entries", "stray_rows events", "stray_rows keys"]);
+    assert_eq!(found("delete from seriatim.gate").await, ["stray_rows events"]);
+    let misfiled = found("update seriatim.entry set line = line + 100 where seq = 2").await;
+    assert!(
+        misfiled.iter().any(|found| found.starts_with("entry_misfiled ent_")),
+        "{misfiled:?}"
+    );
+    issuer.close().await;
+    store.close().await;
+}
+
 /// Something else that this column of a plan may hold.
 fn another_value(door: &Door, column: &str) -> String {
     let kind = door.psql(&format!(

@@ -27,9 +27,10 @@ const DOOR: &str = concat!(
 );
 const UNINSTALL: &str = include_str!("door/uninstall.sql");
 const DETACH: &str = include_str!("door/detach.sql");
-/// Names are those of PostgreSQL, whatever somebody put into a schema that this role looks into.
-const BEGIN: &str = "begin isolation level read committed; set local client_min_messages = warning; \
-                     set local search_path = pg_catalog, pg_temp; set local lock_timeout = '2s'";
+/// Names are those of PostgreSQL, whatever somebody put into a schema that this role looks into, and so is what a backslash is.
+const BEGIN: &str = "begin isolation level read committed read write; set local client_min_messages = warning; \
+                     set local search_path = pg_catalog, pg_temp; set local standard_conforming_strings = on; \
+                     set local lock_timeout = '2s'";
 /// How often the locks are asked for, and how long the others go first in between.
 const TRIES: u32 = 15;
 const PAUSE: Duration = Duration::from_secs(2);
@@ -59,9 +60,10 @@ pub fn script(installed: usize) -> String {
     let mut script = format!(
         "-- Seriatim: tables and functions for numbers inside your own transaction. Run it as the owner of the database; if a\n\
          -- lock takes too long nothing is changed, and you run it again.\n\
-         begin;\n\
+         begin isolation level read committed read write;\n\
          set local client_min_messages = warning;\n\
          set local search_path = pg_catalog, pg_temp;\n\
+         set local standard_conforming_strings = on;\n\
          set local lock_timeout = '3s';\n\
          do $$ begin perform pg_advisory_xact_lock(1397053778, 0); end $$;\n\
          create schema if not exists seriatim;\n\

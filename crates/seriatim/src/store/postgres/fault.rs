@@ -84,9 +84,7 @@ impl Fault {
     /// What the caller of the store hears. Only for what failed before a commit was sent.
     pub(super) fn into_store_error(self, doing: &str, place: &Place) -> StoreError {
         match self.kind() {
-            Kind::Damage => StoreError::Corrupt(format!(
-                "{place} contradicts itself: {self}; run `seriatim verify` and compare with a backup"
-            )),
+            Kind::Damage => StoreError::Corrupt(format!("{place} contradicts itself: {self}")),
             Kind::Busy => StoreError::Busy {
                 message: format!(
                     "cannot {doing} {place}: somebody else holds what this needs; nothing happened: retry"
@@ -115,7 +113,7 @@ impl Fault {
         };
         match code {
             Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
-                "; this server only reads: give the address of the primary"
+                "; this server only reads: give the address of the primary, or see to default_transaction_read_only"
             }
             Some(code) if *code == SqlState::DISK_FULL => "; free space on its disk and retry",
             Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => {

@@ -85,13 +85,13 @@ impl Ledger {
     }
 
     /// Whether an operator opened the fence since it was looked at last; what was acknowledged before that is his matter
-    /// now. That it moved by itself says nothing of what we acknowledged: those who moved it may not have known of us.
+    /// now. That it moved by itself says nothing of what we acknowledged: those who moved it may not have known of us. And
+    /// that it was opened earlier than we know says that the server was set back.
     fn was_decided(&self, decided_at: i64) -> bool {
         self.with(|known| {
-            let decided = known
-                .decided_at
-                .replace(decided_at)
-                .is_some_and(|before| before != decided_at);
+            let before = known.decided_at;
+            known.decided_at = before.max(Some(decided_at));
+            let decided = before.is_some_and(|before| before < decided_at);
             if decided {
                 known.lanes.clear();
             }

@@ -137,8 +137,11 @@ impl Opening<'_> {
             _ => {}
         }
         let begin = vec![
-            Command::Plain("begin"),
-            Command::Plain("set local client_min_messages = warning; set local search_path = pg_catalog, pg_temp"),
+            Command::Plain("begin isolation level read committed read write"),
+            Command::Plain(
+                "set local client_min_messages = warning; set local search_path = pg_catalog, pg_temp; \
+                 set local standard_conforming_strings = on",
+            ),
             Command::Query(LOCK_MIGRATIONS, values![]),
         ];
         let begun = self.connection.run(begin, self.within).await;

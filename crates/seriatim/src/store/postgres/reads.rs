@@ -1,9 +1,12 @@
 //! What can be asked, answered from one connection at one moment.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_core::{ApiKey, Chain, Closure, Counter, CounterId, Date, Entry, EntryId, Event, KeyRef, Missing, Series};
+use seriatim_core::{
+    ApiKey, Chain, Closure, Counter, CounterId, Date, Entry, EntryId, Event, Finding, KeyRef, Missing, Series,
+};
 use tokio_postgres::Row;
 
 use super::Inner;
@@ -14,7 +17,7 @@ use super::params::{Day, Params, values};
 use super::pool::Share;
 use super::rows::{self, Columns, Names, integer};
 use super::search::{series_texts, tenant_texts};
-use crate::store::{CounterFilter, Heads, Page, SummaryRow};
+use crate::store::{CounterFilter, Heads, Page, SummaryRow, misfiled_entry, other_line, stray};
 
 const LIST_SERIES: &str = include_str!("queries/list_series.sql");
 const LIST_COUNTERS: &str = include_str!("queries/list_counters.sql");
@@ -32,6 +35,9 @@ const LIST_API_KEYS: &str = include_str!("queries/list_api_keys.sql");
 const SUMMARIZE_ENTRIES: &str = include_str!("queries/summarize_entries.sql");
 const COUNT_KEYS: &str = include_str!("queries/count_keys.sql");
 const FIND_COMPILER: &str = include_str!("queries/find_compiler.sql");
+const LIST_COUNTER_IDS: &str = include_str!("queries/list_counter_ids.sql");
+const LIST_MISFILED: &str = include_str!("queries/list_misfiled.sql");
+const LIST_STRAYS: &str = include_str!("queries/list_strays.sql");
 const LIST_CHANGED_PLANS: &str = include_str!("queries/list_changed_plans.sql");
 const FIND_DEFINITIONS_HEAD: &str = include_str!("queries/find_definitions_head.sql");
 const BEGIN_WRITE: &str = include_str!("queries/begin_write.sql");
@@ -220,11 +226,46 @@ impl Inner {
 
     pub(super) async fn bound_keys(&self, counter: CounterId) -> Result<u64, Fault> {
         let rows = self.read(COUNT_KEYS, values![counter.to_string()]).await?;
-        rows.first().map_or(Ok(0), |row| Columns::new("key", row).natural())
+        let Some(row) = rows.first() else { return Ok(0) };
+        let mut columns = Columns::new("key", row);
+        let count = columns.natural()?;
+        if !columns.boolean()? {
+            return Err(Fault::damage(other_line(&counter)));
+        }
+        Ok(count)
     }
 
-    /// Of the SQL functions, which take numbers by what a definition was compiled to.
-    pub(super) async fn changed_plans(&self) -> Result<Vec<String>, Fault> {
+    pub(super) async fn counter_ids(&self) -> Result<BTreeSet<CounterId>, Fault> {
+        let rows = self.read(LIST_COUNTER_IDS, values![]).await?;
+        rows.iter()
+            .map(|row| Columns::new("counter", row).parsed(str::parse))
+            .collect()
+    }
+
+    pub(super) async fn misfiled(&self, counter: CounterId, first: u64, last: u64) -> Result<Vec<Finding>, Fault> {
+        let row = values![counter.to_string(), integer(first)?, integer(last)?];
+        let rows = self.read(LIST_MISFILED, row).await?;
+        let finding = |row| {
+            let mut columns = Columns::new("entry", row);
+            let seq = columns.natural()?;
+            Ok(misfiled_entry(EntryId { counter, seq }, columns.text()?))
+        };
+        rows.iter().map(finding).collect()
+    }
+
+    pub(super) async fn own_findings(&self) -> Result<Vec<Finding>, Fault> {
+        let rows = self.read(LIST_STRAYS, values![]).await?;
+        let finding = |row| {
+            let mut columns = Columns::new("stray", row);
+            Ok(stray(columns.text()?, columns.natural()?, columns.text_if_any()?))
+        };
+        let mut findings: Vec<Finding> = rows.iter().map(finding).collect::<Result<_, Fault>>()?;
+        findings.extend(self.changed_plans().await?);
+        Ok(findings)
+    }
+
+    /// The SQL functions take numbers by what a definition was compiled to.
+    async fn changed_plans(&self) -> Result<Vec<Finding>, Fault> {
         let found = self.read(FIND_COMPILER, values![]).await?;
         let has_compiler = found
             .first()
@@ -232,9 +273,17 @@ impl Inner {
         if !has_compiler {
             return Ok(Vec::new());
         }
+        let message = "what its definition was compiled to for the SQL functions is not what they make of it now: numbers \
+                       may be taken by other rules; `seriatim pg install` compiles all of them anew";
         let rows = self.read(LIST_CHANGED_PLANS, values![]).await?;
         rows.iter()
-            .map(|row| Ok(Columns::new("plan", row).text()?.to_string()))
+            .map(|row| {
+                Ok(Finding::error(
+                    "plan_differs",
+                    Columns::new("plan", row).text()?,
+                    message,
+                ))
+            })
             .collect()
     }
 

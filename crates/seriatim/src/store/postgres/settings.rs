@@ -94,7 +94,8 @@ pub(super) fn broken(fsync: &str, pages: &str, options: &PostgresOptions) -> Opt
         .find(|setting| !setting.holds && !options.accept.contains(setting.name))?;
     let Setting { name, found, .. } = broken;
     Some(format!(
-        "{name} is {found}, which breaks a promise; change it back, or accept it by name: --accept {name}"
+        "{name} is {found}, which breaks a promise; change it back, or accept it by name: SERIATIM_ACCEPT={name}, or \
+         `serve --accept {name}`"
     ))
 }
 
@@ -108,8 +109,9 @@ pub(super) fn require(settings: &[Setting], options: &PostgresOptions, place: &P
         let is_warning = setting.name == REPLICATION && !options.production;
         if !is_accepted && !is_warning {
             return Err(OpenError::Setting(format!(
-                "{place} has {} {}, which breaks a promise; change it, or accept it by name: --accept {}",
-                setting.name, setting.found, setting.name
+                "{place} has {} {}, which breaks a promise; change it, or accept it by name: SERIATIM_ACCEPT={}, or `serve \
+                 --accept {}`",
+                setting.name, setting.found, setting.name, setting.name
             )));
         }
         warn!(place = %place, setting = setting.name, found = %setting.found, "a setting breaks a promise");

@@ -43,14 +43,11 @@ impl Fault {
     pub(super) fn into_store_error(self, doing: &str, path: &Path) -> StoreError {
         let path = path.display();
         match self {
-            Self::Sql(error) if is_damage(&error) => StoreError::Corrupt(format!(
-                "cannot {doing} {path}: {}; run `seriatim verify` and compare with a backup",
-                in_words(&error)
-            )),
+            Self::Sql(error) if is_damage(&error) => {
+                StoreError::Corrupt(format!("cannot {doing} {path}: {}", in_words(&error)))
+            }
             Self::Sql(error) => StoreError::Unavailable(format!("cannot {doing} {path}: {}", what_and_way_out(&error))),
-            Self::Damage(what) => StoreError::Corrupt(format!(
-                "{path} contradicts itself: {what}; run `seriatim verify` and compare with a backup"
-            )),
+            Self::Damage(what) => StoreError::Corrupt(format!("{path} contradicts itself: {what}")),
             Self::Moved => StoreError::Unavailable(format!(
                 "cannot {doing} {path}: it was moved, removed or replaced while it was open; put it back, or restart"
             )),

@@ -484,6 +484,15 @@ fn take_step(conn: &Connection, version: i64, step: &str) -> Result<(), rusqlite
     conn.execute_batch("commit")
 }
 
+/// A database of this version that holds nothing, in memory.
+pub(super) fn empty() -> Result<Connection, Fault> {
+    let conn = Connection::open_in_memory()?;
+    for step in MIGRATIONS {
+        conn.execute_batch(step)?;
+    }
+    Ok(conn)
+}
+
 /// The settings of a connection as the writer's is, which writes nothing.
 pub(super) fn look_at_settings(place: &Place) -> Result<Vec<Setting>, OpenError> {
     check_version()?;
@@ -499,7 +508,19 @@ pub(super) fn copy_from(place: &Place, to: &Path) -> Result<(), OpenError> {
     check_magic(place)?;
     let session = open_reader(place).map_err(|fault| place.open_error(fault))?;
     check_owner(place, &session.conn)?;
+    check_pages(&session.conn).map_err(|fault| place.open_error(fault))?;
     Ok(copy(place, to)?)
+}
+
+/// Pages that were written over, or cut off, in words of SQLite.
+fn check_pages(conn: &Connection) -> Result<(), Fault> {
+    let said: String = conn.query_row("pragma quick_check(1)", [], |row| row.get(0))?;
+    if said == "ok" {
+        return Ok(());
+    }
+    Err(Fault::damage(
+        said.replace("*** ", "").replace(" ***", "").replace('\n', " "),
+    ))
 }
 
 /// Copies the database as of now to a new file. Under its own name it is only seen when it is whole and synced.

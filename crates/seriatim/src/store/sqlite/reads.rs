@@ -1,20 +1,21 @@
 //! What can be asked, answered from one connection at one moment.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use rusqlite::{named_params, params};
+use rusqlite::{Connection, named_params, params};
 use seriatim_core::{
-    ApiKey, Chain, Closure, Counter, CounterId, CounterKey, Counts, Date, Entry, EntryId, Event, KeyRef, Missing,
-    SeriesName, State,
+    ApiKey, Chain, Closure, Counter, CounterId, CounterKey, Counts, Date, Entry, EntryId, Event, Finding, KeyRef,
+    Missing, SeriesName, State,
 };
 
 use super::fault::Fault;
 use super::keys::{Keys, others};
+use super::open::empty;
 use super::rows::{self, Columns, StoredCounter, integer};
 use super::session::Session;
 use super::tail::Held;
-use crate::store::{CounterFilter, Heads, Page, SummaryRow};
+use crate::store::{CounterFilter, Heads, Page, SummaryRow, misfiled_entry, other_line, stray};
 
 const LIST_COUNTERS: &str = include_str!("queries/list_counters.sql");
 const PAGE_COUNTERS: &str = include_str!("queries/page_counters.sql");
@@ -27,6 +28,11 @@ const LIST_MISSING: &str = include_str!("queries/list_missing.sql");
 const LIST_CLOSURES: &str = include_str!("queries/list_closures.sql");
 const LIST_API_KEYS: &str = include_str!("queries/list_api_keys.sql");
 const LIST_ENTRY_STATES: &str = include_str!("queries/list_entry_states.sql");
+const LIST_COUNTER_IDS: &str = include_str!("queries/list_counter_ids.sql");
+const LIST_MISFILED: &str = include_str!("queries/list_misfiled.sql");
+const LIST_SCHEMA: &str = include_str!("queries/list_schema.sql");
+const LIST_STRAYS: &str = include_str!("queries/list_strays.sql");
+const FIND_LINE_OF_COUNTER: &str = include_str!("queries/find_line_of_counter.sql");
 
 impl Session {
     pub(super) fn counters_page(&self, filter: &CounterFilter, limit: usize) -> Result<Page<Counter>, Fault> {
@@ -170,7 +176,59 @@ impl Session {
         let Some(StoredCounter { nos, counter }) = self.counter_by_id(counter)? else {
             return Ok(0);
         };
+        let is_filed = self.find(FIND_LINE_OF_COUNTER, [nos.counter], |row| {
+            Ok(Columns::new("line", row).integer_if_any()? == Some(1))
+        })?;
+        if is_filed == Some(false) {
+            return Err(Fault::damage(other_line(&counter.key)));
+        }
         Keys::of_reader(self, waiting)?.count_of(nos.counter, &counter.key.series, &counter.key.tenant)
+    }
+
+    pub(super) fn counter_ids(&self) -> Result<BTreeSet<CounterId>, Fault> {
+        let ids = self.list(LIST_COUNTER_IDS, [], |row| Columns::new("counter", row).counter_id())?;
+        Ok(ids.into_iter().collect())
+    }
+
+    pub(super) fn misfiled(&self, counter: CounterId, first: u64, last: u64) -> Result<Vec<Finding>, Fault> {
+        let found = self.list(
+            LIST_MISFILED,
+            params![counter.as_bytes(), integer(first)?, integer(last)?],
+            |row| {
+                let mut columns = Columns::new("entry", row);
+                let seq = columns.natural()?;
+                let number = columns.text()?.to_string();
+                let in_line = columns.integer()? == 1;
+                let has_event = columns.integer()? == 1;
+                let entry = EntryId { counter, seq };
+                Ok([
+                    (!in_line).then(|| misfiled_entry(entry, &number)),
+                    (!has_event).then(|| {
+                        let message = format!("{number} names another event than the one that made it as its first");
+                        Finding::error("entry_misfiled", entry, message)
+                    }),
+                ])
+            },
+        )?;
+        Ok(found.into_iter().flatten().flatten().collect())
+    }
+
+    pub(super) fn own_findings(&self) -> Result<Vec<Finding>, Fault> {
+        let mut findings = self.list(LIST_STRAYS, [], |row| {
+            let mut columns = Columns::new("stray", row);
+            Ok(stray(columns.text()?, columns.natural()?, columns.text_if_any()?))
+        })?;
+        let (here, wanted) = (schema_of(&self.conn)?, schema_of(&empty()?)?);
+        let names: BTreeSet<_> = here.keys().chain(wanted.keys()).collect();
+        for name in names.into_iter().filter(|name| here.get(*name) != wanted.get(*name)) {
+            let what = match (here.get(name), wanted.get(name)) {
+                (None, _) => "is not there any more",
+                (_, None) => "is none of this program's",
+                (Some(_), Some(_)) => "is not as this program makes it",
+            };
+            findings.push(Finding::error("schema_changed", name, format!("{name} {what}")));
+        }
+        Ok(findings)
     }
 
     pub(super) fn summary(&self, from: Option<Date>, to: Option<Date>) -> Result<Vec<SummaryRow>, Fault> {
@@ -208,6 +266,21 @@ impl Session {
         let entry = entry.ok_or_else(|| Fault::damage(format!("entry {seq} of counter {counter} is not there")))?;
         Ok(entry.number.clone())
     }
+}
+
+/// Tables, indexes and triggers with their statements, without what is only for people.
+fn schema_of(conn: &Connection) -> Result<BTreeMap<String, String>, Fault> {
+    let mut statement = conn.prepare(LIST_SCHEMA)?;
+    let mut rows = statement.query([])?;
+    let mut made = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::new("sqlite_schema", row);
+        let name = format!("{} {}", columns.text()?, columns.text()?);
+        let lines = columns.text()?.lines();
+        let words = lines.flat_map(|line| line.split("--").next().unwrap_or_default().split_whitespace());
+        made.insert(name, words.collect::<Vec<_>>().join(" "));
+    }
+    Ok(made)
 }
 
 /// What was counted of one counter.

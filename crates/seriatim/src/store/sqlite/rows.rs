@@ -130,7 +130,7 @@ impl<'r, 's> Columns<'r, 's> {
         self.some(value)
     }
 
-    fn counter_id(&mut self) -> Result<CounterId, Fault> {
+    pub(super) fn counter_id(&mut self) -> Result<CounterId, Fault> {
         let bytes = self.bytes_if_any()?;
         self.some(bytes).map(CounterId::from_bytes)
     }
