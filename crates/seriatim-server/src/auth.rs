@@ -114,6 +114,8 @@ struct KnownKey {
 const FRESH: Duration = Duration::from_secs(1);
 /// From this age on nobody goes on with them: after a quiet time a key may have been revoked long ago on another node.
 const STALE: Duration = Duration::from_secs(2);
+/// An id that is not among them may have been made on another node just now: so old they may be where it is looked for.
+const NEW: Duration = Duration::from_millis(100);
 /// How long a request waits for the store to tell the keys.
 const READ_WITHIN: Duration = Duration::from_secs(1);
 
@@ -145,12 +147,12 @@ impl Keys {
         known
     }
 
-    /// The keys, younger than two seconds unless the store cannot be read.
-    async fn current(&self, reads: &dyn Reads) -> Result<Known, StoreError> {
+    /// The keys, younger than two seconds unless the store cannot be read; from the age `fresh` on they are read again.
+    async fn current(&self, reads: &dyn Reads, fresh: Duration) -> Result<Known, StoreError> {
         let age = |known: &Known| known.asked_at.elapsed();
         let known = self.known();
         let alone = match &known {
-            Some(known) if age(known) < FRESH => return Ok(known.clone()),
+            Some(known) if age(known) < fresh => return Ok(known.clone()),
             Some(known) if age(known) < STALE => self.reading.try_lock().ok(),
             Some(_) | None => timeout(READ_WITHIN, self.reading.lock()).await.ok(),
         };
@@ -158,7 +160,7 @@ impl Keys {
             // Somebody is reading them.
             return known.ok_or_else(late);
         };
-        match self.known().filter(|known| age(known) < FRESH) {
+        match self.known().filter(|known| age(known) < fresh) {
             // Who waited does not read once more what was read meanwhile.
             Some(known) => Ok(known),
             None => self.read_or_go_on(reads).await,
@@ -184,10 +186,13 @@ impl Keys {
     }
 
     async fn open(&self, reads: &dyn Reads, token: &Token<'_>) -> Result<Option<(Actor, Access)>, StoreError> {
-        let known = self.current(reads).await?;
+        let mut known = self.current(reads, FRESH).await?;
+        if !known.by_id.contains_key(token.id) {
+            known = self.current(reads, NEW).await?;
+        }
         let key = known.by_id.get(token.id);
         let given = Hash::of(token.secret.as_bytes());
-        // An unknown id takes as long as a wrong secret.
+        // An unknown id takes as long as a wrong secret, but for the one that looks for it.
         let expected = key.map_or(&[0; 32], |key| key.secret_sha256.as_bytes());
         let fits: bool = given.as_bytes()[..].ct_eq(&expected[..]).into();
         let key = key.filter(|key| fits && key.access.test_only == token.test);

@@ -421,7 +421,7 @@ async fn a_revoked_key_opens_nothing_at_once() {
 }
 
 #[tokio::test]
-async fn a_key_that_another_door_made_is_known_within_a_second() {
+async fn a_key_that_another_door_made_is_looked_for() {
     let world = World::furnished().await;
     world.key(json!({"scopes": ["read"]})).await;
     let text = seriatim_server::auth::draw_key(false).unwrap();
@@ -435,7 +435,8 @@ async fn a_key_that_another_door_made_is_known_within_a_second() {
         command: seriatim::Command::CreateApiKey(Box::new(key)),
     };
     world.app.issuer().execute(request).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    // Not for each caller whose key nobody made.
+    tokio::time::sleep(std::time::Duration::from_millis(110)).await;
     world.ask("GET", "/v1/series").key(&text).send().await.is(200);
 }
 
