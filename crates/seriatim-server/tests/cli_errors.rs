@@ -958,6 +958,7 @@ fn a_restore_never_overwrites() {
         store sqlite elsewhere/seriatim.db (restored)
         numbers handed out after this backup are not in it. Before anything is issued, take each counter above the last number that is on a document:
           seriatim advance SERIES --to SEQ --reason 'restored from backup'
+        What else was decided since is undone, too: an API key that was revoked is valid again, a closed period is open, a void number stands, a redacted document is back. Do it again, the keys first.
         invoice default all	1
         exit 0
     "#]],
