@@ -383,6 +383,55 @@ fn as_json_every_verb_says_what_a_program_needs() {
     assert_eq!(server.stop(), Some(0));
 }
 
+/// Half a list looked like a whole one: with `--quiet` nobody was told of the rest.
+#[test]
+fn a_list_that_is_cut_says_so_even_if_it_is_quiet() {
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "order", "--format", "{seq}", "-q"]);
+    desk.ok(&["issue", "order", "--count", "4", "--key", "a", "-q"]);
+    for subject in ["x", "y"] {
+        desk.ok(&["gate", "claim", "mail", subject, "--ttl", "1m", "--holder", "w", "-q"]);
+    }
+    for (list, said) in [
+        (&["list", "-n", "3"][..], "there is more; go on with --cursor "),
+        (
+            &["list", "order", "--key", "a", "-n", "3"],
+            "there is more; go on with --cursor ",
+        ),
+        (
+            &["gate", "list", "--limit", "1"],
+            "there are more; go on with --cursor ",
+        ),
+    ] {
+        let ran = desk.run(&[list, &["-q"]].concat());
+        let cursor = ran.stderr.strip_prefix(said).expect("a cut list says so").trim();
+        let rest = desk.run(&[list, &["-q", "--cursor", cursor]].concat());
+        assert_eq!((rest.stdout.lines().count(), rest.stderr.as_str()), (1, ""), "{list:?}");
+    }
+}
+
+/// A key of another tenant was not found, and nothing said that only one tenant had been asked.
+#[test]
+fn a_key_that_is_not_found_says_whose_was_looked_for() {
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "order", "--format", "{seq}", "-q"]);
+    desk.ok(&["issue", "order", "--key", "a", "--tenant", "acme", "-q"]);
+    let list = ["list", "order", "--key", "a", "-q"];
+    let ran = desk.run(&list);
+    expect![[r#"
+        warning: a key is one tenant's, and only `default` was looked at; say whose with --tenant
+        exit 0
+    "#]]
+    .assert_eq(&ran.seen());
+    let theirs = desk.run(&[&list[..], &["--tenant", "acme"]].concat());
+    assert!(
+        theirs.stdout.starts_with("1\tissued\t") && theirs.stderr.is_empty(),
+        "{theirs:?}"
+    );
+    let none = desk.run(&[&list[..], &["--tenant", "globex"]].concat());
+    assert_eq!(none.seen(), "exit 0\n");
+}
+
 #[test]
 fn verbs_that_collide_wait_for_each_other() {
     let desk = Desk::new();
