@@ -2,6 +2,9 @@
 
 mod cli_support;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use cli_support::{Desk, timeless};
 use expect_test::expect;
 
@@ -141,8 +144,12 @@ const EVERY_VERB: &[&str] = &[
     "period close invoice 2025-26 --reason audited",
     "issue invoice --key late --date 2025-11-20",
     "period list",
+    "period close invoice 2024-25 --reason audited",
     "period reopen invoice 2025-26 --reason forgotten",
     "period list -o json",
+    "period show invoice 2025-26",
+    "period show invoice 2025-26 -o json",
+    "period show invoice 2025-26 --tenant acm",
     "series apply series.toml --dry-run",
     "series apply series.toml",
     "series apply series.toml",
@@ -380,6 +387,79 @@ fn as_json_every_verb_says_what_a_program_needs() {
     );
     let server = desk.serve();
     assert_eq!(json(&["healthcheck", "--server", &server.url])["ready"], true);
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// A year was closed for the tenant `default`, which had no number in it, and looked closed while it went on for others.
+/// And a list forgot that a period had ever been closed, once it was open again, and never said for whom it was.
+#[test]
+fn a_closure_says_whose_it_is_what_was_in_it_and_for_whom_it_was() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    desk.ok(&[
+        "series",
+        "create",
+        "order",
+        "--format",
+        "{year}-{seq}",
+        "--reset",
+        "yearly",
+        "-q",
+    ]);
+    let number = desk.ok(&["issue", "order", "--key", "a", "--tenant", "acme", "-q"]);
+    let year = &number[..4];
+    let close = ["period", "close", "order", year, "--reason", "year end", "-q"];
+    let empty = desk.run(&close);
+    assert!(
+        empty.stderr.contains("tenant default has no number in period")
+            && empty.stderr.contains(&format!("--period {year}` shows")),
+        "{empty:?}"
+    );
+    // For somebody, over HTTP.
+    let key = server.says("Admin key").split_whitespace().last().unwrap().to_string();
+    let body = format!(r#"{{"series":"order","tenant":"acme","period":"{year}","reason":"year end"}}"#);
+    let address = server.url.strip_prefix("http://").unwrap();
+    let request = format!(
+        "POST /v1/periods/close HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\
+         Seriatim-Actor: Ann (finance)\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    desk.ok(&[
+        "period", "reopen", "order", year, "--tenant", "acme", "--reason", "late", "-q",
+    ]);
+
+    let show = ["period", "show", "order", year, "-q", "--tenant"];
+    let shown = desk.ok(&[&show[..], &["acme", "-o", "json"]].concat());
+    let events: Vec<serde_json::Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [closed, reopened] = events.as_slice() else {
+        panic!("{shown}");
+    };
+    assert_eq!(
+        (&closed["kind"], &closed["on_behalf_of"], &closed["reason"]),
+        (&"closed".into(), &"Ann (finance)".into(), &"year end".into())
+    );
+    let actor = closed["actor"].as_str().unwrap();
+    assert!(actor.starts_with("key:"), "{actor}");
+    let counter = &closed["counters"][0];
+    assert_eq!(
+        (&counter["last_seq"], &counter["counts"]["issued"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(counter["head"].as_str().unwrap().len(), 64);
+    assert_eq!(
+        (&reopened["kind"], &reopened["reason"], reopened.get("counters")),
+        (&"reopened".into(), &"late".into(), None)
+    );
+    let plain = desk.ok(&[&show[..], &["acme"]].concat());
+    assert!(plain.contains("\tAnn (finance)\tyear end\n"), "{plain}");
+    // Nothing of another tenant, and nothing of one that is none.
+    assert_eq!(desk.ok(&[&show[..], &["default"]].concat()).lines().count(), 1);
+    assert_eq!(desk.run(&[&show[..], &["acm"]].concat()).code, 5);
     assert_eq!(server.stop(), Some(0));
 }
 
