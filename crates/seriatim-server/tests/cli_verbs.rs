@@ -790,8 +790,8 @@ fn the_settings_in_force_are_shown_with_their_source_and_without_secrets() {
         quiet	true	SERIATIM_QUIET
         env	development	default
         accept		not set
-        receipts_dir		not set
-        receipt_template		not set
+        receipts_dir	./seriatim-data/receipts	default
+        receipt_template	the one that comes with the program	default
         workers	4	default
         lease	30s	default
         attempts	20	default
@@ -802,10 +802,10 @@ fn the_settings_in_force_are_shown_with_their_source_and_without_secrets() {
         deadline	1s	SERIATIM_DEADLINE
         queue_max	500	seriatim.toml:1:1
         batch_max	2000	default
-        shutdown_delay		not set
+        shutdown_delay	0s	default
         drain	20s	default
-        log		not set
-        log_format		not set
+        log	info	default
+        log_format	text on a terminal, else json	default
         exit 0
     "#]]
     .assert_eq(&ran.seen());
