@@ -7,11 +7,12 @@ mod section;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 pub use section::{Field, SOURCE_FIELDS, Section};
 
@@ -30,6 +31,8 @@ pub struct Setting {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
+    /// Several texts; in one text with commas between.
+    List,
     Count,
     Flag,
 }
@@ -40,6 +43,13 @@ const fn plain(name: &'static str, default: Option<&'static str>) -> Setting {
         default,
         secret: false,
         kind: Kind::Text,
+    }
+}
+
+const fn several(name: &'static str) -> Setting {
+    Setting {
+        kind: Kind::List,
+        ..plain(name, None)
     }
 }
 
@@ -75,7 +85,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("output", Some("plain")),
     flag("quiet"),
     plain("env", Some("development")),
-    plain("accept", None),
+    several("accept"),
     plain("receipts_dir", None),
     plain("receipt_template", None),
     count("workers", "4"),
@@ -399,26 +409,30 @@ fn read_secret(path: &Path, source: &str) -> Result<String, ConfigError> {
 fn find_file(asked: Option<&Path>, environment: Environment<'_>) -> Result<Option<PathBuf>, ConfigError> {
     let variable = environment("SERIATIM_CONFIG").filter(|path| !path.is_empty());
     if let Some(path) = asked.map(Path::to_path_buf).or(variable.map(PathBuf::from)) {
-        return if is_file(&path)? {
-            Ok(Some(path))
-        } else {
-            wrong(format!("there is no configuration file {}", path.display()))
+        // It may be a pipe of the shell, or /dev/null so that none of the usual places is looked at.
+        return match metadata(&path)? {
+            Some(found) if found.is_dir() => wrong(format!(
+                "{} is a directory; name the configuration file in it",
+                path.display()
+            )),
+            Some(_) => Ok(Some(path)),
+            None => wrong(format!("there is no configuration file {}", path.display())),
         };
     }
     for path in ["seriatim.toml", "/etc/seriatim/seriatim.toml"].map(PathBuf::from) {
-        if is_file(&path)? {
+        if metadata(&path)?.is_some_and(|found| found.is_file()) {
             return Ok(Some(path));
         }
     }
     Ok(None)
 }
 
-/// A file that this user may not look at could name another store.
-fn is_file(path: &Path) -> Result<bool, ConfigError> {
+/// What is there, if anything. A file that this user may not look at could name another store.
+fn metadata(path: &Path) -> Result<Option<Metadata>, ConfigError> {
     use std::io::ErrorKind;
     match std::fs::metadata(path) {
-        Ok(found) => Ok(found.is_file()),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => wrong(format!("cannot read {}: {error}", path.display())),
     }
 }
@@ -477,22 +491,60 @@ fn setting_of(key: &str) -> Result<(&'static Setting, bool), String> {
             return Ok((setting, true));
         }
     }
-    let mut names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
-    names.sort_unstable();
     Err(format!(
-        "unknown key `{}`; there are {}",
-        key.escape_debug(),
-        names.join(", ")
+        "{}, and [sources.NAME]",
+        unknown(key, SETTINGS.iter().map(|setting| (setting.name, setting.secret)))
     ))
 }
 
+/// What there is instead of an unknown key: names, and whether each is a secret, which may be in a file of its own.
+fn unknown(key: &str, known: impl Iterator<Item = (&'static str, bool)>) -> String {
+    let mut names = Vec::new();
+    for (name, secret) in known {
+        names.push(name.to_string());
+        names.extend(secret.then(|| format!("{name}_file")));
+    }
+    names.sort_unstable();
+    format!("unknown key `{}`; there are {}", key.escape_debug(), names.join(", "))
+}
+
 fn scalar(kind: Kind, value: &DeValue<'_>) -> Result<String, String> {
-    match value {
+    let expected = match (kind, value) {
+        (_, DeValue::String(text)) => return Ok(text.to_string()),
+        (Kind::Count, DeValue::Integer(number)) => return Ok(number.as_str().replace('_', "")),
+        (Kind::Flag, DeValue::Boolean(flag)) => return Ok(flag.to_string()),
+        // As the flag and the variable have them.
+        (Kind::List, DeValue::Array(items)) => return Ok(texts(items)?.join(",")),
+        (Kind::Text, DeValue::Integer(_)) => {
+            return Err("expected a text, found a number; write it in quotes".to_string());
+        }
+        (Kind::Text, _) => "a text",
+        (Kind::List, _) => "a list of texts",
+        (Kind::Count, _) => "a number",
+        (Kind::Flag, _) => "true or false",
+    };
+    Err(format!("expected {expected}, found {}", a_type(value)))
+}
+
+/// The texts of a list.
+fn texts(items: &DeArray<'_>) -> Result<Vec<String>, String> {
+    let texts = items.iter().map(|item| match item.get_ref() {
         DeValue::String(text) => Ok(text.to_string()),
-        DeValue::Integer(number) if kind == Kind::Count => Ok(number.as_str().replace('_', "")),
-        DeValue::Boolean(flag) if kind == Kind::Flag => Ok(flag.to_string()),
-        DeValue::Integer(_) => Err("expected a text, found a number; write it in quotes".to_string()),
-        other => Err(format!("expected a text or a number, found a {}", other.type_str())),
+        other => Err(format!("expected a list of texts, found {} in it", a_type(other))),
+    });
+    texts.collect()
+}
+
+/// What a value is, for a person.
+fn a_type(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
     }
 }
 
@@ -561,7 +613,7 @@ mod tests {
         check_error(
             "deadline = \"1s\"\n\n  htp_addr = \"x\"",
             expect![
-                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, quiet, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers"
+                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, admin_key_file, api_key, api_key_file, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, quiet, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers, and [sources.NAME]"
             ],
         );
     }
@@ -578,7 +630,51 @@ mod tests {
         );
         check_error(
             "deadline = [1]",
-            expect!["seriatim.toml:1:12: deadline: expected a text or a number, found a array"],
+            expect!["seriatim.toml:1:12: deadline: expected a text, found a list"],
+        );
+        check_error(
+            "queue_max = true",
+            expect!["seriatim.toml:1:13: queue_max: expected a number, found true or false"],
+        );
+        check_error(
+            "quiet = 1",
+            expect!["seriatim.toml:1:9: quiet: expected true or false, found a number"],
+        );
+        check_error(
+            "accept = [1]",
+            expect!["seriatim.toml:1:10: accept: expected a list of texts, found a number in it"],
+        );
+        check_error(
+            "[deadline]",
+            expect!["seriatim.toml:1:1: deadline: expected a text, found a table"],
+        );
+        check_error(
+            "[sources.pay]\nsecret = \"s\"",
+            expect![
+                "seriatim.toml:2:1: sources.pay: unknown key `secret`; there are authorized_events, effects, failed_events, paid, paid_events, pointer_amount, pointer_currency, pointer_event, pointer_reference, pointer_time, refunded_events, scheme, secrets, secrets_file, series, status, status_id, status_secret, status_secret_file, status_token_url, status_url, status_version, tenant, test"
+            ],
+        );
+    }
+
+    #[test]
+    fn several_names_are_a_list_or_one_text() {
+        for file in ["accept = [\"fsync\", \"wal_level\"]", "accept = \"fsync,wal_level\""] {
+            let config = load(file, &[], &[]).unwrap();
+            assert_eq!(config.text("accept"), Some("fsync,wal_level"), "{file}");
+        }
+    }
+
+    /// `--config /dev/null` and `--config <(…)` were files that are not there.
+    #[test]
+    fn a_file_that_is_named_may_be_a_device_or_a_pipe_but_no_directory() {
+        let nothing = |_: &str| None;
+        let load = |path: &Path| Config::load(Some(path), Flags::new(), &nothing);
+        assert_eq!(load(Path::new("/dev/null")).unwrap().text("drain"), Some("20s"));
+        let directory = tempfile::tempdir().unwrap();
+        let error = load(directory.path()).unwrap_err().0;
+        assert!(
+            error.ends_with("is a directory; name the configuration file in it"),
+            "{error}"
         );
     }
 

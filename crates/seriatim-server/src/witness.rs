@@ -51,7 +51,7 @@ impl Witness {
         signing_key: [u8; 32],
         opened: &Opened,
     ) -> Result<Self, PlaceError> {
-        let path = path_of(place)?;
+        let path = Self::path_of(place)?;
         let reads = opened.reads();
         let kept = read(&path)?;
         let is_ours = |kept: &Checkpoint| kept.public_key == checkpoint::public_key(&signing_key);
@@ -94,6 +94,19 @@ impl Witness {
             decided_at,
             is_new: kept.is_none(),
         })
+    }
+
+    /// The file that a place means.
+    ///
+    /// # Errors
+    /// `Unusable`: it is not written as a place.
+    pub fn path_of(place: &str) -> Result<PathBuf, PlaceError> {
+        match place.strip_prefix("file:") {
+            Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+            _ => Err(PlaceError::Unusable(format!(
+                "witness = `{place}` is not known; write it like file:/var/lib/seriatim/witness.json"
+            ))),
+        }
     }
 
     /// Whether the store had no number in it.
@@ -165,15 +178,6 @@ impl Keeping {
         // An error means that it has ended already.
         let _ = self.stop.send(());
         let _ = self.task.await;
-    }
-}
-
-fn path_of(place: &str) -> Result<PathBuf, PlaceError> {
-    match place.strip_prefix("file:") {
-        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
-        _ => Err(PlaceError::Unusable(format!(
-            "witness = `{place}` is not known; write it like file:/var/lib/seriatim/witness.json"
-        ))),
     }
 }
 

@@ -485,7 +485,7 @@ fn a_bad_file_of_settings_is_2_with_line_and_column() {
         &desk,
         &["list"],
         expect![[r#"
-            error: seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, quiet, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers
+            error: seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, admin_key_file, api_key, api_key_file, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, quiet, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers, and [sources.NAME]
             exit 2
         "#]],
     );
@@ -509,6 +509,40 @@ fn a_bad_file_of_settings_is_2_with_line_and_column() {
         exit 2
     "#]],
     );
+}
+
+/// The guide looks at the settings before a start; whatever `serve` refused then was shown as if it were good.
+#[test]
+fn the_settings_that_a_server_would_refuse_are_shown_and_refused() {
+    let desk = Desk::new();
+    for wrong in [
+        "env = \"prod\"",
+        "deadline = \"-1s\"",
+        "workers = 0",
+        "store = \"sqlite\"",
+        "witness = \"w.json\"",
+        "witness_every = \"0s\"",
+        "http_addr = \"here\"",
+        "shutdown_delay = \"soon\"",
+        "lease = \"1ms\"",
+        "accept = \"nosuch\"",
+        "admin_key = \"hush\"",
+        "[sources.pay]",
+    ] {
+        desk.write("seriatim.toml", wrong);
+        let shown = desk.run(&["config", "show"]);
+        assert!(shown.stdout.contains("\nbatch_max\t2000\tdefault\n"), "{shown:?}");
+        let served = desk.run(&["serve"]);
+        assert_eq!((&shown.stderr, shown.code), (&served.stderr, 2), "{wrong}");
+        assert_eq!(served.code, 2, "{wrong}");
+    }
+    assert!(!desk.path().join("seriatim-data").exists());
+    // A program that asks a server has settings too.
+    desk.write("seriatim.toml", "server = \"http://127.0.0.1:1\"\n");
+    desk.ok(&["config", "show"]);
+    let ran = desk.run_with(&["config", "show", "--config", "/dev/null"], &[("RUST_LOG", "warn")]);
+    assert!(ran.stdout.contains("\nlog\twarn\tRUST_LOG\n"), "{ran:?}");
+    assert_eq!(ran.code, 0);
 }
 
 #[test]
@@ -958,6 +992,7 @@ fn a_restore_never_overwrites() {
         store sqlite elsewhere/seriatim.db (restored)
         numbers handed out after this backup are not in it. Before anything is issued, take each counter above the last number that is on a document:
           seriatim advance SERIES --to SEQ --reason 'restored from backup'
+        What else was decided since is undone, too: an API key that was revoked is valid again, a closed period is open, a void number stands, a redacted document is back. Do it again, the keys first.
         invoice default all	1
         exit 0
     "#]],

@@ -2,6 +2,9 @@
 
 mod cli_support;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use cli_support::{Desk, timeless};
 use expect_test::expect;
 
@@ -141,8 +144,12 @@ const EVERY_VERB: &[&str] = &[
     "period close invoice 2025-26 --reason audited",
     "issue invoice --key late --date 2025-11-20",
     "period list",
+    "period close invoice 2024-25 --reason audited",
     "period reopen invoice 2025-26 --reason forgotten",
     "period list -o json",
+    "period show invoice 2025-26",
+    "period show invoice 2025-26 -o json",
+    "period show invoice 2025-26 --tenant acm",
     "series apply series.toml --dry-run",
     "series apply series.toml",
     "series apply series.toml",
@@ -381,6 +388,128 @@ fn as_json_every_verb_says_what_a_program_needs() {
     let server = desk.serve();
     assert_eq!(json(&["healthcheck", "--server", &server.url])["ready"], true);
     assert_eq!(server.stop(), Some(0));
+}
+
+/// A year was closed for the tenant `default`, which had no number in it, and looked closed while it went on for others.
+/// And a list forgot that a period had ever been closed, once it was open again, and never said for whom it was.
+#[test]
+fn a_closure_says_whose_it_is_what_was_in_it_and_for_whom_it_was() {
+    let desk = Desk::new();
+    let server = desk.serve();
+    desk.ok(&[
+        "series",
+        "create",
+        "order",
+        "--format",
+        "{year}-{seq}",
+        "--reset",
+        "yearly",
+        "-q",
+    ]);
+    let number = desk.ok(&["issue", "order", "--key", "a", "--tenant", "acme", "-q"]);
+    let year = &number[..4];
+    let close = ["period", "close", "order", year, "--reason", "year end", "-q"];
+    let empty = desk.run(&close);
+    assert!(
+        empty.stderr.contains("tenant default has no number in period")
+            && empty.stderr.contains(&format!("--period {year}` shows")),
+        "{empty:?}"
+    );
+    // For somebody, over HTTP.
+    let key = server.says("Admin key").split_whitespace().last().unwrap().to_string();
+    let body = format!(r#"{{"series":"order","tenant":"acme","period":"{year}","reason":"year end"}}"#);
+    let address = server.url.strip_prefix("http://").unwrap();
+    let request = format!(
+        "POST /v1/periods/close HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\
+         Seriatim-Actor: Ann (finance)\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    desk.ok(&[
+        "period", "reopen", "order", year, "--tenant", "acme", "--reason", "late", "-q",
+    ]);
+
+    let show = ["period", "show", "order", year, "-q", "--tenant"];
+    let shown = desk.ok(&[&show[..], &["acme", "-o", "json"]].concat());
+    let events: Vec<serde_json::Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [closed, reopened] = events.as_slice() else {
+        panic!("{shown}");
+    };
+    assert_eq!(
+        (&closed["kind"], &closed["on_behalf_of"], &closed["reason"]),
+        (&"closed".into(), &"Ann (finance)".into(), &"year end".into())
+    );
+    let actor = closed["actor"].as_str().unwrap();
+    assert!(actor.starts_with("key:"), "{actor}");
+    let counter = &closed["counters"][0];
+    assert_eq!(
+        (&counter["last_seq"], &counter["counts"]["issued"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(counter["head"].as_str().unwrap().len(), 64);
+    assert_eq!(
+        (&reopened["kind"], &reopened["reason"], reopened.get("counters")),
+        (&"reopened".into(), &"late".into(), None)
+    );
+    let plain = desk.ok(&[&show[..], &["acme"]].concat());
+    assert!(plain.contains("\tAnn (finance)\tyear end\n"), "{plain}");
+    // Nothing of another tenant, and nothing of one that is none.
+    assert_eq!(desk.ok(&[&show[..], &["default"]].concat()).lines().count(), 1);
+    assert_eq!(desk.run(&[&show[..], &["acm"]].concat()).code, 5);
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// Half a list looked like a whole one: with `--quiet` nobody was told of the rest.
+#[test]
+fn a_list_that_is_cut_says_so_even_if_it_is_quiet() {
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "order", "--format", "{seq}", "-q"]);
+    desk.ok(&["issue", "order", "--count", "4", "--key", "a", "-q"]);
+    for subject in ["x", "y"] {
+        desk.ok(&["gate", "claim", "mail", subject, "--ttl", "1m", "--holder", "w", "-q"]);
+    }
+    for (list, said) in [
+        (&["list", "-n", "3"][..], "there is more; go on with --cursor "),
+        (
+            &["list", "order", "--key", "a", "-n", "3"],
+            "there is more; go on with --cursor ",
+        ),
+        (
+            &["gate", "list", "--limit", "1"],
+            "there are more; go on with --cursor ",
+        ),
+    ] {
+        let ran = desk.run(&[list, &["-q"]].concat());
+        let cursor = ran.stderr.strip_prefix(said).expect("a cut list says so").trim();
+        let rest = desk.run(&[list, &["-q", "--cursor", cursor]].concat());
+        assert_eq!((rest.stdout.lines().count(), rest.stderr.as_str()), (1, ""), "{list:?}");
+    }
+}
+
+/// A key of another tenant was not found, and nothing said that only one tenant had been asked.
+#[test]
+fn a_key_that_is_not_found_says_whose_was_looked_for() {
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "order", "--format", "{seq}", "-q"]);
+    desk.ok(&["issue", "order", "--key", "a", "--tenant", "acme", "-q"]);
+    let list = ["list", "order", "--key", "a", "-q"];
+    let ran = desk.run(&list);
+    expect![[r#"
+        warning: a key is one tenant's, and only `default` was looked at; say whose with --tenant
+        exit 0
+    "#]]
+    .assert_eq(&ran.seen());
+    let theirs = desk.run(&[&list[..], &["--tenant", "acme"]].concat());
+    assert!(
+        theirs.stdout.starts_with("1\tissued\t") && theirs.stderr.is_empty(),
+        "{theirs:?}"
+    );
+    let none = desk.run(&[&list[..], &["--tenant", "globex"]].concat());
+    assert_eq!(none.seen(), "exit 0\n");
 }
 
 #[test]
@@ -661,8 +790,8 @@ fn the_settings_in_force_are_shown_with_their_source_and_without_secrets() {
         quiet	true	SERIATIM_QUIET
         env	development	default
         accept		not set
-        receipts_dir		not set
-        receipt_template		not set
+        receipts_dir	./seriatim-data/receipts	default
+        receipt_template	the one that comes with the program	default
         workers	4	default
         lease	30s	default
         attempts	20	default
@@ -673,10 +802,10 @@ fn the_settings_in_force_are_shown_with_their_source_and_without_secrets() {
         deadline	1s	SERIATIM_DEADLINE
         queue_max	500	seriatim.toml:1:1
         batch_max	2000	default
-        shutdown_delay		not set
+        shutdown_delay	0s	default
         drain	20s	default
-        log		not set
-        log_format		not set
+        log	info	default
+        log_format	text on a terminal, else json	default
         exit 0
     "#]]
     .assert_eq(&ran.seen());

@@ -559,6 +559,30 @@ async fn the_numbers_of_a_key_are_paged_and_found_in_the_series_that_was_replace
     foreign.problem(400, "invalid_cursor").at("/cursor");
 }
 
+/// Whoever looked for a payment found the replacement alone, and missed the number that was spent.
+#[tokio::test]
+async fn a_key_finds_its_number_and_the_void_ones_before_it() {
+    let world = World::furnished().await;
+    let mut id = world.issue("invoice", json!({"key": "a"})).await.text("id");
+    for reason_code in ["spoiled", "rejected"] {
+        let void = json!({"reason_code": reason_code, "reason": "test", "reissue": true});
+        let voided = world.post(&format!("/v1/entries/{id}/void"), void).await.is(200);
+        id = voided.json["replacement"]["id"].as_str().unwrap().to_string();
+    }
+    world.issue("invoice", json!({"key": "b"})).await;
+    let all = world.get("/v1/entries?series=invoice&key=a").await.is(200);
+    assert_eq!(
+        all.rows(&["number", "state"]),
+        ["INV-003 issued", "INV-002 voided", "INV-001 voided"]
+    );
+    let void = world
+        .get("/v1/entries?series=invoice&key=a&state=voided&limit=1")
+        .await
+        .is(200);
+    assert_eq!(void.rows(&["number"]), ["INV-002"]);
+    assert!(void.has_header("link"));
+}
+
 #[tokio::test]
 async fn an_entry_is_shown_with_its_events() {
     let world = World::furnished().await;

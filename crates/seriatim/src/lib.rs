@@ -30,6 +30,11 @@ pub use issuer::{Issue, Issuer, Options};
 pub use seriatim_core::*;
 pub use store::memory::Memory;
 #[cfg(feature = "sqlite")]
-pub use store::sqlite::Sqlite;
+pub use store::sqlite::{Sqlite, SqliteOptions};
 pub use store::{Reads, Store, StoreError};
 pub use zones::BundledZones;
+
+/// What the README shows is compiled.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Context;
 use super::failed::{Failed, Problem};
 use super::output::Form;
+use super::serve;
 use crate::transport::{Call, Transport};
 
 /// Ask a running server whether it is ready
@@ -94,7 +95,7 @@ impl Version {
 /// Look at the settings
 #[derive(Subcommand)]
 pub enum Configuration {
-    /// Show every setting, and who said it; secrets are hidden
+    /// Show every setting, and who said it; secrets are hidden. What `serve` would refuse is refused here
     Show,
 }
 
@@ -103,7 +104,8 @@ impl Configuration {
         match self {
             Self::Show => show(context),
         }
-        Ok(())
+        // Behind the settings, where whoever looks for the fault can see them.
+        serve::check(&context.config)
     }
 }
 
@@ -111,6 +113,9 @@ fn show(context: &Context) {
     let rows = context
         .config
         .shown()
-        .map(|(name, text, source)| vec![name, text, source]);
+        .map(|(name, text, source)| match serve::usual(&context.config, &name) {
+            Some((usual, source)) if context.config.get(&name).is_none() => vec![name, usual, source],
+            Some(_) | None => vec![name, text, source],
+        });
     context.output.table(&["setting", "value", "from"], rows.collect());
 }

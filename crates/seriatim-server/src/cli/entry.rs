@@ -509,13 +509,13 @@ fn print_card(context: &Context, entry: &Value) {
 pub struct List {
     /// Only this series
     series: Option<String>,
-    /// Only this tenant
+    /// Only this tenant [default: all; with --key: default]
     #[arg(long, short)]
     tenant: Option<String>,
     /// Only this number
     #[arg(long)]
     number: Option<String>,
-    /// Only this key
+    /// Only this key, which belongs to a series and a tenant: what it stands for, in its order, and then what that replaces
     #[arg(long, short)]
     key: Option<String>,
     /// Only in this state: issued, reserved or voided
@@ -572,7 +572,13 @@ impl List {
         loop {
             let answer = session.answer(Call::get(self.path(left, cursor.as_deref()))).await?;
             print_rows(context, &answer, self.state.as_deref())?;
-            left = left.saturating_sub(list(&answer.json, "data").len());
+            let rows = list(&answer.json, "data").len();
+            if rows == 0 && self.key.is_some() && self.tenant.is_none() {
+                context
+                    .output
+                    .warn("warning: a key is one tenant's, and only `default` was looked at; say whose with --tenant");
+            }
+            left = left.saturating_sub(rows);
             cursor = answer.next_cursor();
             if cursor.is_none() || left == 0 {
                 break;
@@ -580,10 +586,10 @@ impl List {
         }
         match (cursor, context.output.form) {
             (None, _) => {}
+            // Said even with --quiet, or a part would be taken for the whole.
             (Some(cursor), Form::Plain) => context
                 .output
-                .note(format!("there is more; go on with --cursor {cursor}")),
-            // A program is told even with --quiet, or it would take a part for the whole.
+                .warn(format!("there is more; go on with --cursor {cursor}")),
             (Some(cursor), Form::Json) => context.output.warn(json!({ "next_cursor": cursor }).to_string()),
         }
         Ok(())

@@ -86,6 +86,13 @@ impl Problem {
             Some("retry_same_key") => "it may have happened; try again with the same --key to get the same answer",
             // Somebody between here and the service, or another program altogether.
             None if self.status >= 500 => "it may have happened; try again with the same --key to get the same answer",
+            // What is wrong is not in the request.
+            _ if self.code() == "corrupt" => {
+                "nothing was written; somebody must look: run `seriatim verify`, and compare with a backup"
+            }
+            _ if self.code() == "internal" => {
+                "nothing was written; somebody must look: the log of the service says more"
+            }
             _ => "nothing was written; change the request",
         }
     }
@@ -224,4 +231,49 @@ pub fn read_text(path: &str) -> Result<String, Failed> {
         std::fs::read_to_string(path)
     };
     read.map_err(|error| Failed::Usage(format!("cannot read {path}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use seriatim::StoreError;
+
+    use super::*;
+
+    async fn check(problem: problem::Problem, expected: Expect) {
+        let response = problem.render("r", seriatim::Timestamp::from_micros(0), false);
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+        let reply = Reply {
+            status,
+            headers: hyper::HeaderMap::new(),
+            body,
+        };
+        expected.assert_eq(Problem::of(&reply).way_out());
+    }
+
+    /// A store that contradicts itself was answered with "change the request", even to who had only asked for a list.
+    #[tokio::test]
+    async fn what_is_no_fault_of_the_request_is_not_mended_by_changing_it() {
+        check(
+            StoreError::Corrupt("two rows".to_string()).into(),
+            expect!["nothing was written; somebody must look: run `seriatim verify`, and compare with a backup"],
+        )
+        .await;
+        check(
+            problem::Problem::internal("a field is missing"),
+            expect!["nothing was written; somebody must look: the log of the service says more"],
+        )
+        .await;
+        check(
+            problem::Problem::panicked(),
+            expect!["it may have happened; look before you try again"],
+        )
+        .await;
+        check(
+            problem::Problem::malformed("invalid_key", "a key"),
+            expect!["nothing was written; change the request"],
+        )
+        .await;
+    }
 }

@@ -245,7 +245,7 @@ pub struct List {
     /// Only of this tenant
     #[arg(long, short)]
     tenant: Option<String>,
-    /// How many rows, 1 to 500
+    /// How many at most, 1 to 500; if there are more, stderr says where to go on [default: 50]
     #[arg(long)]
     limit: Option<String>,
     /// Where the page before ended
@@ -276,9 +276,10 @@ impl List {
             .table(&FIELDS, gates.map(|gate| row(gate, &FIELDS)).collect());
         let next = text(&answer.json, "next_cursor");
         if !next.is_empty() {
+            // Said even with --quiet, or a part would be taken for the whole.
             context
                 .output
-                .note(format!("there are more; go on with --cursor {next}"));
+                .warn(format!("there are more; go on with --cursor {next}"));
         }
         Ok(())
     }

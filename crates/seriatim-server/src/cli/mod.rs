@@ -321,7 +321,7 @@ impl Verb {
             | Self::Advance(_)
             | Self::Restore(_) => true,
             Self::Series(verb) => verb.changes(),
-            Self::Period(verb) => !matches!(verb, period::Period::List(_)),
+            Self::Period(verb) => !matches!(verb, period::Period::List(_) | period::Period::Show(_)),
             Self::Gate(verb) => !matches!(verb, gate::Gate::Show(_) | gate::Gate::List(_)),
             Self::Key(verb) => !matches!(verb, key::Key::List(_)),
             Self::Serve(_)

@@ -76,8 +76,8 @@ impl Install {
         context.output.done(what, &installed);
         if !missing.is_empty() {
             context.output.note(format!(
-                "not made, for this user may not: the roles {}. Somebody who may makes them (`create role … nologin`), \
-                 and you run this once more",
+                "not made, for this user may not: the roles {}. Somebody who may makes each of them (`create role … nologin \
+                 admin YOU`, so that you can grant it), and you run this once more",
                 missing.join(", ")
             ));
         }

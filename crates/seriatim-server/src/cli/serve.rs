@@ -113,14 +113,15 @@ impl Serve {
 
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         let config = &context.config;
-        let production = is_production(config)?;
-        let from = Where::of(config)?;
-        let options = serve_options(config, &from, production)?;
-        let pace = pace(config)?;
-        let witness_every = config.stretch("witness_every")?;
-        // SQLite has none of them, and a slip shows all the same.
-        accepted(config)?;
-        let issuing = issuing(config)?;
+        let Settings {
+            production,
+            from,
+            options,
+            pace,
+            witness_every,
+            issuing,
+            sources,
+        } = Settings::read(config)?;
         // Before the issuer is opened: what it counts has to go somewhere.
         let metrics = telemetry::install()?;
         let mut opened = match &from {
@@ -136,7 +137,7 @@ impl Serve {
                 return Err(failed);
             }
         };
-        let payments = match payments(config, &opened, pace) {
+        let payments = match payments(config, &opened, sources, pace) {
             Ok(payments) => payments,
             Err(failed) => {
                 opened.close().await;
@@ -159,16 +160,71 @@ impl Serve {
     }
 }
 
+/// The settings of a server, each read as what it is, before anything is opened.
+struct Settings {
+    production: bool,
+    from: Where,
+    options: ServeOptions,
+    pace: Pace,
+    witness_every: Duration,
+    issuing: seriatim::Options,
+    sources: Vec<Source>,
+}
+
+impl Settings {
+    fn read(config: &Config) -> Result<Self, Failed> {
+        let production = is_production(config)?;
+        let from = Where::of(config)?;
+        // SQLite has none of them, and a slip shows all the same.
+        accepted(config)?;
+        if let Some(place) = config.text("witness") {
+            Witness::path_of(place)?;
+        }
+        if let Some(given) = config.get("admin_key") {
+            admin_token(&given.text)?;
+        }
+        Ok(Self {
+            production,
+            options: serve_options(config, &from, production)?,
+            from,
+            pace: pace(config)?,
+            witness_every: config.stretch("witness_every")?,
+            issuing: issuing(config)?,
+            sources: Source::all(config)?,
+        })
+    }
+}
+
+/// Whether a server would take these settings; what is on the disk is not looked at.
+pub fn check(config: &Config) -> Result<(), Failed> {
+    Settings::read(config).map(drop)
+}
+
+/// What holds where nobody set a setting whose default depends on something else, and who says so.
+pub fn usual(config: &Config, name: &str) -> Option<(String, String)> {
+    let by_default = |text: String| Some((text, "default".to_string()));
+    match name {
+        "receipts_dir" => by_default(receipts_dir(config).ok()?.display().to_string()),
+        "receipt_template" => by_default("the one that comes with the program".to_string()),
+        "shutdown_delay" => by_default(format!("{}s", usual_delay(is_production(config).ok()?).as_secs())),
+        "log" => match std::env::var("RUST_LOG") {
+            Ok(filter) => Some((filter, "RUST_LOG".to_string())),
+            Err(_) => by_default("info".to_string()),
+        },
+        "log_format" => by_default("text on a terminal, else json".to_string()),
+        _ => None,
+    }
+}
+
 fn is_server(url: &str) -> Failed {
     let url = without_login(url);
     Failed::Usage(format!("serve is a server itself; leave out --server {url}"))
 }
 
 fn serve_options(config: &Config, from: &Where, production: bool) -> Result<ServeOptions, Failed> {
-    let usual_delay = Duration::from_secs(if production { 5 } else { 0 });
     let shutdown_delay = match config.get("shutdown_delay") {
         Some(_) => config.duration("shutdown_delay")?,
-        None => usual_delay,
+        None => usual_delay(production),
     };
     Ok(ServeOptions {
         http_addr: config.parse::<SocketAddr>("http_addr")?,
@@ -182,6 +238,10 @@ fn serve_options(config: &Config, from: &Where, production: bool) -> Result<Serv
         shutdown_delay,
         drain: config.duration("drain")?,
     })
+}
+
+fn usual_delay(production: bool) -> Duration {
+    Duration::from_secs(if production { 5 } else { 0 })
 }
 
 async fn open_store(place: &Place, issuing: seriatim::Options, production: bool) -> Result<Opened, Failed> {
@@ -199,20 +259,16 @@ async fn open_store(place: &Place, issuing: seriatim::Options, production: bool)
 }
 
 /// The payments that are taken in here, if a source is configured. A template is compiled now, not at the first payment.
-fn payments(config: &Config, opened: &Opened, pace: Pace) -> Result<Option<Arc<Payments>>, Failed> {
-    let sources = Source::all(config)?;
+fn payments(
+    config: &Config,
+    opened: &Opened,
+    sources: Vec<Source>,
+    pace: Pace,
+) -> Result<Option<Arc<Payments>>, Failed> {
     if sources.is_empty() {
         return Ok(None);
     }
-    let usual = || {
-        config
-            .parse::<PathBuf>("data_dir")
-            .map(|directory| directory.join("receipts"))
-    };
-    let directory = match config.text("receipts_dir") {
-        Some(directory) => PathBuf::from(directory),
-        None => usual()?,
-    };
+    let directory = receipts_dir(config)?;
     let template = config.text("receipt_template").map(PathBuf::from);
     let wants_receipts = sources.iter().any(Source::makes_receipts);
     let receipts = wants_receipts
@@ -221,6 +277,13 @@ fn payments(config: &Config, opened: &Opened, pace: Pace) -> Result<Option<Arc<P
         .map_err(Failed::Usage)?;
     let payments = Payments::new(opened.issuer().clone(), sources, receipts, pace).map_err(Failed::Other)?;
     Ok(Some(Arc::new(payments)))
+}
+
+fn receipts_dir(config: &Config) -> Result<PathBuf, Failed> {
+    Ok(match config.text("receipts_dir") {
+        Some(directory) => PathBuf::from(directory),
+        None => config.parse::<PathBuf>("data_dir")?.join("receipts"),
+    })
 }
 
 /// How payment events and receipts are worked on.

@@ -262,7 +262,9 @@ async fn say_where_it_stands(context: &Context, opened: &Opened) -> Result<(), F
     context.output.table(&["counter", "last"], rows.collect());
     context.output.warn(
         "numbers handed out after this backup are not in it. Before anything is issued, take each counter above the \
-         last number that is on a document:\n  seriatim advance SERIES --to SEQ --reason 'restored from backup'",
+         last number that is on a document:\n  seriatim advance SERIES --to SEQ --reason 'restored from backup'\nWhat else was \
+         decided since is undone, too: an API key that was revoked is valid again, a closed period is open, a void number \
+         stands, a redacted document is back. Do it again, the keys first.",
     );
     Ok(())
 }

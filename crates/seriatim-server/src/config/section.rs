@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, Environment, Source, read_secret_lines, wrong};
+use super::{ConfigError, Environment, Source, a_type, read_secret_lines, texts, unknown, wrong};
 
 /// One key of a section.
 pub struct Field {
@@ -182,9 +182,9 @@ pub(super) fn parse_sources(value: &Spanned<DeValue<'_>>, at: At<'_>) -> Result<
         match value.get_ref() {
             DeValue::Table(fields) => parse_section(name.get_ref(), place, fields, at),
             other => wrong(format!(
-                "{place}: sources.{}: expected a table, found a {}",
+                "{place}: sources.{}: expected a table, found {}",
                 name.get_ref(),
-                other.type_str()
+                a_type(other)
             )),
         }
     });
@@ -243,12 +243,9 @@ fn field_of(key: &str) -> Result<(&'static Field, bool), String> {
             return Ok((field, true));
         }
     }
-    let mut names: Vec<&str> = SOURCE_FIELDS.iter().map(|field| field.name).collect();
-    names.sort_unstable();
-    Err(format!(
-        "unknown key `{}`; there are {}",
-        key.escape_debug(),
-        names.join(", ")
+    Err(unknown(
+        key,
+        SOURCE_FIELDS.iter().map(|field| (field.name, field.secret)),
     ))
 }
 
@@ -257,15 +254,9 @@ fn written(kind: Kind, value: &DeValue<'_>) -> Result<Vec<String>, String> {
         (Kind::Text, DeValue::Integer(number)) => Ok(vec![number.as_str().replace('_', "")]),
         (Kind::Text, DeValue::String(text)) => Ok(vec![text.to_string()]),
         (Kind::Flag, DeValue::Boolean(flag)) => Ok(vec![flag.to_string()]),
-        (Kind::Texts, DeValue::Array(items)) => {
-            let texts = items.iter().map(|item| match item.get_ref() {
-                DeValue::String(text) => Ok(text.to_string()),
-                other => Err(format!("expected a list of texts, found a {} in it", other.type_str())),
-            });
-            texts.collect()
-        }
-        (Kind::Text, other) => Err(format!("expected a text or a number, found a {}", other.type_str())),
-        (Kind::Flag, other) => Err(format!("expected true or false, found a {}", other.type_str())),
-        (Kind::Texts, other) => Err(format!("expected a list of texts, found a {}", other.type_str())),
+        (Kind::Texts, DeValue::Array(items)) => texts(items),
+        (Kind::Text, other) => Err(format!("expected a text or a number, found {}", a_type(other))),
+        (Kind::Flag, other) => Err(format!("expected true or false, found {}", a_type(other))),
+        (Kind::Texts, other) => Err(format!("expected a list of texts, found {}", a_type(other))),
     }
 }

@@ -29,7 +29,8 @@ pub struct EntriesQuery {
     tenant: Option<String>,
     /// Only this number.
     number: Option<String>,
-    /// Only those that this key stands for, in their order; needs `series`, and finds those of a series that it replaced.
+    /// Only those that this key stands for, in their order, and then the void ones that they replace; needs `series`,
+    /// and finds those of a series that it replaced.
     key: Option<String>,
     /// Only `reserved`, `issued` or `voided`.
     state: Option<String>,
@@ -127,6 +128,7 @@ async fn find(app: &App, view: &View, mut query: EntriesQuery) -> Result<Found, 
 }
 
 /// The entries that a key stands for, as issuing with it finds them: in the series, else in the one that it replaced.
+/// Behind them come the void ones whose key they took over: who looks for a payment asks for all its numbers.
 async fn of_key(app: &App, view: &View, key: Key, wish: Wish) -> Result<Vec<Arc<Entry>>, Problem> {
     let Some(mut series) = wish.series else {
         let detail = "a key belongs to a series and a tenant; give the series too";
@@ -142,10 +144,25 @@ async fn of_key(app: &App, view: &View, key: Key, wish: Wish) -> Result<Vec<Arc<
         let entries = app.issuer().reads().entries_of_key(&known).await?;
         match &view.one(&series)?.replaces {
             Some(replaced) if entries.is_empty() => series = replaced.clone(),
-            Some(_) | None => return Ok(entries),
+            Some(_) | None => return with_replaced(app, view, entries).await,
         }
     }
     Ok(Vec::new())
+}
+
+async fn with_replaced(app: &App, view: &View, mut rows: Vec<Arc<Entry>>) -> Result<Vec<Arc<Entry>>, Problem> {
+    let mut looked = 0;
+    while let Some(row) = rows.get(looked) {
+        looked += 1;
+        let Some(id) = row.replaces else { continue };
+        // A store that contradicts itself must not lead round for ever.
+        if rows.iter().any(|known| known.id == id) {
+            continue;
+        }
+        let replaced = app.issuer().reads().entry(id).await?;
+        rows.extend(replaced.filter(|entry| view.sees(&entry.counter.series, &entry.counter.tenant)));
+    }
+    Ok(rows)
 }
 
 /// A page of what is known as a whole; the cursor says how many came before.

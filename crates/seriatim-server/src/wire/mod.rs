@@ -38,7 +38,7 @@ pub use number::{
 };
 pub use page::{List, cursor_of, limit_of, next_cursor};
 pub use payment::{Delivered, Payment, PaymentAsk, Pdf};
-pub use period::{Closure, PeriodAsk};
+pub use period::{Closure, ClosureCounter, PeriodAsk};
 pub use series::{Defined, Series, SeriesAsk, WipeAsk, Wiped};
 
 /// Anything that prints itself, as a JSON string.

@@ -54,7 +54,7 @@ pub struct Closure<'a> {
 /// A counter when its period was closed.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ClosureCounter)]
-struct ClosureCounter<'a> {
+pub struct ClosureCounter<'a> {
     /// The params that split the count.
     #[schema(value_type = BTreeMap<String, String>)]
     partition: ParamsShown<'a>,
@@ -71,17 +71,23 @@ struct ClosureCounter<'a> {
     head: Hex,
 }
 
-impl<'a> Closure<'a> {
-    /// A closure.
-    pub fn of(closure: &'a seriatim::Closure) -> Self {
-        let counter = |counter: &'a seriatim::ClosureCounter| ClosureCounter {
+impl<'a> ClosureCounter<'a> {
+    /// A counter of a closure.
+    pub fn of(counter: &'a seriatim::ClosureCounter) -> Self {
+        Self {
             partition: ParamsShown(&counter.partition),
             first_seq: counter.first_seq,
             last_seq: counter.last_seq,
             counts: counter.counts.into(),
             length: counter.length,
             head: Hex(counter.head),
-        };
+        }
+    }
+}
+
+impl<'a> Closure<'a> {
+    /// A closure.
+    pub fn of(closure: &'a seriatim::Closure) -> Self {
         Self {
             series: &closure.at.series,
             tenant: &closure.at.tenant,
@@ -91,7 +97,7 @@ impl<'a> Closure<'a> {
             actor: &closure.actor,
             closed_at: closure.closed.then_some(Shown(closure.when)),
             reopened_at: (!closure.closed).then_some(Shown(closure.when)),
-            counters: closure.counters.iter().map(counter).collect(),
+            counters: closure.counters.iter().map(ClosureCounter::of).collect(),
         }
     }
 }
