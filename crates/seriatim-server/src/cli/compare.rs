@@ -121,7 +121,7 @@ impl Compare {
     ) -> Result<(), Failed> {
         let few = 1..=LOOKED_FOR_AGAIN_MAX;
         let numbers = few.contains(&comparison.unmet.len());
-        let (table, looks) = match source {
+        let (mut table, looks) = match source {
             Source::Table(url) if few.contains(&comparison.alone.len()) => {
                 (Some(Table::connect(url, &self.columns).await?), LOOKED_FOR_AGAIN.len())
             }
@@ -139,7 +139,7 @@ impl Compare {
             if numbers {
                 comparison.look_for_numbers(session).await?;
             }
-            if let Some(table) = &table {
+            if let Some(table) = &mut table {
                 comparison.look_for_documents(table).await?;
             }
         }
@@ -256,7 +256,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    async fn look_for_documents(&mut self, table: &Table) -> Result<(), Failed> {
+    async fn look_for_documents(&mut self, table: &mut Table) -> Result<(), Failed> {
         let numbers: Vec<String> = self.alone.iter().map(|finding| finding.what.clone()).collect();
         let there = table.look_again(&numbers).await?;
         let is_there = |finding: &Finding| {
