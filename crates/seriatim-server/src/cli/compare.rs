@@ -78,6 +78,7 @@ impl Compare {
         let look = Look {
             series: &series,
             dated: false,
+            entering: false,
             length_max: usize::MAX,
             row_word: source.row_word(),
             shape: None,
