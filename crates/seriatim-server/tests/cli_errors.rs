@@ -742,6 +742,40 @@ fn a_file_of_series_is_refused_with_line_column_and_place() {
     );
 }
 
+/// A file that had a series and the one that replaces it built no second environment: there was no series to replace.
+#[test]
+fn a_file_may_have_a_series_and_the_one_that_replaces_it() {
+    let desk = Desk::new();
+    let series =
+        |name: &str, more: &str| format!("[[series]]\nname = \"{name}\"\nformat = \"{name}-{{seq}}\"\n{more}\n");
+    let (a, b) = (series("a", ""), series("b", "replaces = \"a\""));
+    let apply = ["series", "apply", "series.toml", "-q"];
+    desk.write("series.toml", &format!("{a}{b}"));
+    let done = |how: &str| format!("a\tversion {how}\nb\tversion {how}\n");
+    assert_eq!(
+        desk.ok(&[&apply[..], &["--dry-run"]].concat()),
+        done("1\twould be created")
+    );
+    assert_eq!(desk.ok(&apply), done("1\tcreated"));
+    assert_eq!(desk.ok(&apply).matches("unchanged").count(), 2);
+    assert_eq!(desk.ok(&["issue", "b", "--key", "k", "-q"]), "b-1\n");
+
+    // What can be replaced by none of these is refused before any of it is written.
+    for more in [
+        format!("{}{a}", series("b", "replaces = \"a\"")),
+        format!("{a}{}", series("b", "replaces = \"c\"")),
+        format!("{a}{}", series("b", "replaces = \"a\"\ntest = true")),
+        format!("{a}{b}{}", series("c", "replaces = \"a\"")),
+        format!("{a}{}", series("b", "replaces = \"a\"\nreset = \"sometimes\"")),
+    ] {
+        let desk = Desk::new();
+        desk.write("series.toml", &more);
+        let ran = desk.run(&apply);
+        assert!(ran.stderr.contains("code invalid_definition"), "{more}: {ran:?}");
+        assert_eq!((ran.code, desk.ok(&["series", "list"])), (5, String::new()), "{more}");
+    }
+}
+
 #[test]
 fn two_servers_do_not_share_a_directory() {
     let desk = Desk::new();

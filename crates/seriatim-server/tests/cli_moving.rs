@@ -181,6 +181,7 @@ fn a_file_is_moved_in_and_compared() {
         widened	acme	all	1000	has outgrown INV-{seq:3}: by text order 999 comes after it
         numbers	6
         counters	2
+        would be adopted	6
         left out	1
         seqs on no row	995
         exit 3
@@ -508,8 +509,225 @@ fn one_bad_row_and_nothing_is_imported() {
         "number,date,document\nINV-001,2025-09-01,{}\nINV-002,2025-09-01,{\n",
     );
     let ran = desk.run(&["import", "invoice", "--from-csv", "bad.csv", "-q"]);
-    assert!(ran.stdout.contains("line 3: its document is not JSON"), "{ran:?}");
+    assert!(ran.stdout.contains("line 3: the document is not valid: "), "{ran:?}");
     assert_eq!(desk.ok(&["list", "-q"]), "");
+}
+
+/// Only what could be read in a row was looked at: a row without a date, or with a key that no number can have, was
+/// found at the import, and there one kind after the other.
+#[test]
+fn inspect_finds_every_row_that_import_refuses_and_import_names_all_at_once() {
+    let desk = with_series();
+    let long = "x".repeat(300);
+    let rows = [
+        "INV-001,2026-01-01,a,,",
+        "INV-002,,b,,",
+        "INV-003,2026-01-01,schlüssel,,",
+        &format!("INV-004,2026-01-01,{long},,"),
+        "INV-005,2026-01-01,e,{,",
+        &format!("INV-006,2026-01-01,f,,{long}"),
+    ];
+    desk.write(
+        "bad.csv",
+        &format!("number,date,key,document,reference\n{}\n", rows.join("\n")),
+    );
+    let said = |arguments: &[&str]| {
+        let ran = desk.run(arguments);
+        let bad = ran.stdout.lines().filter(|line| line.starts_with("bad_"));
+        (
+            ran.code,
+            bad.map(|line| line.split(": ").next().unwrap().to_string())
+                .collect::<Vec<_>>(),
+        )
+    };
+    let bad = [
+        "bad_date\tdefault\t\tINV-002\tline 3",
+        "bad_key\tdefault\t\tINV-003\tline 4",
+        "bad_key\tdefault\t\tINV-004\tline 5",
+        "bad_document\tdefault\t\tINV-005\tline 6",
+        "bad_reference\tdefault\t\tINV-006\tline 7",
+    ];
+    let bad = bad.map(str::to_string).to_vec();
+    assert_eq!(said(&["inspect", "bad.csv"]), (3, bad.clone()));
+    assert_eq!(said(&["import", "invoice", "--from-csv", "bad.csv"]), (5, bad));
+    // To compare moves nothing in.
+    desk.write("bad.csv", "number,date,key\nINV-001,2026-01-01,schlüssel\n");
+    desk.ok(&["adopt", "invoice", "INV-001", "--date", "2026-01-01"]);
+    assert_eq!(desk.run(&["compare", "invoice", "--from-csv", "bad.csv"]).code, 0);
+}
+
+/// The numbers were blamed for a format that is none.
+#[test]
+fn what_inspect_is_told_has_to_be_so() {
+    let desk = Desk::new();
+    desk.write("some.csv", "number,date\nINV-001,2026-01-01\n");
+    desk.write("semi.csv", "number;date\nINV-001;2026-01-01\n");
+    desk.write("tabs.csv", "number\tdate\nINV-001\t2026-01-01\n");
+    for (arguments, said) in [
+        (
+            &["some.csv", "--format", "X{nope}{seq}"][..],
+            "--format X{nope}{seq}: unknown token {nope}",
+        ),
+        (
+            &["some.csv", "--format", "INV-{seq}", "--reset", "sometimes"],
+            "--format INV-{seq}: unknown reset `sometimes`",
+        ),
+        (
+            &["some.csv", "--format", "INV-{fy}-{seq:3}"],
+            "; --reset says when their count restarts, and is never if it is not given",
+        ),
+        (
+            &["some.csv", "--table", "invoices"],
+            "--table is a table of a database, and some.csv is a file",
+        ),
+        (
+            &["postgre://u:secret@h/d"],
+            "the URL of a database is like postgres://user@host/database",
+        ),
+        (
+            &["semi.csv"],
+            "semi.csv has one column, number;date; columns are separated by commas, and not by ';'",
+        ),
+        (
+            &["tabs.csv"],
+            "tabs.csv has one column, number\\tdate; columns are separated by commas, and not by '\\t'",
+        ),
+    ] {
+        let ran = desk.run(&[&["inspect"], arguments].concat());
+        assert!(ran.stderr.contains(said), "{arguments:?}: {ran:?}");
+        assert!(!ran.stderr.contains("secret"), "{ran:?}");
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+    }
+}
+
+/// It was said of each kind of numbers, whatever its own number looks like.
+#[test]
+fn a_bad_row_among_several_kinds_is_found_once() {
+    let desk = Desk::new();
+    desk.write(
+        "kinds.csv",
+        "number,tenant\nINV-1,a\nINV-2,a\nINV-3,ten ant\nR-1,a\nR-2,a\nQ-1,a\n\"INV-\n4\",a\n",
+    );
+    let ran = desk.run(&["inspect", "kinds.csv"]);
+    assert_eq!(ran.stdout.matches("bad_tenant\t").count(), 1, "{ran:?}");
+    // A line feed in a number makes no second row.
+    assert!(ran.stdout.contains("\tINV-\\n4\t"), "{ran:?}");
+}
+
+/// A row that is there with another date was counted, and nothing said which one it is; what is there already was none
+/// in a rehearsal; and twenty bad rows were all that there seemed to be.
+#[test]
+fn what_import_counts_is_so() {
+    let desk = with_series();
+    let import = ["import", "invoice", "--from-csv", "all.csv", "-q"];
+    desk.write(
+        "all.csv",
+        "number,date,key\nINV-001,2026-01-01,a\nINV-002,2026-01-01,b\n",
+    );
+    desk.ok(&import);
+    desk.write(
+        "all.csv",
+        "number,date,key\nINV-001,2026-01-01,a\nINV-002,2026-01-02,b\nINV-003,2026-01-02,c\n",
+    );
+    let dry = desk.run(&[&import[..], &["--dry-run", "-o", "json"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&dry.stdout).unwrap();
+    assert_eq!(
+        (&report["adopted"], &report["already_there"]),
+        (&1.into(), &2.into()),
+        "{dry:?}"
+    );
+    assert_eq!(
+        (&report["with_another_date_or_document"], dry.code),
+        (&1.into(), 3),
+        "{dry:?}"
+    );
+    expect![[r#"
+        differs	default	all	INV-002	recorded with another date, which stays
+        numbers	3
+        counters	1
+        adopted	1
+        already there	2
+        with another date or document	1
+        exit 0
+    "#]]
+    .assert_eq(&desk.run(&import).seen());
+
+    let mut file = String::from("number,date\n");
+    (1..=30).for_each(|seq| writeln!(file, "OLD-{seq},2026-01-01").unwrap());
+    desk.write("all.csv", &file);
+    desk.ok(&[
+        "series",
+        "create",
+        "invoice2",
+        "--format",
+        "OLD-{seq}",
+        "--date-order",
+        "required",
+        "-q",
+    ]);
+    desk.ok(&["adopt", "invoice2", "OLD-31", "--date", "2026-01-01", "-q"]);
+    let ran = desk.run(&["import", "invoice2", "--from-csv", "all.csv", "-q"]);
+    assert!(
+        ran.stderr
+            .contains("at least 20 rows cannot be adopted, and what comes after them was not looked at"),
+        "{ran:?}"
+    );
+}
+
+/// A table keeps the numbers of the old series: with both in it neither series could be compared, nor be imported into.
+#[test]
+fn a_table_may_have_the_numbers_of_a_series_and_of_the_one_that_replaced_it() {
+    let desk = Desk::new();
+    let create = |name: &str, format: &str, more: &[&str]| {
+        desk.ok(&[&["series", "create", name, "--format", format, "-q"], more].concat());
+    };
+    let issue = |series: &str, key: &str| desk.ok(&["issue", series, "--key", key, "-q"]);
+    create("c1", "C-{seq:3}", &[]);
+    create("e1", "E-{seq}", &[]);
+    for (series, key) in [("c1", "a"), ("c1", "b"), ("e1", "e"), ("e1", "f")] {
+        issue(series, key);
+    }
+    create("c2", "C-{seq:4}", &["--replaces", "c1"]);
+    create("c3", "C-{seq:5}", &["--replaces", "c2"]);
+    create("e2", "E-{seq}", &["--replaces", "e1", "--start", "3"]);
+    issue("c3", "c");
+    issue("e2", "g");
+    let today = desk.ok(&["list", "c3", "-q"]).split('\t').nth(4).unwrap().to_string();
+    let file = |name: &str, rows: &[(&str, &str)]| {
+        let rows = rows.iter().map(|(number, key)| format!("{number},{today},{key}\n"));
+        desk.write(name, &format!("number,date,key\n{}", rows.collect::<String>()));
+    };
+    let c = [("C-001", "a"), ("C-002", "b"), ("C-00001", "c")];
+    file("c.csv", &c);
+    file("e.csv", &[("E-1", "e"), ("E-2", "f"), ("E-3", "g")]);
+    for (series, rows) in [
+        ("c1", "c.csv"),
+        ("c2", "c.csv"),
+        ("c3", "c.csv"),
+        ("e1", "e.csv"),
+        ("e2", "e.csv"),
+    ] {
+        let ran = desk.run(&["compare", series, "--from-csv", rows, "-q"]);
+        assert_eq!(ran.code, 0, "{series}: {ran:?}");
+    }
+    let imported = desk.ok(&["import", "c3", "--from-csv", "c.csv", "-q"]);
+    assert!(
+        imported.contains("already there\t1\nof series before or after it\t2\n"),
+        "{imported}"
+    );
+
+    // What none of them has is found as before.
+    file(
+        "c.csv",
+        &[&c[..], &[("C-003", "d"), ("X-1", "x"), ("C-00002", "h")]].concat(),
+    );
+    file("e.csv", &[("E-1", "e"), ("E-2", "f"), ("E-3", "g"), ("E-9", "h")]);
+    let found = |series: &str, rows: &str| desk.run(&["compare", series, "--from-csv", rows, "-q"]).stderr;
+    assert_eq!(found("c1", "c.csv"), "found: 1 document_without_number, 1 unfit\n");
+    assert_eq!(found("c3", "c.csv"), "found: 1 document_without_number, 1 unfit\n");
+    for series in ["e1", "e2"] {
+        assert_eq!(found(series, "e.csv"), "found: 1 document_without_number\n");
+    }
 }
 
 /// A stray quote in a column that nobody asked for took all rows behind it along: they were not imported, and their

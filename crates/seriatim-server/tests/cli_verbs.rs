@@ -298,9 +298,13 @@ fn a_number_in_a_document_may_be_larger_than_any_of_ours() {
     let raw = "{\"sum\": 1.50e400,\n \"of\": \"a b\"}";
     let show = ["show", "invoice", "INV-001"];
     assert!(desk.ok(&show).contains("document\t{\"sum\":1.50e400,\"of\":\"a b\"}\n"));
-    let json = ["show", "invoice", "INV-001", "-o", "json"];
-    for arguments in [&json[..], &["list", "-o", "json"], &["export"]] {
-        assert!(desk.ok(arguments).contains(raw), "{arguments:?}");
+    let text = serde_json::to_string(raw).unwrap();
+    for (arguments, expected) in [
+        (&["show", "invoice", "INV-001", "-o", "json"][..], raw),
+        (&["list", "-o", "json"], &raw.replace('\n', " ")),
+        (&["export"], &text),
+    ] {
+        assert!(desk.ok(arguments).contains(expected), "{arguments:?}");
     }
     assert!(desk.ok(&["list"]).contains("INV-001\tissued"));
     assert_eq!(desk.ok(&["issue", "invoice", "--key", "a"]), "INV-001\n");
@@ -315,6 +319,59 @@ fn a_number_in_a_document_may_be_larger_than_any_of_ours() {
             .ends_with("done\t[1.50e400]\n")
     );
     assert!(desk.ok(&["gate", "show", gate]).contains("result\t[1.50e400]\n"));
+}
+
+/// Whoever writes documents wrote lines of an auditor's file: a document and a result came with their line feeds.
+#[test]
+fn every_line_of_an_export_is_an_object_and_of_what_was_received_the_hash_can_be_computed() {
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "invoice", "--format", "INV-{seq}"]);
+    let document = "[\n{\"entry\":{\"id\":\"ent_x_9\",\"number\":\"INV-99\",\"seq\":99}}\r\n]";
+    desk.write("document.json", document);
+    desk.ok(&["issue", "invoice", "--key", "a", "--document", "document.json"]);
+    let gate = desk.ok(&["gate", "claim", "mail", "pay_1"]);
+    let gate = gate.split('\t').next().unwrap();
+    let result = "{\n\"gate\": 1}";
+    desk.ok(&["gate", "complete", gate, "--token", "1", "--result", result]);
+    let lines = |arguments: &[&str]| -> Vec<serde_json::Value> {
+        let written = desk.ok(arguments);
+        let lines = written
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+        lines.collect()
+    };
+    let exported = lines(&["export"]);
+    let of = |name: &str| -> Vec<&serde_json::Value> { exported.iter().filter_map(|line| line.get(name)).collect() };
+    let (entries, gates) = (of("entry"), of("gate"));
+    let ([entry], [done]) = (&entries[..], &gates[..]) else {
+        panic!("{exported:?}");
+    };
+    assert_eq!(entry["document_text"], document);
+    assert_eq!(entry["document_sha256"], sha256(document));
+    assert_eq!(
+        (&done["result_text"], &done["task_text"]),
+        (&result.into(), &serde_json::Value::Null)
+    );
+    let completed = exported
+        .iter()
+        .find(|line| line["event"]["kind"] == "completed")
+        .unwrap();
+    assert_eq!(completed["event"]["document_sha256"], sha256(result));
+    let [listed] = &lines(&["list", "-o", "json"])[..] else {
+        panic!("one line for one entry");
+    };
+    assert_eq!(
+        listed["document"],
+        serde_json::from_str::<serde_json::Value>(document).unwrap()
+    );
+}
+
+fn sha256(text: &str) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// A counter of which nothing is issued was in the file by its id alone.

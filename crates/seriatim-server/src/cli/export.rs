@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Context;
 use super::entry::PAGE_MAX;
 use super::failed::Failed;
+use super::kept::with_texts;
 use super::output::{list, text};
 use super::session::{Answer, Session};
 use crate::transport::{Call, path, query};
@@ -101,9 +102,11 @@ async fn print_chain(session: &Session, chain: &str) -> Result<(), Failed> {
 
 /// The rows of a page, each as an object that begins like this.
 fn print(session: &Session, page: &Answer, before: &str) -> Result<(), Failed> {
-    let rows = page.rows()?;
-    let lines = rows.iter().map(|row| format!("{{{before}{}}}\n", row.get()));
-    session.output.bytes(lines.collect::<String>().as_bytes());
+    let mut lines = String::new();
+    for row in page.rows()? {
+        lines += &format!("{{{before}{}}}\n", with_texts(row)?);
+    }
+    session.output.bytes(lines.as_bytes());
     session.output.written().map_err(Failed::Other)
 }
 

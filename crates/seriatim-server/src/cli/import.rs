@@ -16,10 +16,10 @@ use seriatim::Series;
 use super::Context;
 use super::failed::{Failed, Problem};
 use super::moving::{
-    Columns, Finding, Look, Place, Reader, Row, Source, Survey, bad, many, print_findings, series_of, spool_failed,
-    summary, survey,
+    Columns, Finding, Look, Place, Reader, Row, Source, Survey, bad, line_of, many, print_findings, series_of,
+    spool_failed, summary, survey,
 };
-use super::output::{Form, list};
+use super::output::{Form, list, text, words};
 use super::progress;
 use super::session::{Answer, Session};
 use crate::transport::{Call, path};
@@ -78,12 +78,22 @@ struct Body<'a> {
     missing_reason: &'a str,
 }
 
-/// What became of the rows.
+/// What became of the rows, or would have.
 #[derive(Default)]
 struct Tally {
     adopted: u64,
     present: u64,
-    differing: u64,
+    differing: Vec<Finding>,
+}
+
+/// What a rehearsal came to.
+#[derive(Default)]
+struct Rehearsed {
+    tally: Tally,
+    /// The rows that the service would refuse.
+    refused: Vec<Finding>,
+    /// Whether there are rows that were not looked at.
+    is_cut: bool,
 }
 
 impl Import {
@@ -91,6 +101,7 @@ impl Import {
         let source = Source::of_flags(self.from_csv.as_deref(), self.with.as_deref())?;
         let session = context.session("import").await?;
         let series = series_of(session, &self.series).await?;
+        let line = line_of(session, &self.series).await?;
         let bar = progress::count(context, "rows read");
         let mut rows = source.read(&self.columns, &bar).await?;
         bar.finish_and_clear();
@@ -101,7 +112,9 @@ impl Import {
         }
         let look = Look {
             series: &series,
+            line: &line,
             dated: true,
+            entering: true,
             length_max: series.max_length,
             row_word: source.row_word(),
             shape: None,
@@ -117,25 +130,33 @@ impl Import {
             next: 0,
         };
         let exhausted = survey.findings.iter().filter(|finding| finding.code == "exhausted");
-        let mut refused: Vec<Finding> = survey.bad.iter().chain(exhausted).cloned().collect();
-        if refused.is_empty() {
-            refused = rehearse(context, session, &look, &mut batches, &reason).await?;
-        }
-        if !refused.is_empty() {
-            print_findings(context.output, &refused);
-            let detail = format!("{} cannot be adopted", many(refused.len() as u64, "row", "rows"));
+        let refused: Vec<Finding> = survey.bad.iter().chain(exhausted).cloned().collect();
+        let rehearsed = match refused.is_empty() {
+            true => rehearse(context, session, &look, &mut batches, &reason).await?,
+            false => Rehearsed {
+                refused,
+                ..Rehearsed::default()
+            },
+        };
+        if !rehearsed.refused.is_empty() {
+            print_findings(context.output, &rehearsed.refused);
+            let rows = many(rehearsed.refused.len() as u64, "row", "rows");
+            let detail = match rehearsed.is_cut {
+                true => format!("at least {rows} cannot be adopted, and what comes after them was not looked at"),
+                false => format!("{rows} cannot be adopted"),
+            };
             return Err(Failed::refused("bad_rows", &detail));
         }
         if self.dry_run {
-            print(context, &survey, None);
-            return match survey.findings.as_slice() {
+            let findings = print(context, &survey, &rehearsed.tally, true);
+            return match findings.as_slice() {
                 [] => Ok(()),
                 found => Err(Failed::Found(summary(found))),
             };
         }
         batches.next = 0;
         let tally = write(context, session, &mut batches, &reason).await?;
-        print(context, &survey, Some(&tally));
+        print(context, &survey, &tally, false);
         if survey.left_out > 0 {
             let rows = many(survey.left_out, "row was", "rows were");
             let message = format!("{rows} left out, whose number another row keeps");
@@ -160,7 +181,9 @@ impl Batches<'_> {
         let mut bytes = 0;
         while let Some(place) = self.places.get(self.next) {
             let row = self.reader.at(place.at).map_err(spool_failed)?;
-            bytes += 256 + row.document.as_ref().map_or(0, String::len);
+            let texts = [&row.tenant, &row.key, &row.document, &row.reference];
+            bytes += 256 + row.number.len();
+            bytes += texts.into_iter().flatten().map(String::len).sum::<usize>();
             if !rows.is_empty() && bytes > BATCH_BYTES_MAX {
                 break;
             }
@@ -196,21 +219,22 @@ fn item(row: Row, place: &Place) -> Result<Item, Box<(Row, String)>> {
     })
 }
 
-/// Asks for everything as if. The rows that the service would refuse.
+/// Asks for everything as if.
 async fn rehearse(
     context: &Context,
     session: &Session,
     look: &Look<'_>,
     batches: &mut Batches<'_>,
     reason: &str,
-) -> Result<Vec<Finding>, Failed> {
+) -> Result<Rehearsed, Failed> {
     let bar = progress::bar(context, batches.places.len() as u64).with_message("checked ");
-    let mut refused = Vec::new();
+    let mut rehearsed = Rehearsed::default();
     loop {
         let rows = batches.next()?;
-        if rows.is_empty() || refused.len() >= BAD_MAX {
+        if rows.is_empty() || rehearsed.refused.len() >= BAD_MAX {
             bar.finish_and_clear();
-            return Ok(refused);
+            rehearsed.is_cut |= !rows.is_empty();
+            return Ok(rehearsed);
         }
         let mut items = Vec::with_capacity(rows.len());
         let mut labels = Vec::with_capacity(rows.len());
@@ -220,15 +244,23 @@ async fn rehearse(
                 Ok(item) => items.push(item),
                 Err(wrong) => {
                     labels.pop();
-                    refused.push(bad(look, "bad_document", &wrong.0, wrong.1));
+                    rehearsed.refused.push(bad(look, "bad_document", &wrong.0, wrong.1));
                 }
             }
         }
         let mut from = 0;
-        while from < items.len() && refused.len() < BAD_MAX {
-            let call = batches.call(&items[from..], reason, true)?;
-            let Err(problem) = sent(session, call).await? else {
+        while from < items.len() {
+            if rehearsed.refused.len() >= BAD_MAX {
+                rehearsed.is_cut = true;
                 break;
+            }
+            let call = batches.call(&items[from..], reason, true)?;
+            let problem = match sent(session, call).await? {
+                Err(problem) => problem,
+                Ok(answer) => {
+                    rehearsed.tally.add(&answer);
+                    break;
+                }
             };
             let Some(i) = item_at(&problem).filter(|i| from + i < items.len()) else {
                 return Err(Failed::Problem(problem));
@@ -240,7 +272,7 @@ async fn rehearse(
                 number: items[from + i].number.clone(),
                 ..Row::default()
             };
-            refused.push(bad(
+            rehearsed.refused.push(bad(
                 look,
                 "refused",
                 &row,
@@ -327,40 +359,52 @@ impl Tally {
                 self.adopted += 1;
             }
             if !list(entry, "differs").is_empty() {
-                self.differing += 1;
+                self.differing.push(Finding {
+                    code: "differs",
+                    severity: "warning",
+                    tenant: text(entry, "tenant"),
+                    period: text(entry, "period"),
+                    what: text(entry, "number"),
+                    message: format!("recorded with another {}, which stays", words(entry, "differs")),
+                });
             }
         }
     }
 }
 
-fn print(context: &Context, survey: &Survey, tally: Option<&Tally>) {
-    let unwritten = Tally::default();
+/// Says what became of the rows, or would have; and all that was found.
+fn print(context: &Context, survey: &Survey, tally: &Tally, dry_run: bool) -> Vec<Finding> {
     let Tally {
         adopted,
         present,
         differing,
-    } = tally.unwrap_or(&unwritten);
+    } = tally;
+    let findings: Vec<Finding> = survey.findings.iter().chain(differing).cloned().collect();
+    let different = differing.len() as u64;
     if context.output.form == Form::Json {
         let report = json!({
-            "dry_run": tally.is_none(), "numbers": survey.places.len(), "counters": survey.counters.len(),
-            "adopted": adopted, "already_there": present, "with_another_date_or_document": differing,
-            "left_out": survey.left_out, "holes": survey.holes(),
-            "findings": survey.findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
+            "dry_run": dry_run, "numbers": survey.places.len(), "counters": survey.counters.len(),
+            "adopted": adopted, "already_there": present, "with_another_date_or_document": different,
+            "left_out": survey.left_out, "of_other_series": survey.of_line, "holes": survey.holes(),
+            "findings": findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
         });
-        return context.output.line(report.to_string());
+        context.output.line(report.to_string());
+        return findings;
     }
-    print_findings(context.output, &survey.findings);
-    let count = |count: &u64| if *count == 0 { String::new() } else { count.to_string() };
+    print_findings(context.output, &findings);
+    let count = |count: u64| if count == 0 { String::new() } else { count.to_string() };
     context.output.card(vec![
         ("numbers", survey.places.len().to_string()),
         ("counters", survey.counters.len().to_string()),
         (
-            "adopted",
-            tally.map(|tally| tally.adopted.to_string()).unwrap_or_default(),
+            if dry_run { "would be adopted" } else { "adopted" },
+            adopted.to_string(),
         ),
-        ("already there", count(present)),
-        ("with another date or document", count(differing)),
-        ("left out", count(&survey.left_out)),
-        ("seqs on no row", count(&survey.holes())),
+        ("already there", count(*present)),
+        ("with another date or document", count(different)),
+        ("left out", count(survey.left_out)),
+        ("of series before or after it", count(survey.of_line)),
+        ("seqs on no row", count(survey.holes())),
     ]);
+    findings
 }

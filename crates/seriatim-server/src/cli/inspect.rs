@@ -49,6 +49,13 @@ struct Kind {
     read: Option<(Series, Survey)>,
 }
 
+/// What was read, and where midnight is.
+struct Read<'a> {
+    source: &'a Source,
+    dated: bool,
+    zone: &'a Zone,
+}
+
 /// A series that may have printed the numbers of one shape.
 struct Guess<'a> {
     shape: &'a Shape,
@@ -57,13 +64,35 @@ struct Guess<'a> {
     start: u64,
 }
 
+impl Guess<'_> {
+    /// The series; or why there is none such.
+    fn series(&self, zone: &Zone) -> Result<Series, String> {
+        let spec = SeriesSpec {
+            format: self.format.to_string(),
+            reset: Some(self.reset.to_string()),
+            time_zone: Some(zone.name().to_string()),
+            start: Some(self.start),
+            max_length: Some(255),
+            ..SeriesSpec::default()
+        };
+        let name = SeriesName::parse("inspected").map_err(|refusal| refusal.message)?;
+        define(name, &spec)
+    }
+}
+
 impl Inspect {
     pub async fn run(self, context: &Context) -> Result<(), Failed> {
         let zone = self.time_zone.as_deref().unwrap_or("UTC");
         let zone = BundledZones
             .zone(zone)
             .ok_or_else(|| Failed::Usage(format!("unknown time zone {zone}; use an IANA name like Asia/Kolkata")))?;
-        let source = Source::parse(&self.source);
+        let source = Source::parse(&self.source)?;
+        if let (Source::Csv(file), Some(_)) = (&source, &self.columns.table) {
+            return Err(Failed::Usage(format!(
+                "--table is a table of a database, and {file} is a file; leave it out, or give the URL of the database"
+            )));
+        }
+        self.check_format(&zone)?;
         let bar = progress::count(context, "rows");
         let mut rows = source.read(&self.columns, &bar).await?;
         bar.finish_and_clear();
@@ -76,20 +105,45 @@ impl Inspect {
         Err(Failed::Found(summary(&findings)))
     }
 
+    /// A format that was given is one, or no row could be like it.
+    fn check_format(&self, zone: &Zone) -> Result<(), Failed> {
+        let Some(format) = &self.format else { return Ok(()) };
+        let guess = Guess {
+            shape: &Shape::default(),
+            format,
+            reset: self.reset_said(),
+            start: 1,
+        };
+        guess.series(zone).map(drop).map_err(|what| {
+            let hint = match self.reset {
+                None if what.contains("reset") => {
+                    "; --reset says when their count restarts, and is never if it is not given"
+                }
+                Some(_) | None => "",
+            };
+            Failed::Usage(format!("--format {format}: {what}{hint}"))
+        })
+    }
+
+    fn reset_said(&self) -> &str {
+        self.reset.as_deref().unwrap_or("never")
+    }
+
     fn kinds(&self, source: &Source, rows: &mut Rows, zone: &Zone) -> std::io::Result<Vec<Kind>> {
         let mut shapes = shapes(&mut rows.spool.reader()?, zone)?;
         if let Some(format) = &self.format {
             // Who says what it is wants to hear of every row that is not.
-            let reset = self.reset.clone().unwrap_or_else(|| "never".to_string());
             let mut said = shapes.first().cloned().unwrap_or_default();
             said.count = rows.spool.count;
-            said.guesses = vec![(format.clone(), reset)];
+            said.guesses = vec![(format.clone(), self.reset_said().to_string())];
             shapes = vec![said];
         }
+        let dated = rows.dated;
         let mut kinds = Vec::new();
         for (i, shape) in shapes.into_iter().enumerate() {
             let read = if i < KINDS_MAX {
-                self.likeliest(source, &shape, &mut rows.spool.reader()?, zone)?
+                let mut reader = rows.spool.reader()?;
+                self.likeliest(&Read { source, dated, zone }, &shape, &mut reader)?
             } else {
                 None
             };
@@ -103,10 +157,9 @@ impl Inspect {
     /// Of the guesses the one that leaves the fewest duplicates, holes and rows that it does not fit.
     fn likeliest(
         &self,
-        source: &Source,
+        read: &Read<'_>,
         shape: &Shape,
         reader: &mut Reader,
-        zone: &Zone,
     ) -> std::io::Result<Option<(Series, Survey)>> {
         let mut best: Option<(Series, Survey)> = None;
         for (format, reset) in &shape.guesses {
@@ -116,7 +169,7 @@ impl Inspect {
                 reset,
                 start: 1,
             };
-            let Some((series, survey)) = self.try_guess(source, &guess, reader, zone)? else {
+            let Some((series, survey)) = self.try_guess(read, &guess, reader)? else {
                 continue;
             };
             let faults = |survey: &Survey| survey.left_out + survey.holes() + survey.bad.len() as u64;
@@ -136,37 +189,27 @@ impl Inspect {
             reset: &series.reset.to_string(),
             start: first,
         };
-        let again = self.try_guess(source, &again, reader, zone)?;
+        let again = self.try_guess(read, &again, reader)?;
         Ok(again.or(Some((series, survey))))
     }
 
     fn try_guess(
         &self,
-        source: &Source,
+        read: &Read<'_>,
         guess: &Guess<'_>,
         reader: &mut Reader,
-        zone: &Zone,
     ) -> std::io::Result<Option<(Series, Survey)>> {
-        let spec = SeriesSpec {
-            format: guess.format.to_string(),
-            reset: Some(guess.reset.to_string()),
-            time_zone: Some(zone.name().to_string()),
-            start: Some(guess.start),
-            max_length: Some(255),
-            ..SeriesSpec::default()
-        };
-        let Ok(name) = SeriesName::parse("inspected") else {
-            return Ok(None);
-        };
-        let Ok(series) = define(name, &spec) else {
+        let Ok(series) = guess.series(read.zone) else {
             return Ok(None);
         };
         reader.rewind()?;
         let look = Look {
             series: &series,
-            dated: false,
+            line: &[],
+            dated: read.dated,
+            entering: true,
             length_max: self.max_length,
-            row_word: source.row_word(),
+            row_word: read.source.row_word(),
             shape: self.format.is_none().then_some(guess.shape),
         };
         let survey = Survey::of(&look, reader)?;
@@ -207,6 +250,11 @@ fn findings(kinds: &[Kind]) -> Vec<Finding> {
         if i > 0 || kind.read.is_none() {
             let Shape { count, first, last, .. } = &kind.shape;
             let code = if i > 0 { "other_format" } else { "no_format" };
+            let look = if kind.shape.is_rest() {
+                "like none of these"
+            } else {
+                "like this"
+            };
             findings.push(Finding {
                 code,
                 severity: "warning",
@@ -214,7 +262,7 @@ fn findings(kinds: &[Kind]) -> Vec<Finding> {
                 period: String::new(),
                 what: first.clone(),
                 message: format!(
-                    "{} like this, the last is {last}",
+                    "{} {look}, the last is {last}",
                     many(*count, "number looks", "numbers look")
                 ),
             });

@@ -2,7 +2,9 @@
 //! number in them may be larger than any type that we have, and what was done would look as if it had failed.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Formatter};
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -63,6 +65,69 @@ fn on_one_line(json: &str) -> String {
     json.chars().filter(is_token).collect()
 }
 
+/// JSON on one line, its tokens as they were: whoever writes documents must not write lines of a list.
+///
+/// Between tokens a line ends with a line feed or a carriage return; within a text some readers also take what Unicode
+/// calls the end of a line for one.
+pub fn as_line(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut line, c| {
+        match c {
+            '\n' | '\r' => line.push(' '),
+            '\u{85}' | '\u{2028}' | '\u{2029}' => line += &format!("\\u{:04x}", u32::from(c)),
+            c => line.push(c),
+        }
+        line
+    })
+}
+
+/// A row on one line, in which `document` is `document_text` and so on: JSON texts of what was received, byte for byte,
+/// so that whoever reads JSON can compute their hashes.
+///
+/// # Errors
+/// It is no object.
+pub fn with_texts(row: &RawValue) -> serde_json::Result<String> {
+    let Fields(fields) = serde_json::from_str(row.get())?;
+    let written = fields.iter().map(|(name, raw)| {
+        if !KEPT.contains(&name.as_str()) {
+            return Ok(format!("{}:{}", Value::from(name.as_str()), as_line(raw.get())));
+        }
+        let text = match raw.get() {
+            "null" => "null".to_string(),
+            text => as_line(&serde_json::to_string(text)?),
+        };
+        Ok(format!("\"{name}_text\":{text}"))
+    });
+    let written = written.collect::<serde_json::Result<Vec<_>>>()?;
+    Ok(format!("{{{}}}", written.join(",")))
+}
+
+/// The fields of an object in their order.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(InOrder)
+    }
+}
+
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = object.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Fields(fields))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +150,25 @@ mod tests {
             "next_cursor": null,
         });
         assert_eq!(read(body.as_bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_row_is_one_line_whatever_is_in_it() {
+        let row =
+            "{\"id\":\"a\",\"document\":[\n{\"id\": \"x\u{2028}y\"}\r\n],\"reference\":\"p\u{85}q\",\"task\":null}";
+        let raw = RawValue::from_string(row.to_string()).unwrap();
+        let document = row[row.find('[').unwrap()..=row.find(']').unwrap()].to_string();
+        for line in [as_line(row), with_texts(&raw).unwrap()] {
+            assert!(!line.contains(['\n', '\r', '\u{85}', '\u{2028}']), "{line}");
+            let read: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!((&read["id"], &read["reference"]), (&json!("a"), &json!("p\u{85}q")));
+        }
+        let read: Value = serde_json::from_str(&with_texts(&raw).unwrap()).unwrap();
+        assert_eq!(
+            (&read["document_text"], &read["task_text"]),
+            (&json!(document), &Value::Null)
+        );
+        assert_eq!(read.get("document"), None);
     }
 
     #[test]

@@ -95,7 +95,8 @@ impl Output {
             self.line(drawn(head, rows));
         } else {
             // No head: what reads this is a program, and every line is a row.
-            let lines: Vec<String> = rows.iter().map(|row| row.join("\t") + "\n").collect();
+            let cells = rows.iter().map(|row| row.iter().map(|cell| on_one_line(cell)));
+            let lines: Vec<String> = cells.map(|row| row.collect::<Vec<_>>().join("\t") + "\n").collect();
             self.bytes(lines.concat().as_bytes());
         }
     }
@@ -108,6 +109,18 @@ impl Output {
             given.map(|(name, value)| vec![name.to_string(), value]).collect(),
         );
     }
+}
+
+/// A tab or a line feed in somebody's number or reason is none between columns and rows.
+fn on_one_line(cell: &str) -> String {
+    cell.chars().fold(String::with_capacity(cell.len()), |mut line, c| {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+        line
+    })
 }
 
 fn object(head: &[&str], row: impl Iterator<Item = Value>) -> Value {

@@ -177,29 +177,40 @@ impl Apply {
         let source = read_text(&self.file)?;
         let sheet = Sheet::parse(&self.file, &source)?;
         let session = context.session_to_define("series apply", self.dry_run).await?;
-        if !self.dry_run {
-            rehearse(session, &sheet).await?;
+        if self.dry_run {
+            return rehearse(session, &sheet, |answer| print_outcome(context, answer, true)).await;
         }
+        rehearse(session, &sheet, |_| {}).await?;
         for (index, definition) in sheet.series.iter().enumerate() {
-            let answer = apply_one(session, definition, self.dry_run).await;
+            let answer = apply_one(session, definition, false).await;
             let answer = answer.map_err(|failed| draw(failed, |problem| sheet.under(index, problem)))?;
-            print_outcome(context, &answer, self.dry_run);
+            print_outcome(context, &answer, false);
         }
         Ok(())
     }
 }
 
 /// The whole file first as if: a mistake in its last series must not leave the others changed.
-async fn rehearse(session: &Session, sheet: &Sheet<'_>) -> Result<(), Failed> {
+async fn rehearse(session: &Session, sheet: &Sheet<'_>, mut said: impl FnMut(&Answer)) -> Result<(), Failed> {
     for (index, definition) in sheet.series.iter().enumerate() {
-        match apply_one(session, definition, true).await {
-            // It may replace a series that stands above it in the same file.
-            Err(Failed::Problem(problem)) if problem.code() == "unknown_series" => {}
-            Err(failed) => return Err(draw(failed, |problem| sheet.under(index, problem))),
-            Ok(_) => {}
-        }
+        let answer = if replaces_above(session, sheet, index).await? {
+            apply_one(session, &definition.without_replaces(), true).await
+        } else {
+            apply_one(session, definition, true).await
+        };
+        said(&answer.map_err(|failed| draw(failed, |problem| sheet.under(index, problem)))?);
     }
     Ok(())
+}
+
+/// Whether it replaces a series that stands above it in the same file and is not there yet, which the service cannot
+/// know of in a rehearsal.
+async fn replaces_above(session: &Session, sheet: &Sheet<'_>, index: usize) -> Result<bool, Failed> {
+    let Some(old) = sheet.replaced_above(index) else {
+        return Ok(false);
+    };
+    let there = session.reply(Call::get(path(&["v1", "series", old]))).await?;
+    Ok(there.status == StatusCode::NOT_FOUND)
 }
 
 /// A series that is there is changed from the version that is there now.

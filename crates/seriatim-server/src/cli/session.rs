@@ -12,7 +12,7 @@ use seriatim::{Issuer, Memory};
 use tokio::sync::Mutex;
 
 use super::failed::{Failed, Problem};
-use super::kept::read;
+use super::kept::{as_line, read};
 use super::output::Output;
 use crate::app::{App, AppOptions};
 use crate::config::Config;
@@ -327,7 +327,7 @@ impl Answer {
 
     /// Prints the rows of a list, one a line, so that a list of any length can be read as it comes.
     pub fn print_rows(&self, output: Output) -> Result<(), Failed> {
-        self.rows()?.iter().for_each(|row| output.line(row.get()));
+        self.rows()?.iter().for_each(|row| output.line(as_line(row.get())));
         Ok(())
     }
 

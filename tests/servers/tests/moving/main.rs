@@ -260,6 +260,147 @@ fn a_number_that_was_asked_for_in_sql_is_in_the_books_for_its_payment() {
     assert!(imported.contains("already there\t2\n"), "{imported}");
 }
 
+/// The guide's way back into the database, word for word. A number on top that was void, or whose row was deleted, was
+/// issued a second time.
+#[test]
+fn who_comes_back_is_given_no_number_that_was_taken_before() {
+    let guide = include_str!("../../../../docs/guides/in-your-transaction.md");
+    let (_, steps) = guide.split_once("## Coming back").expect("a chapter");
+    let step = |language: &str, number: usize| {
+        let block = steps.split(&format!("```{language}\n")).nth(number).expect("a step");
+        block.split("```").next().expect("its text").to_string()
+    };
+    let server = Postgres::start();
+    let desk = Desk::new();
+    let url = server.url();
+    let branches = "--format '{branch}-{seq:3}' --param branch=digits:2 --partition-by branch";
+    desk.ok(&["pg", "install", &url]);
+    let create = format!(
+        "seriatim series create order --format 'O-{{seq:3}}' --store $DATABASE_URL
+         seriatim series create slip {branches} --store $DATABASE_URL"
+    );
+    let variables = [("DATABASE_URL", url.as_str())];
+    assert_eq!(desk.sh(&create, &variables).code, 0);
+    let fills = step("sql", 2).replace("'payment_reference'", "'payment_reference', on_delete => 'void'");
+    server.psql(
+        "postgres",
+        &format!(
+            "create table orders (order_number text unique, payment_reference text unique, created_at timestamptz default now());
+             {fills};
+             insert into orders (payment_reference) values ('p1'), ('p2'), ('p3');
+             delete from orders where payment_reference = 'p3'"
+        ),
+    );
+    desk.ok(&["pg", "detach", &url]);
+    // The day that it was away, with a number that is on no row any more.
+    server.psql(
+        "postgres",
+        "alter table orders alter order_number set default numbers.next('order');
+         insert into orders (payment_reference) values ('p4'), ('p5'); delete from orders where payment_reference = 'p5';
+         select numbers.next('slip', params => '{\"branch\": 7}')",
+    );
+    server.psql("postgres", &step("sql", 1));
+    for (series, definition) in [("order", "--format 'O-{seq:3}'"), ("slip", branches)] {
+        let script = step("sh", 1).replace('…', definition);
+        let script = match series {
+            "order" => script,
+            // It has no table: the loop alone.
+            _ => script
+                .replace("seriatim pg install", "true")
+                .replace("seriatim import order", "true")
+                .replace("create order", "create slip")
+                .replace("'order'", "'slip'")
+                .replace("advance order", "advance slip"),
+        };
+        let ran = desk.sh(&script, &variables);
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    server.psql("postgres", &step("sql", 2));
+    let next = "insert into orders (payment_reference) values ('p6') returning order_number";
+    assert_eq!(server.psql("postgres", next), "O-006");
+    let retry = "insert into orders (payment_reference) values ('p1')
+        on conflict (payment_reference) do update set payment_reference = excluded.payment_reference returning order_number";
+    assert_eq!(server.psql("postgres", retry), "O-001");
+    let slip = "select seriatim.next('slip', params => '{\"branch\": 7}')";
+    assert_eq!(server.psql("postgres", slip), "07-002");
+    let gaps = desk.ok(&["gaps", "order", "--store", &url]);
+    assert!(
+        gaps.contains("\t5\t5\ttaken before we came back, on no row\n"),
+        "{gaps}"
+    );
+}
+
+/// A row that the reader may not see was a number on no row: its seq became missing, and at the end of a count the
+/// number would have been issued again.
+#[test]
+fn a_table_of_which_a_part_is_hidden_is_not_read_in_part() {
+    let server = Postgres::start();
+    server.psql(
+        "postgres",
+        "create table invoices (number text, issued date, owner text);
+         insert into invoices select 'R-' || n, '2026-01-01', case when n % 2 = 0 then 'nobody' else 'other' end
+             from generate_series(1, 4) n;
+         alter table invoices enable row level security;
+         create policy own on invoices using (owner = current_user);
+         create role nobody login; grant select on invoices to nobody;
+         create role auditor login bypassrls; grant select on invoices to auditor",
+    );
+    let desk = Desk::new();
+    desk.ok(&["series", "create", "invoice", "--format", "R-{seq}"]);
+    let url = |user: &str| server.url().replace("postgres@", &format!("{user}@"));
+    let source = ["--table", "invoices", "--column", "number", "--date-column", "issued"];
+    let (nobody, auditor) = (url("nobody"), url("auditor"));
+    let verbs = [&["inspect", &nobody][..], &["import", "invoice", "--with", &nobody]];
+    for verb in [&verbs[..], &[&["compare", "invoice", "--with", &nobody]]].concat() {
+        let ran = desk.run(&[verb, &source].concat());
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
+        for said in [
+            "row-level security",
+            "table invoices hides rows from this role",
+            "bypassrls",
+        ] {
+            assert!(ran.stderr.contains(said), "{said}: {ran:?}");
+        }
+    }
+    desk.ok(&[&["import", "invoice", "--with", &auditor][..], &source].concat());
+    desk.ok(&[&["compare", "invoice", "--with", &auditor][..], &source].concat());
+    assert_eq!(desk.ok(&["gaps"]), "");
+}
+
+/// The reader's session was in UTC: a view that makes a date of an instant had another day for it than for everybody.
+#[test]
+fn a_date_is_the_one_that_everybody_sees_in_the_database() {
+    let server = Postgres::start();
+    server.psql("postgres", "alter database postgres set timezone = 'Asia/Kolkata'");
+    server.psql(
+        "postgres",
+        "create table invoices (number text, at timestamptz);
+         insert into invoices values ('INV-1', '2026-03-31 19:00+00'), ('INV-2', '1900-01-01 12:00+00');
+         create view dated as select number, at::date as day, at from invoices",
+    );
+    let desk = Desk::new();
+    let create = ["series", "create", "invoice", "--format", "INV-{seq}"];
+    desk.ok(&[&create[..], &["--time-zone", "Asia/Kolkata"]].concat());
+    let url = server.url();
+    let source = [
+        "--with",
+        &url,
+        "--table",
+        "dated",
+        "--column",
+        "number",
+        "--date-column",
+    ];
+    desk.ok(&[&["import", "invoice"][..], &source, &["day"]].concat());
+    let listed = desk.ok(&["list", "invoice"]);
+    assert!(
+        listed.contains("INV-1\tissued\tinvoice\tdefault\t2026-04-01\t"),
+        "{listed}"
+    );
+    // An instant is a day of the series, as before, also where the offset of the database has seconds.
+    desk.ok(&[&["compare", "invoice"][..], &source, &["at"]].concat());
+}
+
 /// One writes a document and has its number recorded a moment later, another takes a number and then writes the document.
 #[test]
 fn what_is_under_way_while_both_are_compared_is_waited_for() {

@@ -63,6 +63,26 @@ impl Desk {
         }
     }
 
+    /// A script of a guide, in which commands are found by their names.
+    pub fn sh(&self, script: &str, variables: &[(&str, &str)]) -> Ran {
+        let binary = binary();
+        let own = binary.parent().expect("a folder").to_path_buf();
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        let paths = std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&paths)));
+        let mut command = Command::new("sh");
+        command
+            .args(["-ec", script])
+            .current_dir(self.folder.path())
+            .env_clear();
+        command.env("PATH", paths.expect("paths")).stdin(Stdio::null());
+        let output = command.envs(variables.iter().copied()).output().expect("a shell");
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// A command that runs beside others.
     #[allow(dead_code, reason = "each test binary uses its own part of this")]
     pub fn spawn(&self, arguments: &[&str]) -> Child {

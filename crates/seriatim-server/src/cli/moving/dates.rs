@@ -22,8 +22,22 @@ pub fn day(text: &str, zone: &Zone) -> Option<Date> {
     }
 }
 
+/// `18:30`, `18:30:00`, `18:30:00.5`; a sixtieth second is one that leaps.
 fn is_clock(text: &str) -> bool {
-    text.len() >= 5 && text.bytes().all(|b| b.is_ascii_digit() || b == b':' || b == b'.')
+    let (clock, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let parts: Vec<&str> = clock.split(':').collect();
+    let is_time = match parts[..] {
+        [hour, minute] => is_up_to(23, hour) && is_up_to(59, minute) && minute.len() == 2,
+        [hour, minute, second] => {
+            is_up_to(23, hour) && is_up_to(59, minute) && is_up_to(60, second) && (minute.len(), second.len()) == (2, 2)
+        }
+        _ => false,
+    };
+    is_time && !fraction.is_empty() && fraction.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_up_to(most: u8, part: &str) -> bool {
+    part.bytes().all(|b| b.is_ascii_digit()) && part.len() <= 2 && part.parse().is_ok_and(|part: u8| part <= most)
 }
 
 fn instant(day: &str, clock: &str, offset: &str) -> Option<Timestamp> {
@@ -50,6 +64,17 @@ mod tests {
             ("2026-03-31T18:30:00Z", "2026-04-01"),
             ("2026-03-31T18:30Z", "2026-04-01"),
             ("2026-04-01 00:00:00+05:30", "2026-04-01"),
+            // As Kolkata's clocks were before there were zones, and those of Amsterdam.
+            ("1900-01-01 17:53:27+05:53:28", "1900-01-01"),
+            ("1900-01-01 23:53:28+00:19:32", "1900-01-02"),
+            ("2026-03-31 9:05", "2026-03-31"),
+            ("2026-03-31 23:59:60.5", "2026-03-31"),
+            ("2026-03-31 24:00", ""),
+            ("2026-03-31 99:99:99", ""),
+            ("2026-03-31 ::...", ""),
+            ("2026-03-31 12:5", ""),
+            ("2026-03-31 12:05:06.", ""),
+            ("2026-03-31 12:05:06:07", ""),
             ("31.03.2026", ""),
             ("2026-02-30", ""),
             ("2026-03-31x", ""),

@@ -32,10 +32,18 @@ impl Shape {
     pub fn has(&self, row: &Row) -> bool {
         skeleton(&segments(&row.number, row.tenant.as_deref())) == self.skeleton
     }
+
+    /// Whether it stands for all kinds that are too many to tell apart.
+    #[must_use]
+    pub fn is_rest(&self) -> bool {
+        self.skeleton == REST
+    }
 }
 
 /// More kinds of numbers than this are no kinds.
 const SHAPES_MAX: usize = 100;
+/// What the others look like, which is nothing.
+const REST: &str = "\u{0}";
 
 /// What all the numbers look like, the most common first.
 pub fn shapes(reader: &mut Reader, zone: &Zone) -> io::Result<Vec<Shape>> {
@@ -45,7 +53,7 @@ pub fn shapes(reader: &mut Reader, zone: &Zone) -> io::Result<Vec<Shape>> {
     }
     let shapes = kinds.into_iter().map(|(skeleton, kind)| kind.into_shape(skeleton));
     let mut shapes: Vec<Shape> = shapes.collect();
-    shapes.sort_by_key(|shape| std::cmp::Reverse(shape.count));
+    shapes.sort_by_key(|shape| (shape.is_rest(), std::cmp::Reverse(shape.count)));
     Ok(shapes)
 }
 
@@ -53,7 +61,7 @@ fn see(kinds: &mut BTreeMap<String, Kind>, row: &Row, zone: &Zone) {
     let segments = segments(&row.number, row.tenant.as_deref());
     let mut skeleton = skeleton(&segments);
     if kinds.len() >= SHAPES_MAX && !kinds.contains_key(&skeleton) {
-        skeleton = "\u{0}".to_string();
+        skeleton = REST.to_string();
     }
     let date = row.date.as_deref().and_then(|date| dates::day(date, zone));
     let kind = kinds
@@ -409,8 +417,9 @@ impl Kind {
 
     fn into_shape(self, skeleton: String) -> Shape {
         Shape {
+            // Of many kinds the first says nothing of the others.
+            guesses: if skeleton == REST { None } else { self.guesses() }.unwrap_or_default(),
             skeleton,
-            guesses: self.guesses().unwrap_or_default(),
             count: self.count,
             first: self.first,
             last: self.last,
@@ -589,6 +598,15 @@ mod tests {
             ("INV-2526-3", "2025-06-01"),
         ];
         assert_eq!(guess(&torn), "3: ");
+    }
+
+    #[test]
+    fn of_more_kinds_than_can_be_told_apart_nothing_is_guessed() {
+        let numbers: Vec<String> = (0..120).map(|i| format!("{}-1", "x".repeat(i + 1))).collect();
+        let rows: Vec<(&str, &str)> = numbers.iter().map(|number| (number.as_str(), "")).collect();
+        let guessed = guess(&rows);
+        assert!(guessed.starts_with("1: x-{seq} never; 1: "), "{guessed}");
+        assert!(guessed.ends_with("; 20: "), "{guessed}");
     }
 
     #[test]

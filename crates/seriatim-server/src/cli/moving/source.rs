@@ -88,12 +88,18 @@ pub struct Rows {
 
 impl Source {
     /// A URL of PostgreSQL, or else the name of a file.
-    pub fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Result<Self, Failed> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            Self::Table(text.to_string())
-        } else {
-            Self::Csv(text.to_string())
+            return Ok(Self::Table(text.to_string()));
         }
+        // Whatever URL it is, it may hold a password: it is not repeated.
+        if text.contains("://") {
+            return Err(Failed::Usage(
+                "the URL of a database is like postgres://user@host/database; anything else is the name of a file"
+                    .to_string(),
+            ));
+        }
+        Ok(Self::Csv(text.to_string()))
     }
 
     /// One of two flags.
@@ -101,9 +107,9 @@ impl Source {
         match (file, url) {
             (Some(file), None) => Ok(Self::Csv(file.to_string())),
             (None, Some(url)) => match Self::parse(url) {
-                table @ Self::Table(_) => Ok(table),
-                // Whatever it is, it may hold a password: it is not repeated.
-                Self::Csv(_) => Err(Failed::Usage(
+                Ok(table @ Self::Table(_)) => Ok(table),
+                // This too may be a password.
+                Ok(Self::Csv(_)) | Err(_) => Err(Failed::Usage(
                     "--with is the URL of a database, like postgres://user@host/database".to_string(),
                 )),
             },
@@ -194,6 +200,14 @@ fn places(file: &str, columns: &Columns, head: &csv::StringRecord) -> Result<[Op
         }
         if place.is_none() && (named.is_some() || word == "number") {
             let there: Vec<&str> = head.iter().collect();
+            if let [line] = there[..]
+                && let Some(c) = [';', '\t', '|'].into_iter().find(|c| line.contains(*c))
+            {
+                let line = line.escape_debug();
+                return Err(Failed::Usage(format!(
+                    "{file} has one column, {line}; columns are separated by commas, and not by {c:?}"
+                )));
+            }
             let flag = if word == "number" {
                 "--column".to_string()
             } else {

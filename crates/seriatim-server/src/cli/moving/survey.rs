@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 
-use seriatim::{Date, Params, Period, Series, Tenant};
+use seriatim::{Date, Document, Key, Params, Period, Reference, Refusal, Series, Tenant};
 
 use super::dates;
 use super::finding::Finding;
@@ -53,6 +53,8 @@ pub struct Survey {
     pub places: Vec<Place>,
     /// Rows whose number another row keeps.
     pub left_out: u64,
+    /// Rows whose number only another series of the line can have printed.
+    pub of_line: u64,
     /// Rows that cannot be adopted.
     pub bad: Vec<Finding>,
     /// What else was noticed.
@@ -73,8 +75,12 @@ type CounterAt = (String, Params, Period);
 pub struct Look<'a> {
     /// The series that reads the numbers.
     pub series: &'a Series,
+    /// The series that it replaced, and those that replaced it: what only they can have printed is passed over.
+    pub line: &'a [Series],
     /// Whether each row must have a date.
     pub dated: bool,
+    /// Whether the rows are to be moved in, so that key, reference and document must be such as are taken.
+    pub entering: bool,
     /// The most characters of a number.
     pub length_max: usize,
     /// What a row is called: `line` of a file, `row` of a table.
@@ -128,6 +134,10 @@ impl Survey {
         let (params, period, seq, date) = match read(look, row) {
             Ok(read) => read,
             Err(Unreadable::Other) => return,
+            Err(Unreadable::OfLine) => {
+                self.of_line += 1;
+                return;
+            }
             Err(Unreadable::Bad(code, message)) => {
                 self.doubt(look, row);
                 return self.bad.push(bad(look, code, row, message));
@@ -430,19 +440,33 @@ impl Place {
 }
 
 enum Unreadable {
-    /// Another series has it.
+    /// It looks otherwise than the numbers that are of concern.
     Other,
+    /// Another series of the line has it.
+    OfLine,
     Bad(&'static str, String),
 }
 
 fn read(look: &Look<'_>, row: &Row) -> Result<(Params, Period, u64, Option<Date>), Unreadable> {
     let series = look.series;
+    let is_other = || look.shape.is_some_and(|shape| !shape.has(row));
     if let Err(refusal) = Tenant::parse(row.tenant()) {
-        return Err(Unreadable::Bad("bad_tenant", refusal.message));
+        // Said once, where the numbers look like this one.
+        return Err(match is_other() {
+            true => Unreadable::Other,
+            false => Unreadable::Bad("bad_tenant", refusal.message),
+        });
     }
     let Some((params, period, seq)) = series.read(&row.number, row.tenant()) else {
-        if look.shape.is_some_and(|shape| !shape.has(row)) {
+        if is_other() {
             return Err(Unreadable::Other);
+        }
+        if look
+            .line
+            .iter()
+            .any(|other| other.read(&row.number, row.tenant()).is_some())
+        {
+            return Err(Unreadable::OfLine);
         }
         let message = format!("the format {} cannot print it", series.format);
         return Err(Unreadable::Bad("unfit", message));
@@ -462,7 +486,25 @@ fn read(look: &Look<'_>, row: &Row) -> Result<(Params, Period, u64, Option<Date>
             return Err(Unreadable::Bad("wrong_period", message));
         }
     }
+    if look.entering {
+        accept(row)?;
+    }
     Ok((params, period, seq, date))
+}
+
+/// What else of a row is taken along: all of it is checked here, so that all bad rows are named at once.
+fn accept(row: &Row) -> Result<(), Unreadable> {
+    let bad = |code| move |refusal: Refusal| Unreadable::Bad(code, refusal.message);
+    if let Some(key) = &row.key {
+        Key::parse(key).map_err(bad("bad_key"))?;
+    }
+    if let Some(reference) = &row.reference {
+        Reference::parse(reference).map_err(bad("bad_reference"))?;
+    }
+    if let Some(document) = &row.document {
+        Document::parse(document).map_err(bad("bad_document"))?;
+    }
+    Ok(())
 }
 
 /// A row that cannot be adopted.
@@ -525,7 +567,9 @@ mod tests {
         }
         let look = Look {
             series: &series,
+            line: &[],
             dated: true,
+            entering: true,
             length_max: 16,
             row_word: "row",
             shape: None,
@@ -619,13 +663,15 @@ mod tests {
              INV-003 1.10.2025 c
              INV-004 .         d
              INV-005 2025-10-01 a
-             INV-006 2025-10-01 f not/a/tenant",
+             INV-006 2025-10-01 f not/a/tenant
+             INV-007 2025-10-01 schlüssel",
             expect![[r#"
                 default all: 1 to 5, 2 rows
                 unfit default INV-2: row 2: the format INV-{seq:3} cannot print it
                 bad_date default INV-003: row 3: `1.10.2025` is not a date; write it like 2026-03-31
                 bad_date default INV-004: row 4: it has no date
                 bad_tenant not/a/tenant INV-006: row 6: tenant: a tenant is a letter or digit, then up to 63 of A-Z, a-z, 0-9, `.`, `_` and `-`
+                bad_key default INV-007: row 7: key: a key is printable ASCII; hash or encode a reference that has other characters
                 key_twice default INV-005: row 5: the key a stands for INV-001 in row 1 already; each number needs a key of its own
                 hole default 2 to 4: 3 seqs are on no row
             "#]],

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, IsolationLevel, NoTls};
+use tokio_postgres::{Client, Config, IsolationLevel, NoTls, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::failed::Failed;
@@ -16,6 +16,11 @@ use super::spool::Spool;
 
 /// How many rows are fetched at a time.
 const FETCH: i32 = 5_000;
+
+/// Of the transaction, for behind a pooler the session is not ours. Dates are read in one form, and a table of which a policy hides rows is refused: a hidden row
+/// would be a number on no row. The time zone stays that of the role and the database: instants come with their offset
+/// whatever it is, and a view that makes a date of one must give the day that everybody sees.
+const SETTINGS: &str = "set local datestyle = 'ISO'; set local row_security = off";
 
 pub struct Table {
     client: Client,
@@ -61,12 +66,7 @@ impl Table {
     pub async fn read(mut self, bar: &ProgressBar) -> Result<Rows, Failed> {
         let query = format!("{} {}", self.select(), self.order());
         let failed = |error| explain(&error, &self.columns);
-        let transaction = self.client.build_transaction().read_only(true);
-        let transaction = transaction.isolation_level(IsolationLevel::RepeatableRead).start();
-        let transaction = transaction.await.map_err(failed)?;
-        // Instants come with an offset, whatever zone the database is set to.
-        let settings = "set local time zone 'UTC'; set local datestyle = 'ISO'";
-        transaction.batch_execute(settings).await.map_err(failed)?;
+        let transaction = begin(&mut self.client).await.map_err(failed)?;
         let statement = transaction.prepare(&query).await.map_err(failed)?;
         let portal = transaction.bind(&statement, &[]).await.map_err(failed)?;
         let mut rows = Rows {
@@ -92,10 +92,11 @@ impl Table {
     }
 
     /// Which of these numbers are on a row now, with their tenants.
-    pub async fn look_again(&self, numbers: &[String]) -> Result<Vec<(String, Option<String>)>, Failed> {
+    pub async fn look_again(&mut self, numbers: &[String]) -> Result<Vec<(String, Option<String>)>, Failed> {
         let query = format!("{} where {}::text = any($1)", self.select(), self.number());
-        let rows = self.client.query(&query, &[&numbers]).await;
-        let rows = rows.map_err(|error| explain(&error, &self.columns))?;
+        let failed = |error| explain(&error, &self.columns);
+        let transaction = begin(&mut self.client).await.map_err(failed)?;
+        let rows = transaction.query(&query, &[&numbers]).await.map_err(failed)?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
@@ -120,6 +121,14 @@ impl Table {
         let by = [date, Some(self.number()), key].into_iter().flatten();
         format!("order by {}", by.collect::<Vec<_>>().join(", "))
     }
+}
+
+async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
+    let transaction = client.build_transaction().read_only(true);
+    let transaction = transaction.isolation_level(IsolationLevel::RepeatableRead).start();
+    let transaction = transaction.await?;
+    transaction.batch_execute(SETTINGS).await?;
+    Ok(transaction)
 }
 
 async fn client(config: &Config) -> Result<Client, String> {
@@ -185,12 +194,23 @@ fn explain(error: &tokio_postgres::Error, columns: &Columns) -> Failed {
         Some(code) if *code == SqlState::UNDEFINED_COLUMN => Failed::Usage(format!(
             "{words}, in table {table}; columns are written exactly as they are"
         )),
+        // The same code as without SELECT, which PostgreSQL says of hidden rows only because we asked it to.
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE && is_hidden(error) => Failed::Usage(format!(
+            "{words}: table {table} hides rows from this role, and a hidden row would count as a number on no row; read \
+             it as a role with bypassrls, as its owner, or through a view of the owner's"
+        )),
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             Failed::Usage(format!("{words}; reading needs SELECT on table {table}"))
         }
         Some(_) => Failed::Other(format!("cannot read table {table}: {words}")),
         None => Failed::Unreachable(format!("cannot read table {table}: {words}")),
     }
+}
+
+/// By the function of PostgreSQL that refuses: its words are in the language of the server.
+fn is_hidden(error: &tokio_postgres::Error) -> bool {
+    let routine = error.as_db_error().and_then(|error| error.routine());
+    routine == Some("check_enable_rls")
 }
 
 /// `billing.invoices` as two identifiers. A name in quotes, as in `"Bill.ing".invoices`, may have dots.

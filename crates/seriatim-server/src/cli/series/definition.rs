@@ -154,6 +154,14 @@ impl Definition {
     pub fn needs_nothing(&self) -> bool {
         self.params.is_empty()
     }
+
+    /// The same, replacing nothing.
+    pub fn without_replaces(&self) -> Self {
+        Self {
+            replaces: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// A file of definitions, with its text, so that what is wrong can be shown in it.
@@ -191,6 +199,17 @@ impl<'a> Sheet<'a> {
             source,
             series: file.series,
         })
+    }
+
+    /// The series that the one of this index replaces, if that stands above it, can be replaced by it and is replaced by
+    /// no other.
+    pub fn replaced_above(&self, index: usize) -> Option<&str> {
+        let above = self.series.get(..index)?;
+        let definition = self.series.get(index)?;
+        let old = definition.replaces.as_deref()?;
+        let is_taken = above.iter().any(|other| other.replaces.as_deref() == Some(old));
+        let fits = |other: &&Definition| other.name == old && other.test == definition.test && !is_taken;
+        above.iter().find(fits).map(|_| old)
     }
 
     /// The place of a problem with the series of this index, drawn.
