@@ -674,6 +674,62 @@ fn what_import_counts_is_so() {
     );
 }
 
+/// A table keeps the numbers of the old series: with both in it neither series could be compared, nor be imported into.
+#[test]
+fn a_table_may_have_the_numbers_of_a_series_and_of_the_one_that_replaced_it() {
+    let desk = Desk::new();
+    let create = |name: &str, format: &str, more: &[&str]| {
+        desk.ok(&[&["series", "create", name, "--format", format, "-q"], more].concat());
+    };
+    let issue = |series: &str, key: &str| desk.ok(&["issue", series, "--key", key, "-q"]);
+    create("c1", "C-{seq:3}", &[]);
+    create("e1", "E-{seq}", &[]);
+    for (series, key) in [("c1", "a"), ("c1", "b"), ("e1", "e"), ("e1", "f")] {
+        issue(series, key);
+    }
+    create("c2", "C-{seq:4}", &["--replaces", "c1"]);
+    create("c3", "C-{seq:5}", &["--replaces", "c2"]);
+    create("e2", "E-{seq}", &["--replaces", "e1", "--start", "3"]);
+    issue("c3", "c");
+    issue("e2", "g");
+    let today = desk.ok(&["list", "c3", "-q"]).split('\t').nth(4).unwrap().to_string();
+    let file = |name: &str, rows: &[(&str, &str)]| {
+        let rows = rows.iter().map(|(number, key)| format!("{number},{today},{key}\n"));
+        desk.write(name, &format!("number,date,key\n{}", rows.collect::<String>()));
+    };
+    let c = [("C-001", "a"), ("C-002", "b"), ("C-00001", "c")];
+    file("c.csv", &c);
+    file("e.csv", &[("E-1", "e"), ("E-2", "f"), ("E-3", "g")]);
+    for (series, rows) in [
+        ("c1", "c.csv"),
+        ("c2", "c.csv"),
+        ("c3", "c.csv"),
+        ("e1", "e.csv"),
+        ("e2", "e.csv"),
+    ] {
+        let ran = desk.run(&["compare", series, "--from-csv", rows, "-q"]);
+        assert_eq!(ran.code, 0, "{series}: {ran:?}");
+    }
+    let imported = desk.ok(&["import", "c3", "--from-csv", "c.csv", "-q"]);
+    assert!(
+        imported.contains("already there\t1\nof series before or after it\t2\n"),
+        "{imported}"
+    );
+
+    // What none of them has is found as before.
+    file(
+        "c.csv",
+        &[&c[..], &[("C-003", "d"), ("X-1", "x"), ("C-00002", "h")]].concat(),
+    );
+    file("e.csv", &[("E-1", "e"), ("E-2", "f"), ("E-3", "g"), ("E-9", "h")]);
+    let found = |series: &str, rows: &str| desk.run(&["compare", series, "--from-csv", rows, "-q"]).stderr;
+    assert_eq!(found("c1", "c.csv"), "found: 1 document_without_number, 1 unfit\n");
+    assert_eq!(found("c3", "c.csv"), "found: 1 document_without_number, 1 unfit\n");
+    for series in ["e1", "e2"] {
+        assert_eq!(found(series, "e.csv"), "found: 1 document_without_number\n");
+    }
+}
+
 /// A stray quote in a column that nobody asked for took all rows behind it along: they were not imported, and their
 /// numbers were issued again.
 #[test]

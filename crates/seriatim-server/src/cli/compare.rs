@@ -11,8 +11,8 @@ use super::Context;
 use super::entry::PAGE_MAX;
 use super::failed::Failed;
 use super::moving::{
-    Columns, Finding, Look, Reader, Source, Survey, Table, counts_json, print_findings, series_of, spool_failed,
-    summary, survey,
+    Columns, Finding, Look, Reader, Source, Survey, Table, counts_json, line_of, print_findings, series_of,
+    spool_failed, summary, survey,
 };
 use super::output::{Form, list, text};
 use super::progress;
@@ -51,6 +51,8 @@ const LOOKED_FOR_AGAIN: [Duration; 5] = [
 
 struct Comparison<'a> {
     series: &'a Series,
+    /// The series that it replaced, and those that replaced it.
+    line: &'a [Series],
     survey: Survey,
     reader: Reader,
     row_word: &'static str,
@@ -71,12 +73,14 @@ impl Compare {
         let source = Source::of_flags(self.from_csv.as_deref(), self.with.as_deref())?;
         let session = context.session("compare").await?;
         let series = series_of(session, &self.series).await?;
+        let line = line_of(session, &self.series).await?;
         let heads = heads(session, &self.series).await?;
         let bar = progress::count(context, "rows read");
         let mut rows = source.read(&self.columns, &bar).await?;
         bar.finish_and_clear();
         let look = Look {
             series: &series,
+            line: &line,
             dated: false,
             entering: false,
             length_max: usize::MAX,
@@ -89,6 +93,7 @@ impl Compare {
         let findings = survey.bad.iter().chain(twice).cloned().collect();
         let mut comparison = Comparison {
             series: &series,
+            line: &line,
             met: vec![false; survey.places.len()],
             survey,
             reader,
@@ -166,30 +171,56 @@ async fn heads(session: &Session, series: &str) -> Result<HashMap<String, u64>, 
     }
 }
 
-impl Comparison<'_> {
-    /// Every entry of the series, page by page.
-    async fn walk(&mut self, session: &Session, bar: &indicatif::ProgressBar) -> Result<(), Failed> {
-        let limit = PAGE_MAX.to_string();
-        let mut cursor: Option<String> = None;
-        loop {
-            let wanted = [
-                ("series", Some(self.series.name.as_str())),
-                ("limit", Some(limit.as_str())),
-                ("cursor", cursor.as_deref()),
-            ];
-            let page = session
-                .answer(Call::get(format!("/v1/entries{}", query(&wanted))))
-                .await?;
-            for entry in list(&page.json, "data") {
-                self.meet(entry)?;
-                bar.inc(1);
-            }
-            cursor = page.next_cursor();
-            if cursor.is_none() {
-                self.unmet = (0..self.met.len()).filter(|i| !self.met[*i]).collect();
-                return Ok(());
-            }
+/// The entries of a series, page by page.
+async fn each_entry(
+    session: &Session,
+    series: &str,
+    mut take: impl FnMut(&Value) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let limit = PAGE_MAX.to_string();
+    let mut cursor: Option<String> = None;
+    loop {
+        let wanted = [
+            ("series", Some(series)),
+            ("limit", Some(limit.as_str())),
+            ("cursor", cursor.as_deref()),
+        ];
+        let at = format!("/v1/entries{}", query(&wanted));
+        let page = session.answer(Call::get(at)).await?;
+        list(&page.json, "data").iter().try_for_each(&mut take)?;
+        cursor = page.next_cursor();
+        if cursor.is_none() {
+            return Ok(());
         }
+    }
+}
+
+impl Comparison<'_> {
+    /// Every entry of the series; and if documents are left over, of the others of its line.
+    async fn walk(&mut self, session: &Session, bar: &indicatif::ProgressBar) -> Result<(), Failed> {
+        each_entry(session, &self.series.name, |entry| {
+            bar.inc(1);
+            self.meet(entry)
+        })
+        .await?;
+        for other in self.line {
+            if self.met.iter().all(|met| *met) {
+                break;
+            }
+            // Whether it is as its document says is found when that series is compared.
+            each_entry(session, &other.name, |entry| {
+                if let Some(place) = self
+                    .survey
+                    .find(self.series, &text(entry, "number"), &text(entry, "tenant"))
+                {
+                    self.met[place] = true;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        self.unmet = (0..self.met.len()).filter(|i| !self.met[*i]).collect();
+        Ok(())
     }
 
     fn meet(&mut self, entry: &Value) -> Result<(), Failed> {
@@ -250,7 +281,11 @@ impl Comparison<'_> {
     async fn look_for_numbers(&mut self, session: &Session) -> Result<(), Failed> {
         for i in std::mem::take(&mut self.unmet) {
             let row = self.reader.at(self.survey.places[i].at).map_err(spool_failed)?;
-            if !is_recorded(session, &self.series.name, row.tenant(), &row.number).await? {
+            let mut is_there = false;
+            for series in std::iter::once(self.series).chain(self.line) {
+                is_there = is_there || is_recorded(session, &series.name, row.tenant(), &row.number).await?;
+            }
+            if !is_there {
                 self.unmet.push(i);
             }
         }
@@ -291,21 +326,19 @@ impl Comparison<'_> {
         if context.output.form == Form::Json {
             let report = json!({
                 "numbers": self.entries, "documents": rows, "issued_since": self.since,
+                "of_other_series": self.survey.of_line,
                 "counts": counts_json(&self.findings),
                 "findings": self.findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
             });
             return context.output.line(report.to_string());
         }
         print_findings(context.output, &self.findings);
-        let since = if self.since == 0 {
-            String::new()
-        } else {
-            self.since.to_string()
-        };
+        let count = |count: u64| if count == 0 { String::new() } else { count.to_string() };
         context.output.card(vec![
             ("numbers", self.entries.to_string()),
             ("documents", rows.to_string()),
-            ("issued since the documents were read", since),
+            ("of series before or after it", count(self.survey.of_line)),
+            ("issued since the documents were read", count(self.since)),
         ]);
     }
 }

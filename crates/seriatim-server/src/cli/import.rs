@@ -16,8 +16,8 @@ use seriatim::Series;
 use super::Context;
 use super::failed::{Failed, Problem};
 use super::moving::{
-    Columns, Finding, Look, Place, Reader, Row, Source, Survey, bad, many, print_findings, series_of, spool_failed,
-    summary, survey,
+    Columns, Finding, Look, Place, Reader, Row, Source, Survey, bad, line_of, many, print_findings, series_of,
+    spool_failed, summary, survey,
 };
 use super::output::{Form, list, text, words};
 use super::progress;
@@ -101,6 +101,7 @@ impl Import {
         let source = Source::of_flags(self.from_csv.as_deref(), self.with.as_deref())?;
         let session = context.session("import").await?;
         let series = series_of(session, &self.series).await?;
+        let line = line_of(session, &self.series).await?;
         let bar = progress::count(context, "rows read");
         let mut rows = source.read(&self.columns, &bar).await?;
         bar.finish_and_clear();
@@ -111,6 +112,7 @@ impl Import {
         }
         let look = Look {
             series: &series,
+            line: &line,
             dated: true,
             entering: true,
             length_max: series.max_length,
@@ -383,7 +385,7 @@ fn print(context: &Context, survey: &Survey, tally: &Tally, dry_run: bool) -> Ve
         let report = json!({
             "dry_run": dry_run, "numbers": survey.places.len(), "counters": survey.counters.len(),
             "adopted": adopted, "already_there": present, "with_another_date_or_document": different,
-            "left_out": survey.left_out, "holes": survey.holes(),
+            "left_out": survey.left_out, "of_other_series": survey.of_line, "holes": survey.holes(),
             "findings": findings.iter().map(Finding::to_json).collect::<Vec<_>>(),
         });
         context.output.line(report.to_string());
@@ -401,6 +403,7 @@ fn print(context: &Context, survey: &Survey, tally: &Tally, dry_run: bool) -> Ve
         ("already there", count(*present)),
         ("with another date or document", count(different)),
         ("left out", count(survey.left_out)),
+        ("of series before or after it", count(survey.of_line)),
         ("seqs on no row", count(survey.holes())),
     ]);
     findings

@@ -205,6 +205,7 @@ impl Inspect {
         reader.rewind()?;
         let look = Look {
             series: &series,
+            line: &[],
             dated: read.dated,
             entering: true,
             length_max: self.max_length,

@@ -15,7 +15,7 @@ mod spool;
 mod survey;
 mod table;
 
-pub use definition::{define, series_of};
+pub use definition::{define, line_of, series_of};
 pub use finding::{Finding, counts_json, print_findings, summary};
 pub use recorded::survey;
 pub use row::Row;

@@ -4,6 +4,7 @@ use serde_json::Value;
 use seriatim::{BundledZones, Series, SeriesName, SeriesSpec};
 
 use super::super::failed::Failed;
+use super::super::output::{list, text};
 use super::super::session::Session;
 use crate::transport::{Call, path};
 use crate::wire::SeriesAsk;
@@ -11,7 +12,25 @@ use crate::wire::SeriesAsk;
 /// The series of that name.
 pub async fn series_of(session: &Session, name: &str) -> Result<Series, Failed> {
     let answer = session.answer(Call::get(path(&["v1", "series", name]))).await?;
-    let mut settings = answer.json;
+    of_settings(name, answer.json)
+}
+
+/// The series that it replaced, and those that replaced it: they share its numbers, and a table has those of all.
+pub async fn line_of(session: &Session, name: &str) -> Result<Vec<Series>, Failed> {
+    let all = session.answer(Call::get("/v1/series")).await?.json;
+    let named = |name: &str| list(&all, "data").iter().find(|series| text(series, "name") == name);
+    let mut line = Vec::new();
+    for to in ["replaces", "replaced_by"] {
+        let mut next = named(name).map(|series| text(series, to));
+        while let Some(series) = next.as_deref().and_then(named) {
+            line.push(of_settings(&text(series, "name"), series.clone())?);
+            next = Some(text(series, to));
+        }
+    }
+    Ok(line)
+}
+
+fn of_settings(name: &str, mut settings: Value) -> Result<Series, Failed> {
     if let Some(settings) = settings.as_object_mut() {
         // What a definition is answered with and cannot be asked for.
         ["version", "replaced_by"]

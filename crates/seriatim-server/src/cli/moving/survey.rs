@@ -53,6 +53,8 @@ pub struct Survey {
     pub places: Vec<Place>,
     /// Rows whose number another row keeps.
     pub left_out: u64,
+    /// Rows whose number only another series of the line can have printed.
+    pub of_line: u64,
     /// Rows that cannot be adopted.
     pub bad: Vec<Finding>,
     /// What else was noticed.
@@ -73,6 +75,8 @@ type CounterAt = (String, Params, Period);
 pub struct Look<'a> {
     /// The series that reads the numbers.
     pub series: &'a Series,
+    /// The series that it replaced, and those that replaced it: what only they can have printed is passed over.
+    pub line: &'a [Series],
     /// Whether each row must have a date.
     pub dated: bool,
     /// Whether the rows are to be moved in, so that key, reference and document must be such as are taken.
@@ -130,6 +134,10 @@ impl Survey {
         let (params, period, seq, date) = match read(look, row) {
             Ok(read) => read,
             Err(Unreadable::Other) => return,
+            Err(Unreadable::OfLine) => {
+                self.of_line += 1;
+                return;
+            }
             Err(Unreadable::Bad(code, message)) => {
                 self.doubt(look, row);
                 return self.bad.push(bad(look, code, row, message));
@@ -432,8 +440,10 @@ impl Place {
 }
 
 enum Unreadable {
-    /// Another series has it.
+    /// It looks otherwise than the numbers that are of concern.
     Other,
+    /// Another series of the line has it.
+    OfLine,
     Bad(&'static str, String),
 }
 
@@ -450,6 +460,13 @@ fn read(look: &Look<'_>, row: &Row) -> Result<(Params, Period, u64, Option<Date>
     let Some((params, period, seq)) = series.read(&row.number, row.tenant()) else {
         if is_other() {
             return Err(Unreadable::Other);
+        }
+        if look
+            .line
+            .iter()
+            .any(|other| other.read(&row.number, row.tenant()).is_some())
+        {
+            return Err(Unreadable::OfLine);
         }
         let message = format!("the format {} cannot print it", series.format);
         return Err(Unreadable::Bad("unfit", message));
@@ -550,6 +567,7 @@ mod tests {
         }
         let look = Look {
             series: &series,
+            line: &[],
             dated: true,
             entering: true,
             length_max: 16,
