@@ -477,7 +477,10 @@ fn setting_of(key: &str) -> Result<(&'static Setting, bool), String> {
             return Ok((setting, true));
         }
     }
-    let mut names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+    let mut names: Vec<String> = SETTINGS.iter().map(|setting| setting.name.to_string()).collect();
+    let secrets = SETTINGS.iter().filter(|setting| setting.secret);
+    names.extend(secrets.map(|setting| format!("{}_file", setting.name)));
+    names.push("sources".to_string());
     names.sort_unstable();
     Err(format!(
         "unknown key `{}`; there are {}",
@@ -561,7 +564,7 @@ mod tests {
         check_error(
             "deadline = \"1s\"\n\n  htp_addr = \"x\"",
             expect![
-                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, quiet, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers"
+                "seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, admin_key_file, api_key, api_key_file, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, quiet, receipt_template, receipts_dir, server, shutdown_delay, sources, store, witness, witness_every, workers"
             ],
         );
     }

@@ -485,7 +485,7 @@ fn a_bad_file_of_settings_is_2_with_line_and_column() {
         &desk,
         &["list"],
         expect![[r#"
-            error: seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, api_key, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, quiet, receipt_template, receipts_dir, server, shutdown_delay, store, witness, witness_every, workers
+            error: seriatim.toml:3:3: unknown key `htp_addr`; there are accept, admin_key, admin_key_file, api_key, api_key_file, attempts, batch_max, data_dir, deadline, drain, env, http_addr, lease, log, log_format, output, queue_max, quiet, receipt_template, receipts_dir, server, shutdown_delay, sources, store, witness, witness_every, workers
             exit 2
         "#]],
     );

@@ -243,7 +243,9 @@ fn field_of(key: &str) -> Result<(&'static Field, bool), String> {
             return Ok((field, true));
         }
     }
-    let mut names: Vec<&str> = SOURCE_FIELDS.iter().map(|field| field.name).collect();
+    let mut names: Vec<String> = SOURCE_FIELDS.iter().map(|field| field.name.to_string()).collect();
+    let secrets = SOURCE_FIELDS.iter().filter(|field| field.secret);
+    names.extend(secrets.map(|field| format!("{}_file", field.name)));
     names.sort_unstable();
     Err(format!(
         "unknown key `{}`; there are {}",

@@ -105,7 +105,7 @@ fn what_is_wrong_in_the_file_is_said_with_line_and_column() {
     .map(|more| refused(more) + "\n")
     .collect();
     expect![[r#"
-        seriatim.toml:5:1: sources.shop: unknown key `schema`; there are authorized_events, effects, failed_events, paid, paid_events, pointer_amount, pointer_currency, pointer_event, pointer_reference, pointer_time, refunded_events, scheme, secrets, series, status, status_id, status_secret, status_token_url, status_url, status_version, tenant, test
+        seriatim.toml:5:1: sources.shop: unknown key `schema`; there are authorized_events, effects, failed_events, paid, paid_events, pointer_amount, pointer_currency, pointer_event, pointer_reference, pointer_time, refunded_events, scheme, secrets, secrets_file, series, status, status_id, status_secret, status_secret_file, status_token_url, status_url, status_version, tenant, test
         seriatim.toml:5:8: sources.shop.test: expected true or false, found a string
         seriatim.toml:5:1: sources.shop: tenant = `no tenant`: tenant: a tenant is a letter or digit, then up to 63 of A-Z, a-z, 0-9, `.`, `_` and `-`
         seriatim.toml:5:1: sources.shop: effects has `mail`; the effects are: receipt
