@@ -173,6 +173,12 @@ impl Payments {
         self.open(&source.tenant, effect, subject, &task.to_json()).await
     }
 
+    /// The sources of a tenant.
+    fn sources_of(&self, tenant: &Tenant) -> impl Iterator<Item = &str> {
+        let own = self.desks().filter(move |desk| desk.source.tenant == *tenant);
+        own.map(|desk| desk.source.name.as_str())
+    }
+
     /// The issued entry that a reference has by its key, in whichever series a source of the tenant issues: another event
     /// may have been first, and not have said so yet.
     async fn numbered(&self, tenant: &Tenant, reference: &PaymentReference) -> Result<Option<Arc<Entry>>, Failure> {

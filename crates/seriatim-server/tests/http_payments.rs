@@ -30,7 +30,9 @@ const STRIPE: &str =
 const STRIPE_OTHER: &str =
     "[sources.stripe]\nscheme = \"stripe\"\nseries = \"other\"\nsecrets = [\"whsec_topsecret\"]\ntest = true\n";
 
-/// A second source of the shop's provider, with a series of its own.
+/// A second source of the shop's provider, with the series of the first, and with one of its own.
+const SECOND: &str =
+    "[sources.second]\nscheme = \"razorpay\"\nseries = \"receipt\"\nsecrets = [\"topsecret\"]\ntest = true\n";
 const SECOND_OTHER: &str =
     "[sources.second]\nscheme = \"razorpay\"\nseries = \"other\"\nsecrets = [\"topsecret\"]\ntest = true\n";
 
@@ -910,4 +912,22 @@ async fn a_payment_whose_gate_is_dead_waits_for_its_retry() {
     assert_eq!(count(&none.json), 0);
     shop.retry(&shop.gate_of("pay_1").await).await;
     assert_eq!(shop.until_paid("pay_1").await["number"], "RCP-0001");
+}
+
+/// It was looked for under the name of the second source, not found, and counted as the same payment.
+#[tokio::test]
+async fn an_order_that_is_paid_twice_over_two_sources_is_held() {
+    let shop = Shop::open_with(SECOND).await;
+    shop.expect("order_1").await.is(200);
+    shop.deliver_of_order("evt_1", "pay_1", "order_1").await;
+    shop.until_paid("order_1").await;
+    let entity = json!({"id": "pay_2", "amount": 100, "currency": "INR", "status": "captured", "order_id": "order_1"});
+    let body = json!({"event": "payment.captured", "payload": {"payment": {"entity": entity}}}).to_string();
+    // Ids of events are each source's own.
+    shop.post_to("second", Scheme::Razorpay, SECRET, body.into_bytes(), "evt_1")
+        .await
+        .is(200);
+    let held = shop.until_held().await;
+    let why = held["last_error"].as_str().unwrap();
+    assert!(why.contains("order_1 was paid before by payment pay_1"), "{why}");
 }

@@ -209,18 +209,28 @@ impl Payments {
         reference: &PaymentReference,
         entry: &Entry,
     ) -> Result<(), Trouble> {
-        let document = entry.document.as_ref();
-        let document = document.and_then(|document| serde_json::from_str::<Value>(document.as_str()).ok());
-        let paid_by = document
-            .as_ref()
-            .and_then(|document| document.pointer("/payment/event_id")?.as_str());
+        let payment = payment_of(entry);
+        let said = |field: &str| payment.as_ref().and_then(|payment| payment.get(field)?.as_str());
         // Redacted, or moved in: nobody can tell any more.
-        let Some(paid_by) = paid_by.filter(|paid_by| *paid_by != event.event_id) else {
+        let Some(paid_by) = said("event_id") else {
             return Ok(());
         };
-        let subject = subject_of_event(&desk.source.name, paid_by)?;
-        let gate = self.gate(&desk.source.tenant, &self.effects.event, &subject).await?;
-        let task = gate.and_then(|gate| stored_event(&gate));
+        let own = desk.source.name.as_str();
+        let source = said("source");
+        if paid_by == event.event_id && source.is_none_or(|source| source == own) {
+            return Ok(());
+        }
+        // Before the source was stored with it: whichever of the tenant's has an event of this id.
+        let sources = match source {
+            Some(source) => vec![source],
+            None => self.sources_of(&desk.source.tenant).collect(),
+        };
+        let mut task = None;
+        for source in sources {
+            let subject = subject_of_event(source, paid_by)?;
+            let gate = self.gate(&desk.source.tenant, &self.effects.event, &subject).await?;
+            task = task.or(gate.and_then(|gate| stored_event(&gate)));
+        }
         match task.and_then(|task| task.event.event()) {
             Some(payer) if !payer.is_of_one_payment_with(event) => Err(Trouble::hold(format!(
                 "held for review: {reference} was paid before by payment {}, and has {}; this is another payment",
@@ -240,7 +250,7 @@ impl Payments {
         expected: &Expected,
         series: &Series,
     ) -> Result<(Arc<Entry>, bool), Trouble> {
-        let document = document(series, event, reference, expected)?;
+        let document = document(series, desk, event, reference, expected)?;
         let take = Take {
             key: Some(Key::parse(reference.as_str())?),
             tenant: desk.source.tenant.clone(),
@@ -462,9 +472,16 @@ fn check_amount(event: &PaymentEvent, expected: &Expected) -> Result<(), Trouble
     }
 }
 
+/// What the document of a number says of its payment.
+fn payment_of(entry: &Entry) -> Option<Value> {
+    let mut document: Value = serde_json::from_str(entry.document.as_ref()?.as_str()).ok()?;
+    Some(document.get_mut(PAYMENT)?.take())
+}
+
 /// What is stored with the number: the document of the shop, and what the provider said of the payment.
 fn document(
     series: &Series,
+    desk: &Desk,
     event: &PaymentEvent,
     reference: &PaymentReference,
     expected: &Expected,
@@ -473,6 +490,7 @@ fn document(
         "reference": reference.as_str(),
         "amount_minor": expected.amount_minor,
         "currency": expected.currency,
+        "source": desk.source.name,
         "event": event.name,
         "event_id": event.event_id,
         "paid_at": event.at.map(|at| at.to_string()),
