@@ -931,3 +931,19 @@ async fn an_order_that_is_paid_twice_over_two_sources_is_held() {
     let why = held["last_error"].as_str().unwrap();
     assert!(why.contains("order_1 was paid before by payment pay_1"), "{why}");
 }
+
+/// Only the first event was compared: of a capture of less than was authorized nobody heard.
+#[tokio::test]
+async fn another_amount_is_held_also_when_the_payment_has_its_number() {
+    let shop = Shop::open().await;
+    shop.expect("pay_1").await.is(200);
+    shop.deliver("pay_1").await.is(200);
+    shop.until_paid("pay_1").await;
+    shop.deliver_to("shop", "evt_2", "pay_1", 40).await;
+    let held = shop.until_held().await;
+    let why = held["last_error"].as_str().unwrap();
+    assert!(
+        why.contains("40 INR were paid, and RCP-0001 was issued for 100 INR"),
+        "{why}"
+    );
+}

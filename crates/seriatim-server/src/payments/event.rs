@@ -51,6 +51,7 @@ impl Payments {
             let Known { reference, found } = self.known(desk, event).await?;
             let expected = match found {
                 Found::Numbered(entry) => {
+                    check_paid(event, &entry)?;
                     return self.conclude(desk, event, &reference, None, &entry, false).await;
                 }
                 Found::Expected(expected) => expected,
@@ -469,6 +470,22 @@ fn check_amount(event: &PaymentEvent, expected: &Expected) -> Result<(), Trouble
         None => Err(Trouble::hold(
             "held for review: the event does not say how much was paid",
         )),
+    }
+}
+
+/// A payment that has its number is compared with what that was issued for, as far as both say it.
+fn check_paid(event: &PaymentEvent, entry: &Entry) -> Result<(), Trouble> {
+    let payment = payment_of(entry).unwrap_or_default();
+    let minor = payment.get("amount_minor").and_then(Value::as_i64);
+    let currency = payment.get("currency").and_then(Value::as_str);
+    match (&event.money, minor, currency) {
+        (Some(money), Some(minor), Some(currency)) if money.minor != minor || money.currency != currency => {
+            Err(Trouble::hold(format!(
+                "held for review: {} {} were paid, and {} was issued for {minor} {currency} (minor units)",
+                money.minor, money.currency, entry.number
+            )))
+        }
+        (Some(_) | None, Some(_) | None, Some(_) | None) => Ok(()),
     }
 }
 
