@@ -947,3 +947,20 @@ async fn another_amount_is_held_also_when_the_payment_has_its_number() {
         "{why}"
     );
 }
+
+/// Each payment whose webhook came after midnight was held, and a retry said the same.
+#[tokio::test]
+async fn a_late_event_takes_the_day_of_its_number_where_dates_must_not_run_backwards() {
+    let shop = Shop::open_with(SECOND_OTHER).await;
+    let other = json!({"format": "OTH-{seq:4}", "test": true, "date_order": "required"});
+    shop.world.put("/v1/series/other", other).await.is(201);
+    let now = jiff::Timestamp::now().as_second();
+    for (payment, at) in [("pay_1", now), ("pay_2", now - 2 * 86_400)] {
+        shop.expect(payment).await.is(200);
+        shop.deliver_at("second", &event_of(payment), payment, 100, at).await;
+        shop.until_paid(payment).await;
+    }
+    let list = shop.world.get("/v1/entries?series=other").await.is(200).json;
+    assert_eq!(count(&list), 2);
+    assert_eq!(list["data"][0]["date"], list["data"][1]["date"]);
+}

@@ -252,7 +252,7 @@ impl Payments {
         series: &Series,
     ) -> Result<(Arc<Entry>, bool), Trouble> {
         let document = document(series, desk, event, reference, expected)?;
-        let take = Take {
+        let mut take = Take {
             key: Some(Key::parse(reference.as_str())?),
             tenant: desk.source.tenant.clone(),
             params: expected.params.clone(),
@@ -260,11 +260,25 @@ impl Payments {
             document: Some(document),
             reference: None,
         };
-        let command = Command::Issue {
-            series: series.name.clone(),
-            take,
+        let issue = |take: &Take| {
+            self.ask(Command::Issue {
+                series: series.name.clone(),
+                take: take.clone(),
+            })
         };
-        match self.ask(command).await? {
+        let mut asked = issue(&take).await;
+        let period = |date| series.reset.period_of(date);
+        let today = series.today(self.issuer.clock().now());
+        if let (Err(Failure::Refused(refusal)), Some(date)) = (&asked, take.date)
+            && refusal.code == Code::DateOrder
+            && period(date) == period(today)
+        {
+            // The event came after those of later payments. The day of the payment stays in the document; in another
+            // period a person must say what is right.
+            take.date = None;
+            asked = issue(&take).await;
+        }
+        match asked? {
             Answer::Entries(answer) => match answer.taken.first() {
                 Some(taken) => Ok((taken.entry.clone(), !taken.replayed)),
                 None => Err(Trouble::hold("a number was issued and not said")),
