@@ -305,8 +305,10 @@ pub enum Command {
         policy: GatePolicy,
         /// What whoever claims it must know, up to 2 MiB.
         task: Option<Document>,
-        /// Whether the task takes the place of the one that is there, which only a gate allows that was never claimed.
-        change: bool,
+        /// Whether the task takes the place of the one that is there: with the token of the latest claim that the caller
+        /// knows of (0: of none), for who claimed it since may have acted on the task. A gate that is held allows it to
+        /// nobody.
+        change: Option<u64>,
     },
     /// Be the one who brings an effect about.
     Claim(Box<Claim>),

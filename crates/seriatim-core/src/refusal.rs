@@ -144,7 +144,7 @@ codes! {
     NothingToRedact = "nothing_to_redact", Conflict;
     /// The token is not the current one of its gate.
     StaleToken = "stale_token", Conflict;
-    /// The gate was claimed before, so its task stays.
+    /// The gate is held, over or was claimed since, so its task stays.
     GateFixed = "gate_fixed", Conflict;
     /// The gate is not dead, so there is nothing to retry.
     GateNotDead = "gate_not_dead", Conflict;

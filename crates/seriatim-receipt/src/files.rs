@@ -138,6 +138,24 @@ impl Files {
         })
     }
 
+    /// Removes one receipt, whether or not something refers to it; one that is gone already is no error.
+    ///
+    /// Errors: the directory cannot be written; no path of a receipt.
+    pub fn remove(&self, path: &str) -> Result<(), FilesError> {
+        if !is_path(path) {
+            return Err(FilesError::Name(path.to_string()));
+        }
+        let file = self.directory.join(path);
+        match fs::remove_file(&file) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.io(&format!("remove {path}"), source)),
+            Err(_) => Ok(()),
+            Ok(()) => {
+                let folder = file.parent().unwrap_or(&self.directory);
+                sync(folder).map_err(|source| self.io(&format!("flush {path}"), source))
+            }
+        }
+    }
+
     /// Removes receipts that nothing refers to and that were last written before `before`, and what a killed writer left
     /// behind. A young file may be referred to in a moment. Gives the paths that are gone; files of other names stay.
     ///

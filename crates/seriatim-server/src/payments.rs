@@ -9,13 +9,13 @@ mod receipts;
 mod record;
 mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seriatim::{
     Access, Actor, Answer, Chain, Code, Command, Document, Effect, Entry, Failure, Gate, GateId, GatePolicy, GateState,
-    Hash, Issuer, Key, Params, Refusal, Request, State, Subject, Tenant, Ttl,
+    Hash, Issuer, Key, KeyRef, Params, Refusal, Request, SeriesName, State, Subject, Tenant, Ttl,
 };
 use tokio::sync::Notify;
 
@@ -173,6 +173,28 @@ impl Payments {
         self.open(&source.tenant, effect, subject, &task.to_json()).await
     }
 
+    /// The sources of a tenant.
+    fn sources_of(&self, tenant: &Tenant) -> impl Iterator<Item = &str> {
+        let own = self.desks().filter(move |desk| desk.source.tenant == *tenant);
+        own.map(|desk| desk.source.name.as_str())
+    }
+
+    /// The issued entry that a reference has by its key, in whichever series a source of the tenant issues: another event
+    /// may have been first, and not have said so yet.
+    async fn numbered(&self, tenant: &Tenant, reference: &PaymentReference) -> Result<Option<Arc<Entry>>, Failure> {
+        let key = Key::parse(reference.as_str())?;
+        let of_tenant = self.desks().filter(|desk| desk.source.tenant == *tenant);
+        let series: BTreeSet<_> = of_tenant.map(|desk| &desk.source.series).collect();
+        let key_in = |series: &SeriesName| KeyRef {
+            key: key.clone(),
+            series: series.clone(),
+            tenant: tenant.clone(),
+        };
+        let keys: Vec<KeyRef> = series.into_iter().map(key_in).collect();
+        let found = self.issuer.reads().entries_of_keys(&keys).await?;
+        Ok(found.into_iter().flatten().find(|entry| entry.state == State::Issued))
+    }
+
     /// Checks that a series takes the params that are expected, if every source of the tenant issues in one that does not:
     /// once it is paid the shop cannot put them right any more.
     ///
@@ -194,11 +216,11 @@ impl Payments {
         refused.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
-    /// Writes down what is expected of a payment, until it is paid, in the name of the caller, who was asked before
+    /// Writes down what is expected of a payment, until its number is being issued, in the name of the caller, who was asked before
     /// whether he may.
     ///
     /// # Errors
-    /// `gate_fixed` once it is paid; see [`Failure`].
+    /// `gate_fixed` while its number is being issued and once it has one; see [`Failure`].
     pub(crate) async fn expect(
         &self,
         caller: Caller,
@@ -207,14 +229,20 @@ impl Payments {
         expected: &Expected,
     ) -> Result<(), Failure> {
         let subject = Subject::parse(reference.as_str())?;
-        let command = self.opening(tenant, &self.effects.payment, subject, &expected.to_json(), true);
+        let task = expected.to_json();
+        let gate = self.gate(tenant, &self.effects.payment, &subject).await?;
+        // An event that could not be brought to its end has given the payment back, and may have issued before.
+        if let Some(gate) = gate.as_ref().filter(|gate| gate.token > 0)
+            && gate.task.as_ref().is_none_or(|stored| stored.as_str() != task)
+            && self.numbered(tenant, reference).await?.is_some()
+        {
+            return Err(fixed(reference));
+        }
+        let known = gate.map_or(0, |gate| gate.token);
+        let command = self.opening(tenant, &self.effects.payment, subject, &task, Some(known));
         let asked = self.ask_as(caller.actor, caller.on_behalf_of, command).await;
         asked.map(|_| ()).map_err(|failure| match failure {
-            Failure::Refused(refusal) if refusal.code == Code::GateFixed => Refusal::new(
-                Code::GateFixed,
-                format!("payment {reference} is being paid or was; what is expected of it cannot change any more"),
-            )
-            .into(),
+            Failure::Refused(refusal) if refusal.code == Code::GateFixed => fixed(reference),
             other => other,
         })
     }
@@ -350,7 +378,7 @@ impl Payments {
         subject: Subject,
         task: &str,
     ) -> Result<(Arc<Gate>, bool), Failure> {
-        match self.ask(self.opening(tenant, effect, subject, task, false)).await? {
+        match self.ask(self.opening(tenant, effect, subject, task, None)).await? {
             Answer::Gate { gate, replayed } => {
                 self.opened.notify_one();
                 Ok((gate, replayed))
@@ -359,12 +387,13 @@ impl Payments {
         }
     }
 
-    fn opening(&self, tenant: &Tenant, effect: &Effect, subject: Subject, task: &str, change: bool) -> Command {
+    fn opening(&self, tenant: &Tenant, effect: &Effect, subject: Subject, task: &str, change: Option<u64>) -> Command {
+        let is_payment = *effect == self.effects.payment;
         Command::OpenGate {
             tenant: tenant.clone(),
             effect: effect.clone(),
             subject,
-            policy: self.pace.policy,
+            policy: if is_payment { payment_policy() } else { self.pace.policy },
             task: Some(Document::stored(task)),
             change,
         }
@@ -410,6 +439,16 @@ fn subject_of_event(source: &str, event_id: &str) -> Result<Subject, Failure> {
 /// The event that a gate was opened for.
 fn stored_event(gate: &Gate) -> Option<EventTask> {
     EventTask::from_json(gate.task.as_ref()?.as_str())
+}
+
+/// A payment is claimed by its events, and each of them counts its own attempts: the payment must not die of theirs.
+fn payment_policy() -> GatePolicy {
+    GatePolicy::new(Some(GatePolicy::ATTEMPTS_MAX), None, None).unwrap_or_default()
+}
+
+fn fixed(reference: &PaymentReference) -> Failure {
+    let message = format!("payment {reference} is being paid or was; what is expected of it cannot change any more");
+    Refusal::new(Code::GateFixed, message).into()
 }
 
 fn unexpected(answer: &Answer) -> Failure {

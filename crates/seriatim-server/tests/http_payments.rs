@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use http::{Answer, World};
 use serde_json::{Value, json};
 use seriatim::{
-    Access, Actor, Answer as Done, Claim, Command, Document, Effect, Gate, GatePolicy, Holder, Issuer, Memory, Request,
-    Subject, Tenant, Timestamp, Ttl,
+    Access, Actor, Answer as Done, Claim, Command, Document, Effect, Gate, GatePolicy, Holder, Issuer, Memory, Reason,
+    Request, Subject, Tenant, Timestamp, Ttl,
 };
 use seriatim_server::app::{App, AppOptions};
 use seriatim_server::config::{Config, ConfigError};
@@ -29,6 +29,12 @@ const STRIPE: &str =
 /// The same with a series of its own.
 const STRIPE_OTHER: &str =
     "[sources.stripe]\nscheme = \"stripe\"\nseries = \"other\"\nsecrets = [\"whsec_topsecret\"]\ntest = true\n";
+
+/// A second source of the shop's provider, with the series of the first, and with one of its own.
+const SECOND: &str =
+    "[sources.second]\nscheme = \"razorpay\"\nseries = \"receipt\"\nsecrets = [\"topsecret\"]\ntest = true\n";
+const SECOND_OTHER: &str =
+    "[sources.second]\nscheme = \"razorpay\"\nseries = \"other\"\nsecrets = [\"topsecret\"]\ntest = true\n";
 
 /// A service that takes payments of one source, and its workers. Nothing renders receipts.
 struct Shop {
@@ -156,14 +162,48 @@ impl Shop {
         }
     }
 
-    async fn until_issued(&self) -> Value {
-        let found = self.until("/v1/entries?series=receipt", |found| count(found) > 0).await;
-        found["data"][0].clone()
-    }
-
     async fn until_paid(&self, payment: &str) -> Value {
         let path = format!("/v1/payments/{payment}");
         self.until(&path, |shown| shown["state"] == "paid").await
+    }
+
+    /// Razorpay says of a payment to a source that so much was paid, a second of the clock ago.
+    async fn deliver_to(&self, source: &str, event: &str, payment: &str, amount: i64) {
+        self.deliver_at(source, event, payment, amount, jiff::Timestamp::now().as_second() - 1)
+            .await;
+    }
+
+    async fn deliver_at(&self, source: &str, event: &str, payment: &str, amount: i64, at: i64) {
+        let entity =
+            json!({"id": payment, "amount": amount, "currency": "INR", "status": "captured", "created_at": at});
+        let body = json!({"event": "payment.captured", "payload": {"payment": {"entity": entity}}, "id": event});
+        let body = body.to_string().into_bytes();
+        self.post_to(source, Scheme::Razorpay, SECRET, body, event)
+            .await
+            .is(200);
+    }
+
+    async fn retry(&self, gate: &Value) {
+        let path = format!("/v1/gates/{}/retry", gate["id"].as_str().unwrap());
+        self.world.post(&path, json!({"reason": "put right"})).await.is(200);
+    }
+
+    /// The gate of a payment.
+    async fn gate_of(&self, payment: &str) -> Value {
+        let gates = self.world.get("/v1/gates?effect=payment").await.is(200);
+        let gates = gates.json["data"].as_array().unwrap().clone();
+        gates.into_iter().find(|gate| gate["subject"] == payment).unwrap()
+    }
+
+    /// All events were done, none held.
+    async fn until_all_done(&self, events: usize) {
+        let all = "/v1/gates?effect=payment-event&limit=500";
+        self.until(all, |found| {
+            let list = found["data"].as_array().unwrap();
+            assert!(list.iter().all(|gate| gate["state"] != "dead"), "{found}");
+            list.iter().filter(|gate| gate["state"] == "done").count() == events
+        })
+        .await;
     }
 
     /// The first gate that somebody must look at.
@@ -410,8 +450,12 @@ async fn a_verification_waits_for_the_payment_that_another_events_worker_is_abou
     let gate = shop.claim("payment", "pay_1").await;
     let ask = shop.world.ask("POST", "/v1/payments/pay_1/verify").send();
     let close = async {
-        let entry = shop.until_issued().await;
         tokio::time::sleep(Duration::from_millis(200)).await;
+        // Who does not hold the payment issues nothing for it.
+        let none = shop.world.get("/v1/entries?series=receipt").await.is(200);
+        assert_eq!(count(&none.json), 0);
+        let key = json!({"key": "pay_1"});
+        let entry = shop.world.post("/v1/series/receipt/entries", key).await.is(201).json;
         let result = json!({"entry": entry["id"], "number": entry["number"], "event": "another"}).to_string();
         let command = Command::Complete {
             gate: gate.id,
@@ -480,7 +524,7 @@ async fn what_was_expected_before_documents_were_checked_still_gets_its_number()
             subject: Subject::parse(payment).unwrap(),
             policy: GatePolicy::default(),
             task: Some(Document::stored(&task)),
-            change: true,
+            change: Some(0),
         };
         shop.execute(open).await;
         shop.deliver(payment).await.is(200);
@@ -763,4 +807,160 @@ async fn params_that_no_number_can_take_are_refused_before_anything_is_paid() {
         .put(path, with(json!({"till": "8"})))
         .await
         .problem(422, "unknown_param");
+}
+
+/// Whoever lost the claim issued too, and in another series the key kept nobody apart: one payment had two numbers.
+#[tokio::test]
+async fn two_sources_with_series_of_their_own_give_a_payment_one_number() {
+    const PAYMENTS: usize = 30;
+    let shop = Shop::open_with(SECOND_OTHER).await;
+    let other = json!({"format": "OTH-{seq:4}", "test": true, "replay": "strict"});
+    shop.world.put("/v1/series/other", other).await.is(201);
+    for i in 0..PAYMENTS {
+        let payment = format!("pay_{i}");
+        shop.expect(&payment).await.is(200);
+        // The same event of the provider to both, and another one.
+        let (event, another) = (format!("evt_{i}"), format!("evt_{i}_too"));
+        tokio::join!(
+            shop.deliver_to("shop", &event, &payment, 100),
+            shop.deliver_to("second", &event, &payment, 100),
+            shop.deliver_to("second", &another, &payment, 100),
+        );
+    }
+    shop.until_all_done(3 * PAYMENTS).await;
+    let mut numbers = 0;
+    for series in ["receipt", "other"] {
+        let path = format!("/v1/entries?limit=500&series={series}");
+        numbers += count(&shop.world.get(&path).await.is(200).json);
+    }
+    assert_eq!(numbers, PAYMENTS);
+    for i in 0..PAYMENTS {
+        assert_eq!(shop.payment(&format!("pay_{i}")).await["state"], "paid");
+    }
+}
+
+/// The claim of an event that was held kept every other one out until its lease ran out; these ended all the same, and the
+/// payment was never shown as paid.
+#[tokio::test]
+async fn an_event_that_is_held_gives_the_payment_back() {
+    let shop = Shop::open().await;
+    let reserve = json!({"key": "pay_1", "ttl": "1h"});
+    let path = "/v1/series/receipt/reservations";
+    let id = shop.world.post(path, reserve).await.is(201).text("id");
+    shop.expect("pay_1").await.is(200);
+    shop.deliver_to("shop", "evt_1", "pay_1", 100).await;
+    let held = shop.until_held().await;
+    assert!(held["last_error"].as_str().unwrap().starts_with("key_reused"), "{held}");
+    assert_eq!(shop.gate_of("pay_1").await["state"], "open");
+    // Nobody is at it and it has no number: what is expected may still be put right.
+    let mut document = document();
+    document["note"] = json!("later");
+    let changed = json!({"amount_minor": 100, "currency": "INR", "document": document});
+    shop.world.put("/v1/payments/pay_1", changed).await.is(200);
+    let path = format!("/v1/entries/{id}/confirm");
+    shop.world.post(&path, json!({})).await.is(200);
+    shop.expect("pay_1").await.problem(409, "gate_fixed");
+    shop.deliver_to("shop", "evt_2", "pay_1", 100).await;
+    assert_eq!(shop.until_paid("pay_1").await["number"], "RCP-0001");
+    shop.retry(&held).await;
+    shop.until_all_done(2).await;
+}
+
+/// Each try cost the payment an attempt, though nothing was wrong with it.
+#[tokio::test]
+async fn what_the_series_refuses_costs_a_payment_nothing_and_can_be_put_right() {
+    let shop = Shop::open_with(SECOND_OTHER).await;
+    shop.expect("pay_1").await.is(200);
+    shop.deliver_to("second", "evt_1", "pay_1", 100).await;
+    let all = "/v1/gates?effect=payment-event";
+    let tried = |found: &Value| found["data"][0]["attempts"].as_u64() > Some(1);
+    shop.until(all, tried).await;
+    let other = json!({"format": "O-{branch}-{seq}", "test": true, "params": {"branch": {"digits": 2}}});
+    shop.world.put("/v1/series/other", other).await.is(201);
+    let held = shop.until_held().await;
+    assert!(
+        held["last_error"].as_str().unwrap().starts_with("missing_param"),
+        "{held}"
+    );
+    assert_eq!(shop.gate_of("pay_1").await["attempts"], 0);
+    let right = json!({"amount_minor": 100, "currency": "INR", "document": document(), "params": {"branch": "7"}});
+    shop.world.put("/v1/payments/pay_1", right).await.is(200);
+    shop.retry(&held).await;
+    assert_eq!(shop.until_paid("pay_1").await["number"], "O-07-1");
+}
+
+/// The number followed, and the payment was never shown as paid, though its gate was retried.
+#[tokio::test]
+async fn a_payment_whose_gate_is_dead_waits_for_its_retry() {
+    let shop = Shop::open().await;
+    shop.expect("pay_1").await.is(200);
+    let gate = shop.claim("payment", "pay_1").await;
+    let give_up = Command::Fail {
+        gate: gate.id,
+        token: gate.token,
+        error: Reason::parse("enough").unwrap(),
+        retry_in: None,
+        give_up: true,
+    };
+    shop.execute(give_up).await;
+    shop.deliver("pay_1").await.is(200);
+    let said = |found: &Value| found["data"][0]["last_error"].is_string();
+    let event = shop.until("/v1/gates?effect=payment-event", said).await["data"][0].clone();
+    let why = event["last_error"].as_str().unwrap();
+    assert!(why.contains(&format!("gate retry {}", gate.id)), "{why}");
+    let none = shop.world.get("/v1/entries?series=receipt").await.is(200);
+    assert_eq!(count(&none.json), 0);
+    shop.retry(&shop.gate_of("pay_1").await).await;
+    assert_eq!(shop.until_paid("pay_1").await["number"], "RCP-0001");
+}
+
+/// It was looked for under the name of the second source, not found, and counted as the same payment.
+#[tokio::test]
+async fn an_order_that_is_paid_twice_over_two_sources_is_held() {
+    let shop = Shop::open_with(SECOND).await;
+    shop.expect("order_1").await.is(200);
+    shop.deliver_of_order("evt_1", "pay_1", "order_1").await;
+    shop.until_paid("order_1").await;
+    let entity = json!({"id": "pay_2", "amount": 100, "currency": "INR", "status": "captured", "order_id": "order_1"});
+    let body = json!({"event": "payment.captured", "payload": {"payment": {"entity": entity}}}).to_string();
+    // Ids of events are each source's own.
+    shop.post_to("second", Scheme::Razorpay, SECRET, body.into_bytes(), "evt_1")
+        .await
+        .is(200);
+    let held = shop.until_held().await;
+    let why = held["last_error"].as_str().unwrap();
+    assert!(why.contains("order_1 was paid before by payment pay_1"), "{why}");
+}
+
+/// Only the first event was compared: of a capture of less than was authorized nobody heard.
+#[tokio::test]
+async fn another_amount_is_held_also_when_the_payment_has_its_number() {
+    let shop = Shop::open().await;
+    shop.expect("pay_1").await.is(200);
+    shop.deliver("pay_1").await.is(200);
+    shop.until_paid("pay_1").await;
+    shop.deliver_to("shop", "evt_2", "pay_1", 40).await;
+    let held = shop.until_held().await;
+    let why = held["last_error"].as_str().unwrap();
+    assert!(
+        why.contains("40 INR were paid, and RCP-0001 was issued for 100 INR"),
+        "{why}"
+    );
+}
+
+/// Each payment whose webhook came after midnight was held, and a retry said the same.
+#[tokio::test]
+async fn a_late_event_takes_the_day_of_its_number_where_dates_must_not_run_backwards() {
+    let shop = Shop::open_with(SECOND_OTHER).await;
+    let other = json!({"format": "OTH-{seq:4}", "test": true, "date_order": "required"});
+    shop.world.put("/v1/series/other", other).await.is(201);
+    let now = jiff::Timestamp::now().as_second();
+    for (payment, at) in [("pay_1", now), ("pay_2", now - 2 * 86_400)] {
+        shop.expect(payment).await.is(200);
+        shop.deliver_at("second", &event_of(payment), payment, 100, at).await;
+        shop.until_paid(payment).await;
+    }
+    let list = shop.world.get("/v1/entries?series=other").await.is(200).json;
+    assert_eq!(count(&list), 2);
+    assert_eq!(list["data"][0]["date"], list["data"][1]["date"]);
 }

@@ -464,6 +464,25 @@ fn webhooks_and_verifications_at_once_are_one_number_and_every_caller_is_answere
     must_verify(&server);
 }
 
+/// The receipt was served with the name on it, and without its file it was said to be damaged.
+#[test]
+fn the_receipt_of_a_redacted_document_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    expect(&server, "pay_1", 100);
+    assert!(deliver(&server, "payment.captured", "pay_1", 100, 1).status.success());
+    let paid = until(&server, "pay_1", has_receipt);
+    assert_eq!(files(folder.path()).len(), 1);
+    let path = |verb: &str| format!("/v1/entries/{}/{verb}", paid["entry"].as_str().unwrap());
+    let redacted = post(&server.address, &path("redact"), r#"{"reason": "erasure"}"#).unwrap();
+    assert_eq!(redacted.status, 200, "{}", redacted.body);
+    assert_eq!(files(folder.path()).len(), 0);
+    let gone = get(&server.address, &path("receipt")).unwrap();
+    assert_eq!((gone.status, gone.text("code")), (410, "receipt_redacted".to_string()));
+    assert_eq!(payment(&server, "pay_1")["state"], "paid");
+    must_verify(&server);
+}
+
 #[test]
 fn a_template_with_a_mistake_is_named_at_the_start_with_line_and_column() {
     let folder = tempfile::tempdir().unwrap();

@@ -24,7 +24,7 @@ impl Draft<'_> {
         subject: &Subject,
         policy: GatePolicy,
         task: Option<&Document>,
-        change: bool,
+        change: Option<u64>,
     ) -> Result<Answer, Halt> {
         self.access().require_gates(ApiScope::Gate, tenant)?;
         if let Some(task) = task.filter(|task| task.as_str().len() > Gate::TASK_BYTES_MAX) {
@@ -33,9 +33,9 @@ impl Draft<'_> {
             return Err(Refusal::new(Code::DocumentTooLarge, message).at("/task").into());
         }
         let (gate, replayed) = self.open_gate(tenant, effect, subject, policy, task)?;
-        match task {
-            Some(task) if change && gate.task.as_ref() != Some(task) => self.change_task(&gate, task),
-            Some(_) | None => Ok(Answer::Gate { gate, replayed }),
+        match (task, change) {
+            (Some(task), Some(known)) if gate.task.as_ref() != Some(task) => self.change_task(&gate, task, known),
+            (Some(_) | None, Some(_) | None) => Ok(Answer::Gate { gate, replayed }),
         }
     }
 
@@ -69,10 +69,15 @@ impl Draft<'_> {
         Ok((self.put_gate(gate), false))
     }
 
-    /// Who has claimed it may have done what the task said then, so it stays as it is from there on.
-    fn change_task(&mut self, gate: &Gate, task: &Document) -> Result<Answer, Halt> {
-        if gate.state != GateState::Open || gate.token > 0 {
-            let message = format!("gate {} was claimed before; its task cannot change any more", gate.id);
+    /// Who holds it does what the task says, and who held it may have done it: only who knows of every claim can tell.
+    fn change_task(&mut self, gate: &Gate, task: &Document, known: u64) -> Result<Answer, Halt> {
+        if gate.state != GateState::Open || gate.token != known {
+            let message = match gate.state {
+                GateState::Open => format!("gate {} was claimed since; look what came of it", gate.id),
+                GateState::Claimed | GateState::Done | GateState::Dead => {
+                    format!("gate {} is {}; its task cannot change", gate.id, gate.state.as_str())
+                }
+            };
             return Err(Refusal::new(Code::GateFixed, message).at("/task").into());
         }
         let mut gate = gate.clone();

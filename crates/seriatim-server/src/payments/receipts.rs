@@ -34,6 +34,8 @@ pub enum NoReceipt {
     NotYet,
     /// It failed as often as it may; somebody must look.
     Held(String),
+    /// The document that it was made of is redacted, and its file is gone with it.
+    Redacted,
     /// The file is not what was recorded.
     Damaged(String),
 }
@@ -79,6 +81,18 @@ impl Receipts {
         made.await.ok()?
     }
 
+    /// Removes a file whose document is redacted. One that cannot be removed now is when it is asked for the next time.
+    async fn remove(&self, path: String) {
+        let files = self.files.clone();
+        let removed = tokio::task::spawn_blocking(move || files.remove(&path)).await;
+        let removed = removed
+            .map_err(|error| error.to_string())
+            .and_then(|removed| removed.map_err(|error| error.to_string()));
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the receipt of a redacted document cannot be removed");
+        }
+    }
+
     async fn make(&self, gate: &Gate, receipt: Receipt) -> Result<(Kept, usize), Trouble> {
         let (pool, files) = (self.pool.clone(), self.files.clone());
         let (id, token) = (gate.id.to_string(), gate.token);
@@ -118,6 +132,17 @@ impl Payments {
         let entry = entry.ok_or_else(|| Trouble::hold(format!("entry {id} is gone")))?;
         let receipt = read(&entry)?;
         let (kept, bytes) = receipts.make(gate, receipt).await?;
+        // Redacted meanwhile: whoever redacted found no file to remove.
+        if self
+            .issuer
+            .reads()
+            .entry(id)
+            .await?
+            .is_none_or(|entry| entry.is_redacted())
+        {
+            receipts.remove(kept.path).await;
+            return Err(Trouble::hold(format!("the document of entry {id} is redacted")));
+        }
         Ok(ReceiptResult {
             entry: task.entry,
             path: kept.path,
@@ -170,6 +195,11 @@ impl Payments {
             .as_ref()
             .and_then(|result| ReceiptResult::from_json(result.as_str()));
         match (gate.state, result) {
+            (GateState::Done, Some(result)) if result.entry == entry.id.to_string() && entry.is_redacted() => {
+                // Redacted at a door that knows of no receipts, or by another node whose files lie elsewhere.
+                receipts.remove(result.path).await;
+                Ok(Err(NoReceipt::Redacted))
+            }
             (GateState::Done, Some(result)) if result.entry == entry.id.to_string() => {
                 let kept = Kept {
                     path: result.path.clone(),
@@ -191,6 +221,14 @@ impl Payments {
                 gate.last_error.as_ref().map(ToString::to_string).unwrap_or_default(),
             ))),
             (GateState::Open | GateState::Claimed, _) => Ok(Err(NoReceipt::NotYet)),
+        }
+    }
+
+    /// Removes what was printed of a document that was redacted just now.
+    pub(crate) async fn remove_receipt(&self, entry: &Entry) {
+        // Who asks for the receipt of a redacted document removes it.
+        if let Err(failure) = self.receipt(entry).await {
+            tracing::warn!(entry = %entry.id, %failure, "the receipt of a redacted document is not removed yet");
         }
     }
 

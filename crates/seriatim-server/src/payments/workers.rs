@@ -44,6 +44,13 @@ impl Trouble {
     }
 }
 
+impl Trouble {
+    /// As a gate keeps it.
+    pub(super) fn reason(&self) -> Reason {
+        cleaned(&self.what)
+    }
+}
+
 impl From<Refusal> for Trouble {
     fn from(refusal: Refusal) -> Self {
         Self::hold(format!("{}: {}", refusal.code.as_str(), refusal.message))
@@ -283,11 +290,10 @@ fn complete(gate: &Gate, result: &str) -> Command {
 }
 
 fn fail(gate: &Gate, trouble: &Trouble) -> Command {
-    let error = cleaned(&trouble.what);
     Command::Fail {
         gate: gate.id,
         token: gate.token,
-        error,
+        error: trouble.reason(),
         retry_in: None,
         give_up: trouble.hold,
     }

@@ -324,7 +324,7 @@ pub async fn void(
 
 /// Empty a document; its hash stays
 ///
-/// A replacement has a copy of its own: redact it as well.
+/// A replacement has a copy of its own: redact it as well. The file of its receipt is removed.
 #[utoipa::path(
     post, path = "/v1/entries/{id}/redact", tag = "entries", operation_id = "redact",
     security(("api_key" = ["void"])),
@@ -347,7 +347,11 @@ pub async fn redact(
     payload: Payload,
 ) -> Result<Response, Problem> {
     let reason = payload.parse::<wire::ReasonAsk>()?.reason()?;
-    change(&app, caller, &patience, Command::Redact { entry, reason }).await
+    let answer = entries_of(&app, caller.asks(Command::Redact { entry, reason }), &patience).await?;
+    if let (Some(payments), Some(taken)) = (app.payments(), answer.taken.first()) {
+        payments.remove_receipt(&taken.entry).await;
+    }
+    one(&app, &answer, StatusCode::OK)
 }
 
 async fn change(app: &App, caller: Caller, patience: &Patience, command: Command) -> Result<Response, Problem> {

@@ -265,6 +265,10 @@ pub async fn receipt(
                 format!("the receipt could not be made: {why}; put it right, and `seriatim gate retry` its gate");
             Err(Problem::new(StatusCode::CONFLICT, "receipt_held", detail))
         }
+        Err(NoReceipt::Redacted) => {
+            let detail = "the document of this entry is redacted, and its receipt was removed with it";
+            Err(Problem::new(StatusCode::GONE, "receipt_redacted", detail))
+        }
         Err(NoReceipt::Damaged(what)) => {
             tracing::error!(entry = %id, "a receipt cannot be served: {what}");
             let detail = "the file of this receipt is gone or was changed, and what is made now is not the same, for \

@@ -243,3 +243,63 @@ fn an_event_has_the_providers_id_or_the_hash_of_its_body() {
         .unwrap();
     assert_eq!(received.event.event_id, hash);
 }
+
+/// They were refused for a field that nobody needs, and the provider tried each again for days.
+#[test]
+fn of_an_event_that_no_money_follows_from_only_what_is_needed_must_read() {
+    check(
+        Scheme::Stripe,
+        &[
+            r#"{"id":"evt_1","type":"issuing_transaction.created","data":{"object":{"amount":-100,"currency":"usd"}}}"#,
+            r#"{"id":"evt_1","type":"customer.updated","data":{"object":{"charge":{"id":"ch_1"},"payment_intent":7}}}"#,
+            r#"{"id":"evt_1","type":"charge.refunded","created":"soon","data":{"object":{"id":"ch_1","payment_intent":"pi_1","amount_refunded":1.5,"currency":"usd"}}}"#,
+            r#"{"id":"evt_1","type":"charge.refunded","data":{"object":{"payment_intent":7}}}"#,
+            r#"{"id":"evt_1","type":"payment_intent.succeeded","data":{"object":{"id":"pi_1","amount_received":-100,"currency":"usd"}}}"#,
+        ],
+        expect![[r#"
+            issuing_transaction.created other - [] - -
+            customer.updated other - [] - -
+            charge.refunded refunded pi_1 ["ch_1"] - -
+            400 invalid_field: not understood: /data/object/payment_intent in the body is no text
+            400 invalid_amount: not understood: the amount in /data/object/amount_received is no whole number of minor units, zero or more
+        "#]],
+    );
+    check(
+        Scheme::Razorpay,
+        &[
+            r#"{"event":"payment.failed","payload":{"payment":{"entity":{"id":"pay_1","amount":100}}}}"#,
+            r#"{"event":"settlement.processed","payload":{"payment":{"entity":{"id":7,"amount":"x"}}}}"#,
+        ],
+        expect![[r#"
+            payment.failed failed pay_1 [] - -
+            settlement.processed other - [] - -
+        "#]],
+    );
+    check(
+        Scheme::Standard,
+        &[
+            r#"{"type":"stock.changed","timestamp":"soon","data":{"payment_id":12,"amount":12.5}}"#,
+            r#"{"type":"payment.failed","data":{"payment_id":"p_1","amount":12}}"#,
+        ],
+        expect![[r#"
+            stock.changed other - [] - -
+            payment.failed failed p_1 [] - -
+        "#]],
+    );
+    let other = callback(r#"{"code":"PAYMENT_PENDING","data":{"amount":"x","state":7,"transactionId":7}}"#);
+    check(
+        Scheme::PhonepeXVerify,
+        &[&other],
+        expect![[r#"
+        PAYMENT_PENDING other - [] - -
+    "#]],
+    );
+    let other = r#"{"event":"settlement.done","payload":{"amount":-1,"state":{},"merchantOrderId":[]}}"#;
+    check(
+        Scheme::PhonepeAuthorization,
+        &[other],
+        expect![[r#"
+        settlement.done other - [] - -
+    "#]],
+    );
+}

@@ -67,7 +67,7 @@ cases! {
         a_result_and_a_takeover_never_both_happen
         what_a_gate_holds_is_what_was_answered
         gates_that_are_due_come_oldest_first_and_by_effect
-        a_task_stays_once_it_was_claimed
+        a_task_changes_only_by_who_knows_of_every_claim
         who_waits_for_a_gate_hears_the_result_of_another_process
     }
     commit {

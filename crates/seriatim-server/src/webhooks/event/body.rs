@@ -10,6 +10,15 @@ use seriatim_core::Timestamp;
 use super::super::Malformed;
 use super::{Meaning, Money, PaymentReference};
 
+/// What must read of an event that money may follow from. Of any other, what does not read counts as not said: nobody
+/// needs it, and a provider that is refused tries again for days.
+pub(super) fn wanted<T: Default>(meaning: Meaning, read: Result<T, Malformed>) -> Result<T, Malformed> {
+    match meaning {
+        Meaning::Paid | Meaning::Authorized => read,
+        Meaning::Failed | Meaning::Refunded | Meaning::Other => Ok(read.unwrap_or_default()),
+    }
+}
+
 /// A body that is JSON.
 pub(in crate::webhooks) struct Body(Box<RawValue>);
 
@@ -89,8 +98,12 @@ impl Body {
         pointers: &[&str],
     ) -> Result<Option<PaymentReference>, Malformed> {
         for pointer in pointers {
-            if let Some(found) = self.reference(pointer)? {
-                return Ok(Some(found));
+            let found = match self.reference(pointer) {
+                Err(_) if meaning == Meaning::Other => None,
+                read => read?,
+            };
+            if found.is_some() {
+                return Ok(found);
             }
         }
         if meaning == Meaning::Other {

@@ -2,23 +2,24 @@
 //! are paise. There is no id of an event.
 
 use super::super::Malformed;
+use super::body::wanted;
 use super::{Body, Meaning, PaymentEvent};
 
 /// An older callback, or the answer of the older status API: the two look alike.
 pub(in crate::webhooks) fn parse_callback(body: &Body, event_id: String) -> Result<PaymentEvent, Malformed> {
     let name = body.name("/code")?;
-    let meaning = match (name.as_str(), body.text("/data/state")?.as_deref()) {
+    let meaning = match name.as_str() {
         // One field says paid and the other does not: a person has to look, and nothing is issued.
-        ("PAYMENT_SUCCESS", None | Some("COMPLETED")) => Meaning::Paid,
-        ("PAYMENT_ERROR" | "PAYMENT_DECLINED" | "PAYMENT_CANCELLED" | "TIMED_OUT", _) => Meaning::Failed,
+        "PAYMENT_SUCCESS" if matches!(body.text("/data/state")?.as_deref(), None | Some("COMPLETED")) => Meaning::Paid,
+        "PAYMENT_ERROR" | "PAYMENT_DECLINED" | "PAYMENT_CANCELLED" | "TIMED_OUT" => Meaning::Failed,
         _ => Meaning::Other,
     };
     let reference = body.payment(&name, meaning, &["/data/merchantTransactionId"])?;
     Ok(PaymentEvent {
         event_id,
-        also: body.also(reference.as_ref(), &["/data/transactionId"])?,
+        also: wanted(meaning, body.also(reference.as_ref(), &["/data/transactionId"]))?,
         given: None,
-        money: body.paise("/data/amount")?,
+        money: wanted(meaning, body.paise("/data/amount"))?,
         at: None,
         name,
         meaning,
@@ -30,20 +31,21 @@ pub(in crate::webhooks) fn parse_callback(body: &Body, event_id: String) -> Resu
 pub(in crate::webhooks) fn parse_event(body: &Body, event_id: String) -> Result<PaymentEvent, Malformed> {
     let name = body.name("/event")?;
     // `type` is on its way out; `event` and the root state say it.
-    let meaning = match (name.as_str(), body.text("/payload/state")?.as_deref()) {
-        ("checkout.order.completed" | "pg.order.completed", Some("COMPLETED")) => Meaning::Paid,
-        ("checkout.order.failed" | "pg.order.failed", _) => Meaning::Failed,
-        ("pg.refund.completed", Some("COMPLETED" | "CONFIRMED")) => Meaning::Refunded,
+    let state = || body.text("/payload/state");
+    let meaning = match name.as_str() {
+        "checkout.order.completed" | "pg.order.completed" if state()?.as_deref() == Some("COMPLETED") => Meaning::Paid,
+        "checkout.order.failed" | "pg.order.failed" => Meaning::Failed,
+        "pg.refund.completed" if matches!(state()?.as_deref(), Some("COMPLETED" | "CONFIRMED")) => Meaning::Refunded,
         _ => Meaning::Other,
     };
     let pointers = ["/payload/merchantOrderId", "/payload/originalMerchantOrderId"];
     let reference = body.payment(&name, meaning, &pointers)?;
     Ok(PaymentEvent {
         event_id,
-        also: body.also(reference.as_ref(), &["/payload/orderId"])?,
+        also: wanted(meaning, body.also(reference.as_ref(), &["/payload/orderId"]))?,
         given: None,
-        money: body.paise("/payload/amount")?,
-        at: paid_at(body, "/payload")?,
+        money: wanted(meaning, body.paise("/payload/amount"))?,
+        at: wanted(meaning, paid_at(body, "/payload"))?,
         name,
         meaning,
         reference,

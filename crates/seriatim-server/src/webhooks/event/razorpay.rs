@@ -1,6 +1,7 @@
 //! Razorpay. The reference is the payment's id (`pay_…`), as the status API wants it; the order's id is an alias.
 
 use super::super::Malformed;
+use super::body::wanted;
 use super::{Body, Meaning, PaymentEvent};
 
 const PAYMENT: &str = "/payload/payment/entity";
@@ -23,10 +24,13 @@ pub(in crate::webhooks) fn parse(body: &Body, event_id: String) -> Result<Paymen
     let aliases = [&*format!("{PAYMENT}/order_id"), "/payload/order/entity/id"];
     Ok(PaymentEvent {
         event_id,
-        also: body.also(reference.as_ref(), &aliases)?,
+        also: wanted(meaning, body.also(reference.as_ref(), &aliases))?,
         given: None,
-        money: body.money(&format!("{entity}/amount"), &format!("{entity}/currency"))?,
-        at: body.seconds(&format!("{entity}/created_at"))?,
+        money: wanted(
+            meaning,
+            body.money(&format!("{entity}/amount"), &format!("{entity}/currency")),
+        )?,
+        at: wanted(meaning, body.seconds(&format!("{entity}/created_at")))?,
         name,
         meaning,
         reference,

@@ -1,6 +1,7 @@
 //! Standard Webhooks say how to sign, not what; where the fields are and what the events mean is configured.
 
 use super::super::Malformed;
+use super::body::wanted;
 use super::{Body, Meaning, PaymentEvent};
 
 /// Where the fields of a body are (JSON pointers), and which events mean what.
@@ -48,8 +49,8 @@ pub(in crate::webhooks) fn parse(
         reference: body.payment(&name, meaning, &[&pointers.reference])?,
         also: Vec::new(),
         given: None,
-        money: body.money(&pointers.amount, &pointers.currency)?,
-        at: body.time(&pointers.time)?,
+        money: wanted(meaning, body.money(&pointers.amount, &pointers.currency))?,
+        at: wanted(meaning, body.time(&pointers.time))?,
         name,
         meaning,
     })

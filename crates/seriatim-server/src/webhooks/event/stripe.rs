@@ -2,6 +2,7 @@
 //! checkout session are of one payment; else the charge or session itself.
 
 use super::super::Malformed;
+use super::body::wanted;
 use super::{Body, Meaning, PaymentEvent};
 
 const OBJECT: &str = "/data/object";
@@ -17,10 +18,13 @@ pub(in crate::webhooks) fn parse(body: &Body) -> Result<PaymentEvent, Malformed>
     let amount = at(amount_field(&name, meaning));
     Ok(PaymentEvent {
         event_id,
-        also: body.also(reference.as_ref(), &aliases.each_ref().map(String::as_str))?,
-        given: body.reference(&at("client_reference_id"))?,
-        money: money(body, &amount)?,
-        at: body.seconds("/created")?,
+        also: wanted(
+            meaning,
+            body.also(reference.as_ref(), &aliases.each_ref().map(String::as_str)),
+        )?,
+        given: wanted(meaning, body.reference(&at("client_reference_id")))?,
+        money: wanted(meaning, money(body, &amount))?,
+        at: wanted(meaning, body.seconds("/created"))?,
         name,
         meaning,
         reference,

@@ -232,7 +232,7 @@ pub(super) async fn gates_that_are_due_come_oldest_first_and_by_effect(store: Ar
         subject: Subject::parse(subject).expect("a subject"),
         policy: GatePolicy::default(),
         task: None,
-        change: false,
+        change: None,
     };
     for (i, subject) in ["a", "b", "c", "d"].into_iter().enumerate() {
         let effect = if i % 2 == 0 { "receipt" } else { "mail" };
@@ -311,9 +311,9 @@ pub(super) async fn who_waits_for_a_gate_hears_the_result_of_another_process(sto
     assert_eq!(patient.expect("a read").expect("a gate").state, GateState::Claimed);
 }
 
-pub(super) async fn a_task_stays_once_it_was_claimed(store: Arc<dyn Store>) {
+pub(super) async fn a_task_changes_only_by_who_knows_of_every_claim(store: Arc<dyn Store>) {
     let stage = Stage::on(store).await;
-    let open = |task: &str, change: bool| Command::OpenGate {
+    let open = |task: &str, change: Option<u64>| Command::OpenGate {
         tenant: Tenant::default(),
         effect: effect("receipt"),
         subject: Subject::parse("pay_1").expect("a subject"),
@@ -324,32 +324,50 @@ pub(super) async fn a_task_stays_once_it_was_claimed(store: Arc<dyn Store>) {
     let task = |gate: &Arc<Gate>| gate.task.as_ref().map(|task| task.as_str().to_string());
     // As long as a body of a webhook may be, and byte for byte.
     let long = format!(r#"{{"body":  "{}"}}"#, "x".repeat(1024 * 1024));
-    stage.execute(open(&long, false)).await.expect("it opens");
+    stage.execute(open(&long, None)).await.expect("it opens");
     assert_eq!(task(&gate(&stage, "pay_1").await), Some(long.clone()));
     // Who comes second changes nothing, unless he means to.
-    stage.execute(open("{}", false)).await.expect("it is open");
+    stage.execute(open("{}", None)).await.expect("it is open");
     assert_eq!(task(&gate(&stage, "pay_1").await), Some(long));
-    stage.execute(open("{}", true)).await.expect("nobody has claimed it");
+    stage.execute(open("{}", Some(0))).await.expect("nobody has claimed it");
     assert_eq!(task(&gate(&stage, "pay_1").await), Some("{}".to_string()));
     claimed(stage.execute(claim_for("pay_1", 1)).await);
-    let late = stage.execute(open(r#"{"n":1}"#, true)).await;
+    let late = stage.execute(open(r#"{"n":1}"#, Some(1))).await;
     assert_eq!(refusal(&late), Some(Code::GateFixed));
     let too_long = format!("\"{}\"", "x".repeat(Gate::TASK_BYTES_MAX));
     assert_eq!(
-        refusal(&stage.execute(open(&too_long, true)).await),
+        refusal(&stage.execute(open(&too_long, Some(1))).await),
         Some(Code::DocumentTooLarge)
     );
     assert_eq!(task(&gate(&stage, "pay_1").await), Some("{}".to_string()));
+    // Given back it may change again, by who knows of the claim.
+    let give_back = Command::Fail {
+        gate: gate(&stage, "pay_1").await.id,
+        token: 1,
+        error: reason(),
+        retry_in: None,
+        give_up: false,
+    };
+    stage.execute(give_back).await.expect("it is his");
+    let unaware = stage.execute(open(r#"{"n":1}"#, Some(0))).await;
+    assert_eq!(refusal(&unaware), Some(Code::GateFixed));
+    stage
+        .execute(open(r#"{"n":1}"#, Some(1)))
+        .await
+        .expect("nobody holds it");
+    assert_eq!(task(&gate(&stage, "pay_1").await), Some(r#"{"n":1}"#.to_string()));
+    must_be_in_order(&*stage.store).await;
+    claimed(stage.execute(claim_for("pay_1", 2)).await);
     // Nobody tries again what its holder gave up.
     let give_up = Command::Fail {
         gate: gate(&stage, "pay_1").await.id,
-        token: 1,
+        token: 2,
         error: reason(),
         retry_in: None,
         give_up: true,
     };
     stage.execute(give_up).await.expect("it is his");
     let dead = gate(&stage, "pay_1").await;
-    assert_eq!((dead.state, dead.attempts), (GateState::Dead, 1));
+    assert_eq!((dead.state, dead.attempts), (GateState::Dead, 2));
     must_be_in_order(&*stage.store).await;
 }

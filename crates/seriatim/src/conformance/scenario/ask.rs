@@ -475,7 +475,7 @@ impl Order {
                     subject,
                     policy,
                     task: None,
-                    change: false,
+                    change: None,
                 }
             }
             Self::Claim {
