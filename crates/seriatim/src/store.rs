@@ -354,7 +354,7 @@ pub trait Reads: Send + Sync + 'static {
 /// Rows that belong to nothing.
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) fn stray(what: &str, count: u64, number: Option<&str>) -> Finding {
-    let among = number.map_or_else(String::new, |number| format!(", {number} among them"));
+    let among = number.map_or_else(String::new, |number| format!(", {number} among them,"));
     let message = format!("{count} {what}{among} are of a counter or gate that is not there");
     Finding::error("stray_rows", what, message)
 }
