@@ -173,18 +173,15 @@ impl Payments {
         self.open(&source.tenant, effect, subject, &task.to_json()).await
     }
 
-    /// The sources of a tenant.
-    fn sources_of(&self, tenant: &Tenant) -> impl Iterator<Item = &str> {
-        let own = self.desks().filter(move |desk| desk.source.tenant == *tenant);
-        own.map(|desk| desk.source.name.as_str())
+    fn desks_of(&self, tenant: &Tenant) -> impl Iterator<Item = &Desk> {
+        self.desks().filter(move |desk| desk.source.tenant == *tenant)
     }
 
     /// The issued entry that a reference has by its key, in whichever series a source of the tenant issues: another event
     /// may have been first, and not have said so yet.
     async fn numbered(&self, tenant: &Tenant, reference: &PaymentReference) -> Result<Option<Arc<Entry>>, Failure> {
         let key = Key::parse(reference.as_str())?;
-        let of_tenant = self.desks().filter(|desk| desk.source.tenant == *tenant);
-        let series: BTreeSet<_> = of_tenant.map(|desk| &desk.source.series).collect();
+        let series: BTreeSet<_> = self.desks_of(tenant).map(|desk| &desk.source.series).collect();
         let key_in = |series: &SeriesName| KeyRef {
             key: key.clone(),
             series: series.clone(),
@@ -203,7 +200,7 @@ impl Payments {
     pub async fn check_params(&self, tenant: &Tenant, expected: &Expected) -> Result<(), Failure> {
         let all = self.issuer.reads().series().await?;
         let mut refused = None;
-        for desk in self.desks().filter(|desk| desk.source.tenant == *tenant) {
+        for desk in self.desks_of(tenant) {
             // A series that is not defined yet may come before the payment does.
             let Some(series) = all.iter().find(|series| series.name == desk.source.series) else {
                 return Ok(());

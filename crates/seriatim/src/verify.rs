@@ -192,15 +192,15 @@ impl<'a> Walk<'a> {
         self.report.findings.extend(finding);
     }
 
-    /// Whether it could be read. What is damaged is found: who breaks a row must not hide what he did to others.
-    fn readable(&mut self, place: impl ToString, outcome: Result<(), StoreError>) -> Result<bool, StoreError> {
+    /// What could be read. What is damaged is found: who breaks a row must not hide what he did to others.
+    fn readable<T>(&mut self, place: impl ToString, outcome: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
         match outcome {
-            Ok(()) => Ok(true),
             Err(StoreError::Corrupt(what)) => {
-                self.found([unreadable(place, &what)]);
-                Ok(false)
+                let message = format!("{what}; what comes behind it here was not looked at");
+                self.found([Finding::error("unreadable", place, message)]);
+                Ok(None)
             }
-            Err(error) => Err(error),
+            outcome => outcome.map(Some),
         }
     }
 
@@ -210,7 +210,7 @@ impl<'a> Walk<'a> {
         let mut check = ChainCheck::begin(Chain::Definitions, Chain::definitions_genesis());
         let mut pin = checkpoint.map(|checkpoint| Pin::new("definitions", checkpoint.definitions));
         let compared = self.definitions_compared(&mut said, &mut check, &mut pin).await;
-        if self.readable("definitions", compared)? {
+        if self.readable("definitions", compared)?.is_some() {
             self.found(pin.and_then(|pin| pin.finish(check.reached())));
         }
         let pinned = checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.counters);
@@ -292,21 +292,19 @@ impl<'a> Walk<'a> {
         let mut found = Vec::new();
         for look in 1..=LOOKS {
             self.report.progress = progress;
-            let counter = match self.reads.counter(id).await {
-                Ok(Some(counter)) => counter,
-                // A counter that is gone by now was wiped since; the definitions chain tells.
-                Ok(None) => {
-                    found.clear();
-                    break;
-                }
-                Err(StoreError::Corrupt(what)) => {
-                    self.walked(id);
-                    found = vec![unreadable(id, &what)];
-                    break;
-                }
-                Err(error) => return Err(error),
+            let counter = self.reads.counter(id).await;
+            let counter = self.readable(id, counter)?;
+            // A counter that is gone by now was wiped since; the definitions chain tells.
+            if let Some(None) = counter {
+                found.clear();
+                break;
+            }
+            self.report.progress.counters += 1;
+            self.report.progress.last = Some(id);
+            let Some(counter) = counter.flatten() else {
+                found = std::mem::take(&mut self.report.findings);
+                break;
             };
-            self.walked(id);
             let looked = self.look(&counter).await;
             self.readable(&counter.key, looked)?;
             let mut now = std::mem::take(&mut self.report.findings);
@@ -336,11 +334,6 @@ impl<'a> Walk<'a> {
         self.found(found);
         self.found(forged);
         Ok(())
-    }
-
-    fn walked(&mut self, id: CounterId) {
-        self.report.progress.counters += 1;
-        self.report.progress.last = Some(id);
     }
 
     async fn look(&mut self, counter: &Counter) -> Result<(), StoreError> {
@@ -621,12 +614,9 @@ impl<'a> Walk<'a> {
             .collect();
         let mut after = None;
         loop {
-            let gates = match self.reads.gates_by_id(after, PAGE).await {
-                Err(StoreError::Corrupt(what)) => {
-                    self.found([unreadable("gates", &what)]);
-                    return Ok(());
-                }
-                gates => gates?,
+            let gates = self.reads.gates_by_id(after, PAGE).await;
+            let Some(gates) = self.readable("gates", gates)? else {
+                return Ok(());
             };
             for gate in &gates {
                 let walked = self.gate(gate, pins.remove(&gate.id)).await;
@@ -680,8 +670,10 @@ impl<'a> Walk<'a> {
 
     /// What no counter or gate leads to.
     async fn own(&mut self) -> Result<(), StoreError> {
-        let found = self.reads.own_findings().await.map(|findings| self.found(findings));
-        self.readable("store", found).map(drop)
+        let found = self.reads.own_findings().await;
+        let found = self.readable("store", found)?;
+        self.found(found.into_iter().flatten());
+        Ok(())
     }
 
     /// Counters that a checkpoint knows and the store does not.
@@ -699,14 +691,6 @@ fn name_chain(finding: &mut Finding, counter: &Counter) {
     if let Some(rest) = finding.place.strip_prefix(&counter.id.to_string()) {
         finding.place = format!("{}{rest}", counter.key);
     }
-}
-
-fn unreadable(place: impl ToString, what: &str) -> Finding {
-    Finding::error(
-        "unreadable",
-        place,
-        format!("{what}; what comes behind it here was not looked at"),
-    )
 }
 
 fn is_error(finding: &Finding) -> bool {

@@ -1,6 +1,7 @@
 //! What becomes of a number after it was taken: confirm, release, expire, void, redact.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -30,7 +31,7 @@ impl Draft<'_> {
                     "{} was issued at once and never reserved; nothing to confirm",
                     entry.number
                 );
-                return Err(Refusal::new(Code::NotReserved, message).at("/id").about([entry]).into());
+                return Err(refused(Code::NotReserved, message, [entry]));
             }
             State::Issued => return confirmed_again(series, entry, document),
             State::Reserved => {}
@@ -40,10 +41,7 @@ impl Draft<'_> {
                 "the reservation of {} is over and its number will be void; issue a new one",
                 entry.number
             );
-            return Err(Refusal::new(Code::ReservationExpired, message)
-                .at("/id")
-                .about([entry])
-                .into());
+            return Err(refused(Code::ReservationExpired, message, [entry]));
         }
         let event = self.event(EventKind::Confirmed);
         let now = self.now;
@@ -71,7 +69,7 @@ impl Draft<'_> {
                     "{} is issued, so it cannot be released; void it with a reason",
                     entry.number
                 );
-                Err(Refusal::new(Code::NotReserved, message).at("/id").about([entry]).into())
+                Err(refused(Code::NotReserved, message, [entry]))
             }
         }
     }
@@ -84,10 +82,7 @@ impl Draft<'_> {
             return self.spend_reserved(series, entry, EventKind::Expired, "expired", &reason);
         }
         let message = format!("the reservation of {} still stands", entry.number);
-        Err(Refusal::new(Code::ReservationOpen, message)
-            .at("/id")
-            .about([entry])
-            .into())
+        Err(refused(Code::ReservationOpen, message, [entry]))
     }
 
     fn spend_reserved(
@@ -151,7 +146,7 @@ impl Draft<'_> {
             message.push_str(&format!("; its replacement is {}", replacement.number));
         }
         let both = [Some(entry), replacement].into_iter().flatten();
-        Err(Refusal::new(code, message).at("/id").about(both).into())
+        Err(refused(code, message, both))
     }
 
     /// Issues the replacement, dated today; the key moves to it.
@@ -203,10 +198,7 @@ impl Draft<'_> {
         let (entry, series) = self.entry(id)?;
         if entry.state == State::Reserved {
             let message = format!("{} is only reserved; confirm or release it first", entry.number);
-            return Err(Refusal::new(Code::ReservationOpen, message)
-                .at("/id")
-                .about([entry])
-                .into());
+            return Err(refused(Code::ReservationOpen, message, [entry]));
         }
         if entry.document.is_none() {
             let what = if entry.is_redacted() {
@@ -215,10 +207,7 @@ impl Draft<'_> {
                 "has no document"
             };
             let message = format!("{} {what}", entry.number);
-            return Err(Refusal::new(Code::NothingToRedact, message)
-                .at("/id")
-                .about([entry])
-                .into());
+            return Err(refused(Code::NothingToRedact, message, [entry]));
         }
         let mut event = self.event(EventKind::Redacted);
         event.reason = Some(reason.clone());
@@ -291,6 +280,11 @@ fn confirmed_again(series: Arc<Series>, entry: Arc<Entry>, document: Option<&Doc
         .at("/document")
         .about([entry])
         .into())
+}
+
+/// What cannot be done to an entry as it is.
+fn refused(code: Code, message: String, entries: impl IntoIterator<Item = Arc<Entry>>) -> Halt {
+    Refusal::new(code, message).at("/id").about(entries).into()
 }
 
 fn answer(series: Arc<Series>, entry: Arc<Entry>, replayed: bool) -> Answer {

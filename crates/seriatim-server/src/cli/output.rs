@@ -95,7 +95,7 @@ impl Output {
             self.line(drawn(head, rows));
         } else {
             // No head: what reads this is a program, and every line is a row.
-            let cells = rows.iter().map(|row| row.iter().map(|cell| on_one_line(cell)));
+            let cells = rows.iter().map(|row| row.iter().map(|cell| as_cell(cell)));
             let lines: Vec<String> = cells.map(|row| row.collect::<Vec<_>>().join("\t") + "\n").collect();
             self.bytes(lines.concat().as_bytes());
         }
@@ -112,7 +112,7 @@ impl Output {
 }
 
 /// A tab or a line feed in somebody's number or reason is none between columns and rows.
-fn on_one_line(cell: &str) -> String {
+fn as_cell(cell: &str) -> String {
     cell.chars().fold(String::with_capacity(cell.len()), |mut line, c| {
         if c.is_control() {
             line.extend(c.escape_default());

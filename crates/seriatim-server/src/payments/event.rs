@@ -224,7 +224,10 @@ impl Payments {
         // Before the source was stored with it: whichever of the tenant's has an event of this id.
         let sources = match source {
             Some(source) => vec![source],
-            None => self.sources_of(&desk.source.tenant).collect(),
+            None => {
+                let own = self.desks_of(&desk.source.tenant);
+                own.map(|desk| desk.source.name.as_str()).collect()
+            }
         };
         let mut task = None;
         for source in sources {

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::connection::{Command, Connection};
 use super::fault::{Fault, Kind};
-use super::open::{self, LOCK_MIGRATIONS, MIGRATIONS, OpenError, REQUIRE_OWN_SCHEMA};
+use super::open::{self, BEGIN, LOCK_MIGRATIONS, MIGRATIONS, OpenError, REQUIRE_OWN_SCHEMA};
 use super::params::values;
 use super::place::Place;
 use super::rows::Columns;
@@ -27,10 +27,6 @@ const DOOR: &str = concat!(
 );
 const UNINSTALL: &str = include_str!("door/uninstall.sql");
 const DETACH: &str = include_str!("door/detach.sql");
-/// Names are those of PostgreSQL, whatever somebody put into a schema that this role looks into, and so is what a backslash is.
-const BEGIN: &str = "begin isolation level read committed read write; set local client_min_messages = warning; \
-                     set local search_path = pg_catalog, pg_temp; set local standard_conforming_strings = on; \
-                     set local lock_timeout = '2s'";
 /// How often the locks are asked for, and how long the others go first in between.
 const TRIES: u32 = 15;
 const PAUSE: Duration = Duration::from_secs(2);
@@ -60,10 +56,7 @@ pub fn script(installed: usize) -> String {
     let mut script = format!(
         "-- Seriatim: tables and functions for numbers inside your own transaction. Run it as the owner of the database; if a\n\
          -- lock takes too long nothing is changed, and you run it again.\n\
-         begin isolation level read committed read write;\n\
-         set local client_min_messages = warning;\n\
-         set local search_path = pg_catalog, pg_temp;\n\
-         set local standard_conforming_strings = on;\n\
+         {BEGIN}\
          set local lock_timeout = '3s';\n\
          do $$ begin perform pg_advisory_xact_lock(1397053778, 0); end $$;\n\
          create schema if not exists seriatim;\n\
@@ -167,14 +160,18 @@ async fn run_once(
     options: &PostgresOptions,
     script: Vec<Command<'_>>,
 ) -> Result<Vec<String>, Fault> {
-    let commands = [Command::Plain(BEGIN), Command::Query(LOCK_MIGRATIONS, values![])];
+    let commands = [
+        Command::Plain(BEGIN),
+        Command::Plain("set local lock_timeout = '2s'"),
+        Command::Query(LOCK_MIGRATIONS, values![]),
+    ];
     let commands = commands.into_iter().chain(script).collect();
     let ran = connection.run(commands, options.read_within * 60).await;
     let end = if ran.is_ok() { "commit" } else { "rollback" };
     let ended = connection.run(vec![Command::Plain(end)], options.commit_within).await;
     ended?;
     // The lock's answer is none of the script's.
-    let rows = ran?.into_iter().skip(2).flatten();
+    let rows = ran?.into_iter().skip(3).flatten();
     rows.map(|row| {
         Columns::new("door", &row)
             .text_if_any()

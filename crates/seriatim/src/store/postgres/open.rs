@@ -33,6 +33,13 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_fence.sql"),
 ];
 
+/// Where tables and functions are made, whatever is set for the role or the database. Names are those of PostgreSQL, whatever
+/// somebody put into a schema that this role looks into, and so is what a backslash is.
+pub(super) const BEGIN: &str = "begin isolation level read committed read write;
+set local client_min_messages = warning;
+set local search_path = pg_catalog, pg_temp;
+set local standard_conforming_strings = on;
+";
 /// Only if there is none: an empty one may have been made for a role that may not make any.
 const CREATE_SCHEMA: &str =
     "do $$ begin if to_regnamespace('seriatim') is null then create schema seriatim; end if; end $$";
@@ -136,14 +143,7 @@ impl Opening<'_> {
             }
             _ => {}
         }
-        let begin = vec![
-            Command::Plain("begin isolation level read committed read write"),
-            Command::Plain(
-                "set local client_min_messages = warning; set local search_path = pg_catalog, pg_temp; \
-                 set local standard_conforming_strings = on",
-            ),
-            Command::Query(LOCK_MIGRATIONS, values![]),
-        ];
+        let begin = vec![Command::Plain(BEGIN), Command::Query(LOCK_MIGRATIONS, values![])];
         let begun = self.connection.run(begin, self.within).await;
         begun.map_err(|fault| self.failed(fault))?;
         let migrated = self.migrate_locked().await;

@@ -94,9 +94,13 @@ pub(super) fn broken(fsync: &str, pages: &str, options: &PostgresOptions) -> Opt
         .find(|setting| !setting.holds && !options.accept.contains(setting.name))?;
     let Setting { name, found, .. } = broken;
     Some(format!(
-        "{name} is {found}, which breaks a promise; change it back, or accept it by name: SERIATIM_ACCEPT={name}, or \
-         `serve --accept {name}`"
+        "{name} is {found}, which breaks a promise; change it back, or {}",
+        by_name(name)
     ))
+}
+
+fn by_name(setting: &str) -> String {
+    format!("accept it by name: SERIATIM_ACCEPT={setting}, or `serve --accept {setting}`")
 }
 
 /// Refuses what would break a promise, unless it was accepted by name.
@@ -109,9 +113,10 @@ pub(super) fn require(settings: &[Setting], options: &PostgresOptions, place: &P
         let is_warning = setting.name == REPLICATION && !options.production;
         if !is_accepted && !is_warning {
             return Err(OpenError::Setting(format!(
-                "{place} has {} {}, which breaks a promise; change it, or accept it by name: SERIATIM_ACCEPT={}, or `serve \
-                 --accept {}`",
-                setting.name, setting.found, setting.name, setting.name
+                "{place} has {} {}, which breaks a promise; change it, or {}",
+                setting.name,
+                setting.found,
+                by_name(setting.name)
             )));
         }
         warn!(place = %place, setting = setting.name, found = %setting.found, "a setting breaks a promise");
